@@ -1,0 +1,177 @@
+//! Rejected records: why, from where, and their bytes up to a stated limit.
+
+use super::gather::Places;
+use super::part_file::PartFile;
+use super::{Compression, LakeError, LakeFile};
+use crate::source::PartitionInfo;
+use arrow::array::*;
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+use millrace_schema::{Reject, Rule};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+/// What a row costs in memory besides its texts and bytes.
+const ROW_BYTES: usize = 128;
+const BATCH_ROWS: usize = 8_192;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuarantineSettings {
+    pub compression: Compression,
+    /// How much of a record is kept.
+    pub record_bytes: usize,
+    /// What may be held in memory before a file is written.
+    pub buffer_bytes: usize,
+    pub sync: bool,
+}
+
+impl Default for QuarantineSettings {
+    fn default() -> QuarantineSettings {
+        QuarantineSettings {
+            compression: Compression::Snappy,
+            record_bytes: 4_096,
+            buffer_bytes: 64 << 20,
+            sync: false,
+        }
+    }
+}
+
+/// One rejected record.
+#[derive(Clone, Copy, Debug)]
+pub struct QuarantineRow<'a> {
+    /// An index into the table of partitions.
+    pub partition: u16,
+    pub offset: u64,
+    pub reject: &'a Reject,
+    pub received_at: Option<i64>,
+    pub bytes: &'a [u8],
+    /// The record's whole length.
+    pub total_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Row {
+    partition: u16,
+    offset: u64,
+    rule: Rule,
+    field: Option<&'static str>,
+    message: Box<str>,
+    received_at: Option<i64>,
+    bytes: Box<[u8]>,
+    total_bytes: u64,
+}
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let text = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    Arc::new(Schema::new(vec![
+        Field::new("source", text(), false),
+        Field::new("partition", DataType::Int32, false),
+        Field::new("offset", DataType::Int64, false),
+        Field::new("rule", text(), false),
+        Field::new("field", text(), true),
+        Field::new("message", DataType::Utf8, false),
+        Field::new("received_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+        Field::new("bytes", DataType::Binary, false),
+        Field::new("bytes_total", DataType::Int64, false),
+    ]))
+});
+
+/// Collects rows and writes them, sorted by place, a file whenever the buffer is full. No rows, no file.
+#[derive(Debug)]
+pub struct QuarantineWriter {
+    directory: PathBuf,
+    worker: usize,
+    places: Places,
+    settings: QuarantineSettings,
+    rows: Vec<Row>,
+    buffered_bytes: usize,
+    files: Vec<LakeFile>,
+}
+
+impl QuarantineWriter {
+    /// `directory` is the `quarantine` folder.
+    pub fn new(
+        directory: &Path,
+        worker: usize,
+        partitions: &[PartitionInfo],
+        settings: QuarantineSettings,
+    ) -> QuarantineWriter {
+        QuarantineWriter {
+            directory: directory.to_owned(),
+            worker,
+            places: Places::new(partitions),
+            settings,
+            rows: Vec::new(),
+            buffered_bytes: 0,
+            files: Vec::new(),
+        }
+    }
+
+    /// # Errors
+    /// [`LakeError`] where the partition is unknown, or a full buffer cannot be written.
+    pub fn push(&mut self, row: QuarantineRow<'_>) -> Result<(), LakeError> {
+        self.places.check(&[row.partition])?;
+        let bytes = &row.bytes[..row.bytes.len().min(self.settings.record_bytes)];
+        self.buffered_bytes += bytes.len() + row.reject.message.len() + ROW_BYTES;
+        self.rows.push(Row {
+            partition: row.partition,
+            offset: row.offset,
+            rule: row.reject.rule,
+            field: row.reject.field,
+            message: row.reject.message.as_str().into(),
+            received_at: row.received_at,
+            bytes: bytes.into(),
+            total_bytes: row.total_bytes,
+        });
+        if self.buffered_bytes >= self.settings.buffer_bytes { self.spill() } else { Ok(()) }
+    }
+
+    /// Writes what is left.
+    ///
+    /// # Errors
+    /// [`LakeError`] where it cannot be written.
+    pub fn finish(mut self) -> Result<Vec<LakeFile>, LakeError> {
+        self.spill()?;
+        Ok(self.files)
+    }
+
+    fn spill(&mut self) -> Result<(), LakeError> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let mut rows = std::mem::take(&mut self.rows);
+        self.buffered_bytes = 0;
+        rows.sort_by_key(|row| (row.partition, row.offset));
+        let path = self.directory.join(format!("part-{:03}-{:05}.parquet", self.worker, self.files.len()));
+        let properties = WriterProperties::builder()
+            .set_compression(self.settings.compression.parquet())
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_column_dictionary_enabled("bytes".into(), false)
+            .set_column_dictionary_enabled("offset".into(), false);
+        let mut file = PartFile::create(path.clone(), Arc::clone(&SCHEMA), properties.build())?;
+        for rows in rows.chunks(BATCH_ROWS) {
+            file.write(&self.batch(rows).map_err(LakeError::arrow(&path))?)?;
+        }
+        self.files.push(file.finish(self.settings.sync)?);
+        Ok(())
+    }
+
+    fn batch(&self, rows: &[Row]) -> Result<RecordBatch, arrow::error::ArrowError> {
+        let sources: DictionaryArray<Int32Type> = rows.iter().map(|row| self.places.source(row.partition)).collect();
+        let rules: DictionaryArray<Int32Type> = rows.iter().map(|row| row.rule.as_str()).collect();
+        let fields: DictionaryArray<Int32Type> = rows.iter().map(|row| row.field).collect();
+        let received_at: TimestampMicrosecondArray = rows.iter().map(|row| row.received_at).collect();
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(sources),
+            Arc::new(Int32Array::from_iter_values(rows.iter().map(|row| self.places.number(row.partition)))),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.offset as i64))),
+            Arc::new(rules),
+            Arc::new(fields),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.message))),
+            Arc::new(received_at.with_timezone("UTC")),
+            Arc::new(BinaryArray::from_iter_values(rows.iter().map(|row| &row.bytes))),
+            Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.total_bytes as i64))),
+        ];
+        RecordBatch::try_new(Arc::clone(&SCHEMA), columns)
+    }
+}

@@ -1,0 +1,222 @@
+//! Tables as Parquet files.
+
+use super::part_file::PartFile;
+use super::{Column, Columns, Compression, LakeError, LakeFile, TextColumn};
+use arrow::array::*;
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::*;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const BATCH_ROWS: usize = 65_536;
+const ROW_GROUP_ROWS: usize = 1 << 20;
+const DECIMAL_PRECISION: u8 = 18;
+
+/// Writes a table under a temporary name beside `path`, and renames it. With `sync` it survives a crash of the machine.
+///
+/// # Errors
+/// [`LakeError`] where the columns do not fit together, or the file cannot be written.
+pub fn write_table(path: &Path, table: &Columns, compression: Compression, sync: bool) -> Result<LakeFile, LakeError> {
+    table.check()?;
+    let fields = table.names.iter().zip(&table.columns).map(|(name, column)| Field::new(name, data_type(column), true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let mut properties = WriterProperties::builder()
+        .set_compression(compression.parquet())
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        .set_write_batch_size(8_192)
+        .set_data_page_row_count_limit(BATCH_ROWS)
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+    for (name, column) in table.names.iter().zip(&table.columns) {
+        // A dotted name would be a path into a struct: it keeps the defaults.
+        let is_text = matches!(column, Column::Text(_));
+        properties = properties.set_column_dictionary_enabled(name.as_str().into(), is_text);
+        if is_text {
+            properties = properties.set_column_statistics_enabled(name.as_str().into(), EnabledStatistics::None);
+        }
+    }
+    let mut file = PartFile::create(path.to_owned(), Arc::clone(&schema), properties.build())?;
+    let dictionaries: Vec<Option<ArrayRef>> = table.columns.iter().map(dictionary).collect();
+    for start in (0..table.rows()).step_by(BATCH_ROWS) {
+        let rows = start..(start + BATCH_ROWS).min(table.rows());
+        let columns = table
+            .columns
+            .iter()
+            .zip(&dictionaries)
+            .map(|(column, dictionary)| array(column, dictionary.as_ref(), rows.clone()));
+        let columns = columns.collect::<Result<_, _>>().map_err(LakeError::arrow(path))?;
+        file.write(&RecordBatch::try_new(Arc::clone(&schema), columns).map_err(LakeError::arrow(path))?)?;
+    }
+    file.finish(sync)
+}
+
+fn data_type(column: &Column) -> DataType {
+    match column {
+        Column::Text(_) => DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8)),
+        Column::Int(_) => DataType::Int64,
+        Column::Float(_) => DataType::Float64,
+        Column::Bool(_) => DataType::Boolean,
+        Column::Date(_) => DataType::Date32,
+        Column::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Column::Decimal { scale, .. } => DataType::Decimal64(DECIMAL_PRECISION, *scale as i8),
+    }
+}
+
+fn dictionary(column: &Column) -> Option<ArrayRef> {
+    let Column::Text(texts) = column else { return None };
+    Some(Arc::new(StringArray::from_iter_values(&texts.dictionary)))
+}
+
+fn array(
+    column: &Column,
+    dictionary: Option<&ArrayRef>,
+    rows: std::ops::Range<usize>,
+) -> Result<ArrayRef, arrow::error::ArrowError> {
+    Ok(match column {
+        Column::Text(texts) => {
+            let keys: UInt32Array = texts.keys[rows].iter().copied().collect();
+            let values = dictionary.expect("every text column has its dictionary");
+            Arc::new(DictionaryArray::try_new(keys, Arc::clone(values))?)
+        }
+        Column::Int(values) => Arc::new(values[rows].iter().copied().collect::<Int64Array>()),
+        Column::Float(values) => Arc::new(values[rows].iter().copied().collect::<Float64Array>()),
+        Column::Bool(values) => Arc::new(values[rows].iter().copied().collect::<BooleanArray>()),
+        Column::Date(values) => Arc::new(values[rows].iter().copied().collect::<Date32Array>()),
+        Column::Timestamp(values) => {
+            Arc::new(values[rows].iter().copied().collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+        }
+        Column::Decimal { scale, values } => {
+            let values = values[rows].iter().copied().collect::<Decimal64Array>();
+            let values = values.with_precision_and_scale(DECIMAL_PRECISION, *scale as i8)?;
+            values.validate_decimal_precision(DECIMAL_PRECISION)?;
+            Arc::new(values)
+        }
+    })
+}
+
+/// Reads one table file.
+///
+/// # Errors
+/// [`LakeError`] where it cannot be read, or has a column of a type that no table has.
+pub fn read_table(path: &Path) -> Result<Columns, LakeError> {
+    let file = File::open(path).map_err(LakeError::read(path))?;
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(LakeError::decode(path))?;
+    // Texts come as dictionaries, so that each distinct one is looked at once a batch.
+    let fields = metadata.schema().fields().iter().map(|field| {
+        let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let is_text = field.data_type() == &DataType::Utf8;
+        if is_text { field.as_ref().clone().with_data_type(text) } else { field.as_ref().clone() }
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
+    let metadata =
+        ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).map_err(LakeError::decode(path))?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
+    let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(LakeError::decode(path))?;
+    let bad = |message: String| LakeError::Decode { path: path.to_owned(), message };
+    let mut readers = Vec::new();
+    for field in schema.fields() {
+        let column = empty_column(field.data_type());
+        let unknown = || bad(format!("column {} is of type {}, which no table has", field.name(), field.data_type()));
+        readers.push((column.ok_or_else(unknown)?, HashMap::new()));
+    }
+    for batch in reader {
+        let batch = batch.map_err(|error| bad(error.to_string()))?;
+        for ((column, known), array) in readers.iter_mut().zip(batch.columns()) {
+            read_array(column, known, array).map_err(|error| bad(error.to_string()))?;
+        }
+    }
+    let names = schema.fields().iter().map(|field| field.name().clone()).collect();
+    Ok(Columns { names, columns: readers.into_iter().map(|(column, _)| column).collect() })
+}
+
+/// Reads the Parquet files of a folder, in the order of their names, as one table.
+///
+/// # Errors
+/// [`LakeError`] where there is none, one cannot be read, or their columns differ.
+pub fn read_tables(directory: &Path) -> Result<Columns, LakeError> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(directory).map_err(LakeError::read(directory))? {
+        let path = entry.map_err(LakeError::read(directory))?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && path.extension().is_some_and(|extension| extension == "parquet") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let Some((first, rest)) = paths.split_first() else {
+        return Err(LakeError::NoTable { path: directory.to_owned() });
+    };
+    let mut table = read_table(first)?;
+    for path in rest {
+        let next = read_table(path)?;
+        let other = || LakeError::OtherColumns { path: path.clone() };
+        if next.names != table.names {
+            return Err(other());
+        }
+        for (column, next) in table.columns.iter_mut().zip(next.columns) {
+            if !column.append(next) {
+                return Err(other());
+            }
+        }
+    }
+    Ok(table)
+}
+
+fn empty_column(data_type: &DataType) -> Option<Column> {
+    Some(match data_type {
+        DataType::Dictionary(_, _) => Column::Text(TextColumn::default()),
+        other if other.is_integer() => Column::Int(Vec::new()),
+        other if other.is_floating() => Column::Float(Vec::new()),
+        DataType::Boolean => Column::Bool(Vec::new()),
+        DataType::Date32 => Column::Date(Vec::new()),
+        DataType::Timestamp(_, _) => Column::Timestamp(Vec::new()),
+        DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
+            Column::Decimal { scale: u32::try_from(*scale).ok()?, values: Vec::new() }
+        }
+        _ => return None,
+    })
+}
+
+fn read_array(
+    column: &mut Column,
+    known: &mut HashMap<String, u32>,
+    array: &ArrayRef,
+) -> Result<(), arrow::error::ArrowError> {
+    // What does not fit is an error, not an absent value.
+    let cast =
+        |array, to: &DataType| cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() });
+    let utc_micros = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    match column {
+        Column::Text(texts) => read_texts(texts, known, array.as_dictionary::<Int32Type>()),
+        Column::Int(values) => values.extend(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().iter()),
+        Column::Float(values) => values.extend(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().iter()),
+        Column::Bool(values) => values.extend(array.as_boolean().iter()),
+        Column::Date(values) => values.extend(array.as_primitive::<Date32Type>().iter()),
+        Column::Timestamp(values) => {
+            values.extend(cast(array, &utc_micros())?.as_primitive::<TimestampMicrosecondType>().iter());
+        }
+        Column::Decimal { scale, values } => {
+            let narrow = DataType::Decimal64(DECIMAL_PRECISION, *scale as i8);
+            values.extend(cast(array, &narrow)?.as_primitive::<Decimal64Type>().iter());
+        }
+    }
+    Ok(())
+}
+
+/// Looks at each entry of the batch's dictionary once.
+fn read_texts(texts: &mut TextColumn, known: &mut HashMap<String, u32>, array: &DictionaryArray<Int32Type>) {
+    let entries = array.values().as_string::<i32>().iter().map(|text| {
+        let text = text.unwrap_or_default();
+        *known.entry(text.to_owned()).or_insert_with(|| {
+            texts.dictionary.push(text.to_owned());
+            (texts.dictionary.len() - 1) as u32
+        })
+    });
+    let entries: Vec<u32> = entries.collect();
+    texts.keys.extend(array.keys().iter().map(|key| key.map(|key| entries[key as usize])));
+}

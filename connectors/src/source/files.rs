@@ -1,0 +1,92 @@
+//! One file, or standard input, as chunks: lines, compressed lines or Parquet.
+
+use super::compression::{Counting, Format, MAGIC_BYTES, decode, first_bytes};
+use super::cutter::{End, LineCutter};
+use super::parquet_rows::ParquetRows;
+use super::{Chunk, Progress, ReadOptions, SourceError};
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) enum FileChunks {
+    Lines(LineFile),
+    Parquet(Box<ParquetRows>),
+}
+
+pub(crate) struct LineFile {
+    path: PathBuf,
+    stream: Box<dyn Read + Send>,
+    cutter: LineCutter,
+    file_bytes: Arc<AtomicU64>,
+}
+
+impl FileChunks {
+    /// # Errors
+    /// [`SourceError`] where the file cannot be opened.
+    pub(crate) fn open(
+        path: &Path,
+        is_regular: bool,
+        partition: u16,
+        options: &ReadOptions,
+        progress: &Progress,
+    ) -> Result<FileChunks, SourceError> {
+        let file = File::open(path).map_err(SourceError::unreadable(path))?;
+        let mut head = Counting::new(file, progress.clone());
+        let magic = first_bytes(&mut head).map_err(SourceError::unreadable(path))?;
+        if Format::of(&magic) != Format::Parquet {
+            return FileChunks::lines(head, magic, is_regular, path, partition, options);
+        }
+        if !is_regular {
+            return Err(SourceError::ParquetPipe { path: path.to_owned() });
+        }
+        let file = File::open(path).map_err(SourceError::unreadable(path))?;
+        let rows = ParquetRows::open(file, path, partition, options, progress, MAGIC_BYTES as u64)?;
+        Ok(FileChunks::Parquet(Box::new(rows)))
+    }
+
+    pub(crate) fn standard_input(
+        partition: u16,
+        options: &ReadOptions,
+        progress: &Progress,
+    ) -> Result<FileChunks, SourceError> {
+        let path = Path::new("-");
+        let mut head = Counting::new(std::io::stdin(), progress.clone());
+        let magic = first_bytes(&mut head).map_err(SourceError::unreadable(path))?;
+        if Format::of(&magic) == Format::Parquet {
+            return Err(SourceError::ParquetPipe { path: path.to_owned() });
+        }
+        FileChunks::lines(head, magic, false, path, partition, options)
+    }
+
+    fn lines(
+        head: Counting<impl Read + Send + 'static>,
+        magic: Vec<u8>,
+        is_regular: bool,
+        path: &Path,
+        partition: u16,
+        options: &ReadOptions,
+    ) -> Result<FileChunks, SourceError> {
+        let format = Format::of(&magic);
+        let file_bytes = head.position();
+        let stream = decode(Cursor::new(magic).chain(head), format, path)?;
+        let cutter = LineCutter::new(partition, 0, End::Final, options.clone());
+        let cutter = if is_regular { cutter } else { cutter.eager() };
+        Ok(FileChunks::Lines(LineFile { path: path.to_owned(), stream, cutter, file_bytes }))
+    }
+
+    pub(crate) fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        match self {
+            FileChunks::Parquet(rows) => rows.next_chunk(),
+            FileChunks::Lines(lines) => {
+                lines.cutter.next_chunk(&mut *lines.stream).map_err(|error| SourceError::Damaged {
+                    path: lines.path.clone(),
+                    decoded_bytes: lines.cutter.offset(),
+                    file_bytes: lines.file_bytes.load(Ordering::Relaxed),
+                    error,
+                })
+            }
+        }
+    }
+}

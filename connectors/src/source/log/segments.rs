@@ -1,0 +1,152 @@
+//! The segments of one partition, and their bytes as one stream.
+
+use crate::source::{Progress, SourceError};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+const EXTENSION: &str = "jsonl";
+const DIGITS: usize = 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Segment {
+    /// The offset of its first byte.
+    pub base: u64,
+    pub bytes: u64,
+}
+
+impl Segment {
+    pub fn end(self) -> u64 {
+        self.base + self.bytes
+    }
+}
+
+pub(super) fn segment_path(directory: &Path, base: u64) -> PathBuf {
+    directory.join(format!("{base:0DIGITS$}.{EXTENSION}"))
+}
+
+/// The segments in order, each beginning where the one before it ends.
+///
+/// # Errors
+/// [`SourceError`] where the directory cannot be read, or a segment is missing between two others.
+pub(super) fn segments(directory: &Path) -> Result<Vec<Segment>, SourceError> {
+    let unreadable = |error| SourceError::Unreadable { path: directory.to_owned(), error };
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let Some(base) = entry.file_name().to_str().and_then(parse_name) else { continue };
+        segments.push(Segment { base, bytes: entry.metadata().map_err(unreadable)?.len() });
+    }
+    segments.sort();
+    for number in 1..segments.len() {
+        let Segment { base: next, .. } = segments[number];
+        if segments[number - 1].end() == next {
+            continue;
+        }
+        // A writer may have filled it since it was measured.
+        let path = segment_path(directory, segments[number - 1].base);
+        segments[number - 1].bytes = fs::metadata(&path).map_err(SourceError::unreadable(&path))?.len();
+        let end = segments[number - 1].end();
+        if end != next {
+            let reason =
+                format!("a segment ends at offset {end} and the next begins at {next}: restore what is missing");
+            return Err(SourceError::BadLog { path: directory.to_owned(), reason });
+        }
+    }
+    Ok(segments)
+}
+
+fn parse_name(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+    (digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// Reads a partition from an offset on, from segment to segment. At the end it returns 0 bytes, and may have more later.
+#[derive(Debug)]
+pub(super) struct SegmentStream {
+    directory: PathBuf,
+    open: Option<(u64, File)>,
+    position: u64,
+    /// Where to stop; `u64::MAX` to go on for ever.
+    limit: u64,
+    progress: Progress,
+}
+
+impl SegmentStream {
+    /// # Errors
+    /// [`SourceError`] where no record begins at `offset`.
+    pub fn open(directory: &Path, offset: u64, limit: u64, progress: Progress) -> Result<SegmentStream, SourceError> {
+        let known = segments(directory)?;
+        let bad = |reason| SourceError::BadOffset { path: directory.to_owned(), offset, reason };
+        let holder = known.iter().rev().find(|segment| segment.base <= offset);
+        let open = match holder {
+            None if offset == 0 && known.is_empty() => None,
+            None => return Err(bad("it begins later, older segments were removed")),
+            Some(segment) if segment.end() < offset => return Err(bad("it ends earlier")),
+            Some(segment) => {
+                let path = segment_path(directory, segment.base);
+                let mut file = File::open(&path).map_err(SourceError::unreadable(&path))?;
+                if !is_line_start(&mut file, offset - segment.base).map_err(SourceError::unreadable(&path))? {
+                    return Err(bad("it is in the middle of a line"));
+                }
+                Some((segment.base, file))
+            }
+        };
+        Ok(SegmentStream { directory: directory.to_owned(), open, position: offset, limit, progress })
+    }
+
+    pub fn set_progress(&mut self, progress: Progress) {
+        self.progress = progress;
+    }
+
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Goes on to the segment that begins right here. False where there is none (yet).
+    fn next_segment(&mut self) -> io::Result<bool> {
+        if self.open.as_ref().is_some_and(|(base, _)| *base == self.position) {
+            return Ok(false);
+        }
+        match File::open(segment_path(&self.directory, self.position)) {
+            Ok(file) => {
+                self.open = Some((self.position, file));
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Leaves the file at that position.
+fn is_line_start(file: &mut File, position: u64) -> io::Result<bool> {
+    let Some(before) = position.checked_sub(1) else { return Ok(true) };
+    file.seek(SeekFrom::Start(before))?;
+    let mut byte = [0];
+    file.read_exact(&mut byte)?;
+    Ok(byte == *b"\n")
+}
+
+impl Read for SegmentStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.limit.saturating_sub(self.position)).unwrap_or(usize::MAX).min(buffer.len());
+        if wanted == 0 {
+            return Ok(0);
+        }
+        loop {
+            let read = match &mut self.open {
+                Some((_, file)) => file.read(&mut buffer[..wanted])?,
+                None => 0,
+            };
+            if read > 0 {
+                self.position += read as u64;
+                self.progress.add(read as u64);
+                return Ok(read);
+            }
+            if !self.next_segment()? {
+                return Ok(0);
+            }
+        }
+    }
+}

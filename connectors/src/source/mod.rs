@@ -1,0 +1,70 @@
+//! Where records come from. A [`Source`] yields [`Chunk`]s: whole lines of one partition, with their offsets.
+//!
+//! What a path is, is seen from what is there: a log directory by its `log.json`, gzip, zstd and Parquet by their first
+//! bytes, anything else is lines of text.
+
+mod chunk;
+mod compression;
+mod cutter;
+mod error;
+mod files;
+mod json_text;
+mod listing;
+pub mod log;
+mod parquet_rows;
+mod progress;
+mod reader;
+
+pub use chunk::{Chunk, RawRecord, Records};
+pub use error::SourceError;
+pub use progress::Progress;
+pub use reader::{Reader, open};
+
+use std::path::PathBuf;
+
+/// One ordered, replayable run of records: a file, a partition of a log or of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionInfo {
+    /// What reports call it: the path as it was given, a topic's name.
+    pub source: String,
+    /// Its number within the source (for files, the ordinal among all that are read).
+    pub partition: u32,
+    pub path: PathBuf,
+}
+
+/// How chunks are cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// About how many bytes of whole lines a chunk holds.
+    pub chunk_bytes: usize,
+    /// The most records a chunk holds.
+    pub max_records: u32,
+    /// Of a longer line only so many bytes are kept, so that one line cannot fill the memory. More than the
+    /// decoder's own limit of a record, or a line that was cut could pass for a whole one.
+    pub max_line_bytes: usize,
+}
+
+impl Default for ReadOptions {
+    fn default() -> ReadOptions {
+        ReadOptions { chunk_bytes: 512 << 10, max_records: 8_192, max_line_bytes: 16 << 20 }
+    }
+}
+
+/// A reader of one or many partitions.
+///
+/// # Contract
+/// - The `partition` of a chunk is an index into [`Source::partitions`]; the table only ever grows.
+/// - Chunks of one partition come in the order of their offsets, and no record is left out between two of them.
+///   Nothing is promised about the order between partitions.
+/// - `None` says that nothing is left, or for a source that is tailed, that there is nothing for now: ask again later.
+/// - An error is about one partition, and everything before the fault was handed out before it. A further call goes on
+///   with the other partitions.
+pub trait Source: Send {
+    fn partitions(&self) -> &[PartitionInfo];
+
+    /// # Errors
+    /// [`SourceError`] where a partition cannot be read on.
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError>;
+
+    fn progress(&self) -> Progress;
+}

@@ -1,0 +1,99 @@
+//! What operators share on one worker besides their streams.
+
+use crate::settings::ViewContext;
+use millrace_schema::calendar::{Calendar, MICROS_PER_MINUTE};
+use millrace_schema::{Name, Names};
+use std::sync::{Arc, RwLock};
+
+/// Names that stand for an absence. They are ordinary names: a category that is called so is the same group.
+pub const NONE_TEXT: &str = "(none)";
+pub const UNKNOWN_TEXT: &str = "(unknown)";
+
+/// Which source each partition (by its ordinal) belongs to. Append-only; an entry is made before the partition is read.
+#[derive(Debug, Default)]
+pub struct Partitions(RwLock<Vec<Name>>);
+
+impl Partitions {
+    pub fn set(&self, partition: u16, source: Name) {
+        let mut sources = self.0.write().expect("no holder of the partition table panics");
+        let index = usize::from(partition);
+        if sources.len() <= index {
+            sources.resize(index + 1, Name::NONE);
+        }
+        sources[index] = source;
+    }
+
+    pub fn source(&self, partition: u16) -> Name {
+        let sources = self.0.read().expect("no holder of the partition table panics");
+        sources.get(usize::from(partition)).copied().unwrap_or(Name::NONE)
+    }
+}
+
+/// Settings, dictionary and partition table.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    pub context: Arc<ViewContext>,
+    pub names: Arc<Names>,
+    pub partitions: Arc<Partitions>,
+    /// The key of `(none)`.
+    pub none: Name,
+    /// The key of `(unknown)`.
+    pub unknown: Name,
+}
+
+impl Shared {
+    pub fn new(context: Arc<ViewContext>, names: Arc<Names>, partitions: Arc<Partitions>) -> Shared {
+        let intern = |text| names.intern(text).expect("the first names of a dictionary do not collide");
+        let (none, unknown) = (intern(NONE_TEXT), intern(UNKNOWN_TEXT));
+        Shared { context, names, partitions, none, unknown }
+    }
+
+    /// The name to group by: `(none)` where there is none.
+    pub fn shown(&self, name: Name) -> Name {
+        if name.is_none() { self.none } else { name }
+    }
+}
+
+/// The buckets that hold an instant, as parts of a key. Remembers the last one: neighbouring events share it.
+#[derive(Debug)]
+pub struct Buckets {
+    calendar: Calendar,
+    minute: i64,
+    hour: i64,
+    day: i64,
+    month: i64,
+}
+
+/// The buckets of one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// First instant, UTC microseconds.
+    pub minute: i64,
+    /// First instant, UTC microseconds.
+    pub hour: i64,
+    /// Days since 1970-01-01 in the store's calendar.
+    pub day: i64,
+    /// The month's first day.
+    pub month: i64,
+}
+
+impl Buckets {
+    pub fn new(calendar: Calendar) -> Buckets {
+        Buckets { calendar, minute: i64::MIN, hour: 0, day: 0, month: 0 }
+    }
+
+    pub fn of(&mut self, time: i64) -> Bucket {
+        let minute = time - time.rem_euclid(MICROS_PER_MINUTE);
+        if minute != self.minute {
+            self.minute = minute;
+            // Offsets of time zones are whole minutes since 1970, so a minute lies in one hour and one day.
+            self.hour = self.calendar.hour_start(minute);
+            let day = self.calendar.day(minute);
+            if day != self.day || self.month == 0 {
+                self.day = day;
+                self.month = Calendar::month_of_day(day);
+            }
+        }
+        Bucket { minute, hour: self.hour, day: self.day, month: self.month }
+    }
+}

@@ -1,0 +1,91 @@
+//! The whole dataflow of one worker: from decoded events to the rows of every enabled view.
+//!
+//! ```text
+//!                     ┌─ session events ──▶ sessions ─┬─▶ funnel ─────────────────────────▶ rows
+//! events ──▶ dedup ───┤                               ├─▶ pairs ──▶ related_products ─────▶ rows
+//!              │      ├─ order events ────▶ orders ───┤
+//!              │      │                               ├─▶ sales ──────────────────────────▶ rows
+//!              │      ├─ dimensions ─▶ categories ─▶ (sessions, orders)
+//!              │      └─ sightings ───────▶ users ────┴─▶ traffic, quality ───────────────▶ rows
+//!              └─ verdicts ──▶ (back to the reader that has the bytes)
+//! receipts (what each reader counted) ─────────────────▶ quality
+//! ```
+
+use crate::context::Shared;
+use crate::operators::categories::histories;
+use crate::operators::dedup::{Verdict, deduplicate};
+use crate::operators::orders::{OrderParts, orders};
+use crate::operators::pairs::pairs;
+use crate::operators::sessions::{Parts, sessions};
+use crate::operators::users::{sightings, users};
+use crate::rows::{Change, Rows};
+use crate::settings::FunnelUnit;
+use crate::views::{Inputs, VIEWS, view};
+use differential_dataflow::AsCollection;
+use millrace_schema::{Event, Place};
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::vec::ToStream;
+use timely::dataflow::{Scope, StreamVec};
+
+/// What leaves the dataflow.
+pub struct Outputs<'s> {
+    /// By view, in the order of [`VIEWS`]. `quality` is always there: it carries the accounting.
+    pub views: Vec<(&'static str, Rows<'s>)>,
+    /// On every worker: the valid records that were not accepted.
+    pub verdicts: StreamVec<'s, u64, (Place, Verdict)>,
+}
+
+/// Builds the dataflow. `receipts` are the rows of `quality` that readers count: see [`crate::receipts`].
+pub fn build<'s>(
+    scope: Scope<'s, u64>,
+    events: StreamVec<'s, u64, Event>,
+    receipts: StreamVec<'s, u64, Change>,
+    shared: &Shared,
+    enabled: &[String],
+) -> Outputs<'s> {
+    let on = |name: &str| enabled.iter().any(|view| view == name);
+    let by_user = shared.context.funnel.unit == FunnelUnit::User;
+    let parts =
+        Parts { funnel: on("funnel"), related: on("related_products"), traffic: on("traffic"), quality: on("quality") };
+    let deduplicated = deduplicate(events, shared);
+    let histories = histories(deduplicated.dimensions.clone());
+
+    let session_parts = Parts { funnel: parts.funnel && !by_user, ..parts };
+    let mut of_sessions =
+        sessions(deduplicated.session_events.clone(), histories.clone(), shared, session_parts, FunnelUnit::Session);
+    if parts.funnel && by_user {
+        let only_funnel = Parts { funnel: true, related: false, traffic: false, quality: false };
+        let events = deduplicated.session_events.clone();
+        of_sessions.funnel = sessions(events, histories.clone(), shared, only_funnel, FunnelUnit::User).funnel;
+    }
+    let order_parts = OrderParts { sales: on("sales"), others: parts };
+    let of_orders = orders(deduplicated.order_events.clone(), histories, shared, order_parts);
+    let empty = || std::iter::empty::<Change>().to_stream(scope);
+    let (active_users, unknown_users) = if parts.traffic || parts.quality {
+        let sightings = sightings(deduplicated.session_events, deduplicated.order_events, deduplicated.dimensions);
+        users(sightings, shared, parts)
+    } else {
+        (empty(), empty())
+    };
+
+    let touched = scope.concatenate([of_sessions.pairs, of_orders.pairs]);
+    let related = if parts.related { pairs(touched, shared) } else { empty() };
+    let traffic = scope.concatenate([of_sessions.traffic, of_orders.traffic, active_users]);
+    let quality =
+        scope.concatenate([receipts, deduplicated.receipts, of_sessions.quality, of_orders.quality, unknown_users]);
+    let inputs = Inputs {
+        sales: of_orders.sales.as_collection(),
+        funnel: of_sessions.funnel.as_collection(),
+        related: related.as_collection(),
+        traffic: traffic.as_collection(),
+        quality: quality.as_collection(),
+    };
+    let mut views = Vec::new();
+    for (name, _) in VIEWS {
+        if on(name) || name == "quality" {
+            let view = view(name, &shared.context).expect("VIEWS names it");
+            views.push((name, view.render(&inputs)));
+        }
+    }
+    Outputs { views, verdicts: deduplicated.verdicts }
+}

@@ -1,0 +1,12 @@
+//! Timely and differential: inputs, operators, views. No I/O, no clock, no async, no connectors.
+
+pub mod context;
+pub mod graph;
+pub mod operators;
+pub mod oracle;
+pub mod query;
+pub mod receipts;
+pub mod rows;
+pub mod settings;
+pub mod table;
+pub mod views;

@@ -1,0 +1,10 @@
+//! Operators: state machines that see their input one closed epoch at a time.
+
+pub mod categories;
+pub mod dedup;
+pub mod epochs;
+pub mod local;
+pub mod orders;
+pub mod pairs;
+pub mod sessions;
+pub mod users;

@@ -1,0 +1,312 @@
+//! Orders: one state an order, and what each touched order changes at the close of an epoch.
+//!
+//! ```text
+//! purchases, refunds ──by order──▶ [orders] ──▶ sales rows · traffic rows · products bought together · warnings
+//! category histories (on every worker) ─┘
+//! ```
+//!
+//! An order's state is its lines. Its part in the sales is a function of the lines and of their products' histories
+//! (see [`crate::views::sales`]): an order that gets a line, or has a product whose history changes, takes back what
+//! it contributed and contributes anew.
+
+use crate::context::{Buckets, Shared};
+use crate::operators::categories::{History, HistoryChange};
+use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
+use crate::operators::local::LocalNames;
+use crate::operators::pairs::{PairChange, RelatedKind, TouchedSet};
+use crate::operators::sessions::{IdHasher, Parts};
+use crate::rows::{Change, Netting};
+use crate::views::sales::{Contributor, Line, LineKind};
+use crate::views::{quality, traffic};
+use millrace_schema::{Body, Event, Id, Warning};
+use rustc_hash::FxHashMap;
+use std::hash::BuildHasherDefault;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+#[derive(Debug, Default)]
+struct Order {
+    lines: Vec<Line>,
+    touched: TouchedSet,
+    dirty: bool,
+}
+
+struct Orders {
+    shared: Shared,
+    parts: Parts,
+    locals: LocalNames,
+    /// By local product number; `None` without a record.
+    histories: Vec<Option<History>>,
+    /// Orders by local product number, once for each line.
+    by_product: Vec<Vec<u32>>,
+    numbers: hashbrown::HashMap<Id, u32, BuildHasherDefault<IdHasher>>,
+    orders: Vec<Order>,
+    dirty: Vec<u32>,
+    /// Refunds of products that no record names: purchases are counted with their sessions.
+    unknown: FxHashMap<u32, FxHashMap<(i64, u16), i64>>,
+    buckets: Buckets,
+    contributor: Contributor,
+    out: Outputs,
+}
+
+#[derive(Default)]
+struct Outputs {
+    sales: Netting,
+    traffic: Netting,
+    pairs: Vec<PairChange>,
+    quality: Netting,
+}
+
+/// What the operator is to maintain besides what [`Parts`] says of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderParts {
+    pub sales: bool,
+    pub others: Parts,
+}
+
+impl Orders {
+    fn new(shared: Shared, parts: OrderParts) -> Orders {
+        Orders {
+            locals: LocalNames::new(shared.names.clone()),
+            histories: vec![None],
+            by_product: vec![Vec::new()],
+            numbers: hashbrown::HashMap::default(),
+            orders: Vec::new(),
+            dirty: Vec::new(),
+            unknown: FxHashMap::default(),
+            buckets: Buckets::new(shared.context.calendar.clone()),
+            contributor: Contributor::new(&shared, parts.sales),
+            out: Outputs::default(),
+            parts: parts.others,
+            shared,
+        }
+    }
+
+    fn product(&mut self, name: millrace_schema::Name) -> u32 {
+        let product = self.locals.number(name);
+        if self.histories.len() <= product as usize {
+            self.histories.resize(product as usize + 1, None);
+            self.by_product.resize_with(product as usize + 1, Vec::new);
+        }
+        product
+    }
+
+    /// Handles one epoch: takes back what the touched orders contributed, changes them, contributes anew.
+    fn epoch(&mut self, changes: Vec<HistoryChange>, batches: Vec<Vec<Event>>) {
+        let changes: Vec<(u32, History)> =
+            changes.into_iter().map(|(name, history)| (self.product(name), history)).collect();
+        for (product, _) in &changes {
+            for order in std::mem::take(&mut self.by_product[*product as usize]) {
+                self.take_back(order);
+                self.by_product[*product as usize].push(order);
+            }
+        }
+        let mut arrived = Vec::new();
+        for event in batches.iter().flatten() {
+            if let Some((id, line)) = self.line(event) {
+                let next = self.orders.len() as u32;
+                let order = *self.numbers.entry(id).or_insert(next);
+                if order == next {
+                    self.orders.push(Order::default());
+                }
+                self.take_back(order);
+                arrived.push((order, line));
+            }
+        }
+        for (product, history) in changes {
+            self.set_known(product);
+            self.histories[product as usize] = Some(history);
+        }
+        for (order, line) in arrived {
+            self.add(order, line);
+        }
+        for order in std::mem::take(&mut self.dirty) {
+            let state = &mut self.orders[order as usize];
+            state.dirty = false;
+            if self.parts.related {
+                let kind = RelatedKind::BoughtTogether;
+                state.touched.settle(kind, &self.locals, &self.shared, &mut self.out.pairs);
+            }
+            self.contribute(order, 1);
+        }
+    }
+
+    /// Takes back what an order contributed, once an epoch.
+    fn take_back(&mut self, order: u32) {
+        if !std::mem::replace(&mut self.orders[order as usize].dirty, true) {
+            self.dirty.push(order);
+            self.contribute(order, -1);
+        }
+    }
+
+    fn contribute(&mut self, order: u32, sign: i64) {
+        let lines = &self.orders[order as usize].lines;
+        if lines.is_empty() {
+            return;
+        }
+        let category = |line: &Line, time: i64| match &self.histories[line.product as usize] {
+            Some(history) => (history.as_is(), history.as_was(time)),
+            None => (self.shared.unknown, self.shared.unknown),
+        };
+        self.contributor.contribute(lines, category, &self.locals, &mut self.buckets, sign, &mut self.out.sales);
+        if self.parts.quality {
+            warn(lines, &self.shared, &mut self.buckets, sign, &mut self.out.quality);
+        }
+    }
+
+    fn line(&mut self, event: &Event) -> Option<(Id, Line)> {
+        let (order, kind, quantity, amount, list_price, currency) = match event.body {
+            Body::Purchase { quantity, currency, order, price, list_price } if quantity >= 0 => {
+                (order, LineKind::Sold, i64::from(quantity), price, list_price, currency)
+            }
+            Body::Purchase { quantity, currency, order, price, .. } => {
+                (order, LineKind::Returned, -i64::from(quantity), -price, 0, currency)
+            }
+            Body::Refund { quantity, currency, order, amount } => {
+                (order, LineKind::Refunded, i64::from(quantity), amount, 0, currency)
+            }
+            _ => return None,
+        };
+        let product = self.product(event.product);
+        let line = Line {
+            kind,
+            product,
+            time: event.time,
+            quantity,
+            amount,
+            list_price,
+            currency,
+            booked_at: event.booked_at(),
+            partition: event.place.partition(),
+            session: event.session,
+            user: event.user,
+        };
+        Some((order, line))
+    }
+
+    fn add(&mut self, order: u32, line: Line) {
+        self.by_product[line.product as usize].push(order);
+        if self.parts.related && line.kind != LineKind::Refunded {
+            self.orders[order as usize].touched.touch(line.product, line.time);
+        }
+        if self.parts.traffic {
+            let bucket = self.buckets.of(line.time);
+            let currency = line.currency.code();
+            for grain in traffic::GRAINS {
+                let key = grain.key(bucket, currency);
+                let (purchases, net) = match line.kind {
+                    LineKind::Sold => (1, line.amount),
+                    LineKind::Returned | LineKind::Refunded => (0, -line.amount),
+                };
+                self.out.traffic.add(key, traffic::PURCHASES, purchases);
+                self.out.traffic.add(key, traffic::NET_SALES, net);
+                self.out.traffic.add(key, traffic::FACTS, 1);
+            }
+        }
+        if self.parts.quality && line.kind == LineKind::Refunded && self.histories[line.product as usize].is_none() {
+            let hour = self.buckets.of(line.booked_at).hour;
+            *self.unknown.entry(line.product).or_default().entry((hour, line.partition)).or_default() += 1;
+            let source = self.shared.partitions.source(line.partition);
+            self.out.quality.add(quality::warning_key(hour, source, Warning::UnknownProduct), quality::WARNED, 1);
+        }
+        self.orders[order as usize].lines.push(line);
+    }
+
+    fn set_known(&mut self, product: u32) {
+        for ((hour, partition), count) in self.unknown.remove(&product).into_iter().flatten() {
+            let key = quality::warning_key(hour, self.shared.partitions.source(partition), Warning::UnknownProduct);
+            self.out.quality.add(key, quality::WARNED, -count);
+        }
+    }
+}
+
+/// What is odd about an order as a whole, booked on each line that takes part.
+fn warn(lines: &[Line], shared: &Shared, buckets: &mut Buckets, sign: i64, out: &mut Netting) {
+    let mut add = |line: &Line, warning| {
+        let hour = buckets.of(line.booked_at).hour;
+        let key = quality::warning_key(hour, shared.partitions.source(line.partition), warning);
+        out.add(key, quality::WARNED, sign);
+    };
+    let purchased = || lines.iter().filter(|line| line.kind != LineKind::Refunded);
+    let mut first_user = Id::NONE;
+    let mut disagrees = false;
+    for line in purchased() {
+        disagrees |= purchased().next().is_some_and(|first| first.session != line.session);
+        if !line.user.is_none() {
+            disagrees |= !first_user.is_none() && first_user != line.user;
+            first_user = line.user;
+        }
+    }
+    if disagrees {
+        purchased().for_each(|line| add(line, Warning::OrderDisagrees));
+    }
+    if lines.iter().all(|line| line.kind == LineKind::Sold) {
+        return;
+    }
+    for line in lines.iter().filter(|line| line.kind != LineKind::Sold) {
+        let same = || lines.iter().filter(|other| other.currency == line.currency);
+        let sum = |sold: bool| same().filter(|l| (l.kind == LineKind::Sold) == sold).map(|l| l.amount).sum::<i64>();
+        if same().any(|line| line.kind == LineKind::Sold) && sum(false) > sum(true) {
+            add(line, Warning::ReturnedMoreThanPaid);
+        }
+    }
+}
+
+/// The streams that leave the operator.
+pub struct OrderStreams<'s> {
+    pub sales: StreamVec<'s, u64, Change>,
+    pub traffic: StreamVec<'s, u64, Change>,
+    pub pairs: StreamVec<'s, u64, PairChange>,
+    pub quality: StreamVec<'s, u64, Change>,
+}
+
+/// Builds the operator.
+pub fn orders<'s>(
+    events: StreamVec<'s, u64, Event>,
+    histories: StreamVec<'s, u64, HistoryChange>,
+    shared: &Shared,
+    parts: OrderParts,
+) -> OrderStreams<'s> {
+    let mut builder = OperatorBuilder::new("Orders".to_owned(), events.scope());
+    let route = |event: &Event| match event.body {
+        Body::Purchase { order, .. } | Body::Refund { order, .. } => order.low,
+        _ => 0,
+    };
+    let mut events = builder.new_input(events, Exchange::new(route));
+    let mut histories = builder.new_input(histories, Pipeline);
+    let (sales_output, sales) = builder.new_output();
+    let (traffic_output, traffic) = builder.new_output();
+    let (pair_output, pairs) = builder.new_output();
+    let (quality_output, quality) = builder.new_output();
+    type Builder<D> = CapacityContainerBuilder<Vec<D>>;
+    let mut sales_output = OutputBuilder::<_, Builder<Change>>::from(sales_output);
+    let mut traffic_output = OutputBuilder::<_, Builder<Change>>::from(traffic_output);
+    let mut pair_output = OutputBuilder::<_, Builder<PairChange>>::from(pair_output);
+    let mut quality_output = OutputBuilder::<_, Builder<Change>>::from(quality_output);
+    let mut state = Orders::new(shared.clone(), parts);
+
+    builder.build(move |capabilities| {
+        let mut capabilities = Capabilities::new(capabilities);
+        let (mut waiting, mut waiting_histories) = (Stash::default(), Stash::default());
+        move |frontiers| {
+            waiting.fill(&mut events);
+            waiting_histories.fill(&mut histories);
+            let open = open_epoch(frontiers);
+            while let Some(epoch) = next_closed([waiting.first(), waiting_histories.first()], open) {
+                let held = capabilities.at(epoch);
+                let changes = waiting_histories.take(epoch).into_iter().flatten().collect();
+                state.epoch(changes, waiting.take(epoch));
+                let out = &mut state.out;
+                sales_output.activate().session(&held[0]).give_iterator(out.sales.drain(epoch));
+                traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));
+                pair_output.activate().session(&held[2]).give_iterator(out.pairs.drain(..));
+                quality_output.activate().session(&held[3]).give_iterator(out.quality.drain(epoch));
+            }
+            capabilities.release(open);
+        }
+    });
+    OrderStreams { sales, traffic, pairs, quality }
+}

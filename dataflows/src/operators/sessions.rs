@@ -1,0 +1,476 @@
+//! Sessions: one state a session, and what each touched session changes at the close of an epoch.
+//!
+//! ```text
+//! session events ──by session──▶ [sessions] ──▶ funnel rows · traffic rows · products touched together · warnings
+//! category histories (on every worker) ─┘
+//! ```
+//!
+//! A session's state is the list of its events in order of time, 24 bytes each. Its part in the funnel is a function
+//! of that list (a *contribution*); a touched session emits its contribution now less the one before. Traffic and the
+//! products touched grow event by event.
+
+use crate::context::{Bucket, Buckets, Shared};
+use crate::operators::categories::HistoryChange;
+use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
+use crate::operators::local::LocalNames;
+use crate::operators::pairs::{PairChange, RelatedKind, TouchedSet};
+use crate::rows::{Change, Netting};
+use crate::settings::FunnelUnit;
+use crate::views::funnel::{Contribution, FunnelKeys};
+use crate::views::{quality, traffic};
+use millrace_schema::{Body, Event, Id, Name, Page, Warning};
+use rustc_hash::FxHashMap;
+use std::hash::BuildHasherDefault;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+/// What kind of event a session holds. Page views by page, purchases by whether they are sold lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Act {
+    Home,
+    Category,
+    ProductDetail,
+    Cart,
+    Checkout,
+    Search,
+    Other,
+    AddToCart,
+    RemoveFromCart,
+    CheckoutStarted,
+    Sold,
+    Returned,
+}
+
+impl Act {
+    pub const ALL: [Act; 12] = [
+        Act::Home,
+        Act::Category,
+        Act::ProductDetail,
+        Act::Cart,
+        Act::Checkout,
+        Act::Search,
+        Act::Other,
+        Act::AddToCart,
+        Act::RemoveFromCart,
+        Act::CheckoutStarted,
+        Act::Sold,
+        Act::Returned,
+    ];
+
+    /// `None` for what has no session.
+    fn of(body: &Body) -> Option<Act> {
+        Some(match body {
+            Body::PageView { page, .. } => match page {
+                Page::Home => Act::Home,
+                Page::Category => Act::Category,
+                Page::ProductDetail => Act::ProductDetail,
+                Page::Cart => Act::Cart,
+                Page::Checkout => Act::Checkout,
+                Page::Search => Act::Search,
+                Page::Other => Act::Other,
+            },
+            Body::AddToCart { .. } => Act::AddToCart,
+            Body::RemoveFromCart { .. } => Act::RemoveFromCart,
+            Body::CheckoutStarted => Act::CheckoutStarted,
+            Body::Purchase { quantity, .. } if *quantity >= 0 => Act::Sold,
+            Body::Purchase { .. } => Act::Returned,
+            Body::Refund { .. } | Body::Product { .. } | Body::User { .. } | Body::Inventory { .. } => return None,
+        })
+    }
+
+    pub fn is_page_view(self) -> bool {
+        (self as u8) <= Act::Other as u8
+    }
+
+    /// Whether it touches the product it names.
+    fn touches(self) -> bool {
+        matches!(self, Act::ProductDetail | Act::AddToCart | Act::Sold | Act::Returned)
+    }
+}
+
+/// One event of a session: 24 bytes. Names are the operator's local numbers, 0 for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionEvent {
+    pub time: i64,
+    pub product: u32,
+    /// The number of a (referrer, device) pair.
+    origin: u32,
+    /// Orders events of one time, so that a cap does not depend on arrival: the head of the event id's hash.
+    tie: u32,
+    pub act: Act,
+}
+
+impl SessionEvent {
+    pub fn origin(&self) -> u32 {
+        self.origin
+    }
+}
+
+/// Sessions of up to this many events look for a product by scanning the list.
+const SMALL_SESSION: usize = 32;
+
+#[derive(Debug, Default)]
+struct Session {
+    /// In order of (time, tie).
+    events: Vec<SessionEvent>,
+    contribution: Option<Contribution>,
+    /// Products touched, kept apart once the session is not small.
+    touched: Option<Box<TouchedSet>>,
+    dirty: bool,
+}
+
+/// The operator's state on one worker.
+struct Sessions {
+    shared: Shared,
+    parts: Parts,
+    locals: LocalNames,
+    /// The as-is category of each local product number; `(unknown)` without a record.
+    categories: Vec<Name>,
+    /// Whether a product record names it, by local number.
+    known: Vec<bool>,
+    origins: Vec<(u32, u32)>,
+    origin_numbers: FxHashMap<(u32, u32), u32>,
+    numbers: hashbrown::HashMap<Id, u32, BuildHasherDefault<IdHasher>>,
+    sessions: Vec<Session>,
+    dirty: Vec<u32>,
+    /// Sessions by the local number of the first product viewed. May hold sessions that have another one by now.
+    by_first_product: Vec<Vec<u32>>,
+    /// Events that name an unknown product, by product: (booked hour, partition) → count.
+    unknown: FxHashMap<u32, FxHashMap<(i64, u16), i64>>,
+    keys: FunnelKeys,
+    buckets: Buckets,
+    out: Outputs,
+}
+
+/// What the operator is to maintain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    pub funnel: bool,
+    pub related: bool,
+    pub traffic: bool,
+    pub quality: bool,
+}
+
+impl Parts {
+    pub fn any(self) -> bool {
+        self.funnel || self.related || self.traffic || self.quality
+    }
+}
+
+#[derive(Default)]
+struct Outputs {
+    funnel: Netting,
+    traffic: Netting,
+    pairs: Vec<PairChange>,
+    quality: Netting,
+}
+
+/// Ids are hashes already.
+#[derive(Clone, Copy, Default)]
+pub struct IdHasher(u64);
+
+impl std::hash::Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = self.0.rotate_left(8) ^ u64::from(byte));
+    }
+    fn write_u64(&mut self, word: u64) {
+        self.0 = self.0.rotate_left(32) ^ word;
+    }
+}
+
+impl Sessions {
+    fn new(shared: Shared, parts: Parts) -> Sessions {
+        Sessions {
+            keys: FunnelKeys::new(&shared),
+            buckets: Buckets::new(shared.context.calendar.clone()),
+            locals: LocalNames::new(shared.names.clone()),
+            categories: vec![shared.none],
+            known: vec![true],
+            origins: Vec::new(),
+            origin_numbers: FxHashMap::default(),
+            numbers: hashbrown::HashMap::default(),
+            sessions: Vec::new(),
+            dirty: Vec::new(),
+            by_first_product: vec![Vec::new()],
+            unknown: FxHashMap::default(),
+            out: Outputs::default(),
+            shared,
+            parts,
+        }
+    }
+
+    /// A session's or, where the funnel is of users, a user's id.
+    fn owner(event: &Event, unit: FunnelUnit) -> Id {
+        match unit {
+            FunnelUnit::Session => event.session,
+            FunnelUnit::User => event.user,
+        }
+    }
+
+    fn product(&mut self, name: Name) -> u32 {
+        let product = self.locals.number(name);
+        if self.categories.len() <= product as usize {
+            self.categories.resize(product as usize + 1, self.shared.unknown);
+            self.known.resize(product as usize + 1, false);
+            self.by_first_product.resize_with(product as usize + 1, Vec::new);
+        }
+        product
+    }
+
+    fn origin(&mut self, body: &Body) -> u32 {
+        let (referrer, device) = match *body {
+            Body::PageView { referrer, device, .. } => (self.locals.number(referrer), self.locals.number(device)),
+            _ => (0, 0),
+        };
+        let next = self.origins.len() as u32;
+        let number = *self.origin_numbers.entry((referrer, device)).or_insert(next);
+        if number == next {
+            self.origins.push((referrer, device));
+        }
+        number
+    }
+
+    fn recategorise(&mut self, changes: Vec<HistoryChange>) {
+        for (name, history) in changes {
+            let product = self.product(name);
+            let category = self.shared.shown(history.as_is());
+            let before = std::mem::replace(&mut self.categories[product as usize], category);
+            self.set_known(product);
+            if before != category && self.parts.funnel {
+                self.restate(product, before, category);
+            }
+        }
+    }
+
+    fn restate(&mut self, product: u32, before: Name, after: Name) {
+        let mut affected = std::mem::take(&mut self.by_first_product[product as usize]);
+        affected.sort_unstable();
+        affected.dedup();
+        affected.retain(|&session| {
+            let contribution = self.sessions[session as usize].contribution.as_ref();
+            contribution.is_some_and(|contribution| contribution.first_product == product)
+        });
+        for &session in &affected {
+            if let Some(contribution) = &self.sessions[session as usize].contribution {
+                self.keys.emit(contribution, before, &self.locals, -1, &mut self.out.funnel);
+                self.keys.emit(contribution, after, &self.locals, 1, &mut self.out.funnel);
+            }
+        }
+        self.by_first_product[product as usize] = affected;
+    }
+
+    fn set_known(&mut self, product: u32) {
+        if !std::mem::replace(&mut self.known[product as usize], true) {
+            for ((hour, partition), count) in self.unknown.remove(&product).into_iter().flatten() {
+                let key = quality::warning_key(hour, self.shared.partitions.source(partition), Warning::UnknownProduct);
+                self.out.quality.add(key, quality::WARNED, -count);
+            }
+        }
+    }
+
+    fn insert(&mut self, event: &Event, owner: Id) {
+        let Some(act) = Act::of(&event.body) else { return };
+        let product = self.product(event.product);
+        let origin = self.origin(&event.body);
+        let session = match self.numbers.entry(owner) {
+            hashbrown::hash_map::Entry::Occupied(known) => *known.get(),
+            hashbrown::hash_map::Entry::Vacant(free) => {
+                let number = self.sessions.len() as u32;
+                free.insert(number);
+                self.sessions.push(Session::default());
+                number
+            }
+        };
+        let new = SessionEvent { time: event.time, product, origin, tie: (event.id.high >> 32) as u32, act };
+        if self.parts.quality && product != 0 && !self.known[product as usize] {
+            self.warn_unknown(event, product);
+        }
+        let state = &mut self.sessions[session as usize];
+        let position = {
+            let after = state.events.iter().rev().take_while(|e| (e.time, e.tie) > (new.time, new.tie)).count();
+            state.events.len() - after
+        };
+        if self.parts.traffic {
+            let neighbours =
+                (position.checked_sub(1).map(|i| state.events[i].time), state.events.get(position).map(|e| e.time));
+            count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours);
+        }
+        if self.parts.related && act.touches() && product != 0 {
+            touch(state, &new, &self.locals, &self.shared, &mut self.out.pairs);
+        }
+        if state.events.capacity() == state.events.len() {
+            state.events.reserve_exact((state.events.len() / 2).max(4));
+        }
+        state.events.insert(position, new);
+        if !state.dirty {
+            state.dirty = true;
+            self.dirty.push(session);
+        }
+    }
+
+    fn warn_unknown(&mut self, event: &Event, product: u32) {
+        let hour = self.buckets.of(event.booked_at()).hour;
+        let partition = event.place.partition();
+        *self.unknown.entry(product).or_default().entry((hour, partition)).or_default() += 1;
+        let key = quality::warning_key(hour, self.shared.partitions.source(partition), Warning::UnknownProduct);
+        self.out.quality.add(key, quality::WARNED, 1);
+    }
+
+    /// Emits what the touched sessions contribute now, less what they did before.
+    fn close(&mut self) {
+        for session in std::mem::take(&mut self.dirty) {
+            let state = &mut self.sessions[session as usize];
+            state.dirty = false;
+            if let Some(touched) = &mut state.touched {
+                touched.settle(RelatedKind::ViewedTogether, &self.locals, &self.shared, &mut self.out.pairs);
+            }
+            if !self.parts.funnel {
+                continue;
+            }
+            let now = self.keys.contribution(&state.events, &self.origins, &self.locals, &mut self.buckets);
+            if state.contribution == Some(now) {
+                continue;
+            }
+            let before = state.contribution.replace(now);
+            if let Some(before) = &before {
+                let category = self.categories[before.first_product as usize];
+                self.keys.emit(before, category, &self.locals, -1, &mut self.out.funnel);
+            }
+            let category = self.categories[now.first_product as usize];
+            self.keys.emit(&now, category, &self.locals, 1, &mut self.out.funnel);
+            if now.first_product != 0 && before.is_none_or(|before| before.first_product != now.first_product) {
+                self.by_first_product[now.first_product as usize].push(session);
+            }
+        }
+    }
+}
+
+/// Counts an event, and its session where no neighbour in time is in the same bucket.
+fn count_traffic(
+    buckets: &mut Buckets,
+    out: &mut Netting,
+    event: &SessionEvent,
+    neighbours: (Option<i64>, Option<i64>),
+) {
+    let measure = if event.act.is_page_view() {
+        Some(traffic::PAGE_VIEWS)
+    } else if event.act == Act::AddToCart {
+        Some(traffic::CART_ADDITIONS)
+    } else {
+        None
+    };
+    let before: Option<Bucket> = neighbours.0.map(|time| buckets.of(time));
+    let after: Option<Bucket> = neighbours.1.map(|time| buckets.of(time));
+    let bucket = buckets.of(event.time);
+    for grain in traffic::GRAINS {
+        let key = grain.key(bucket, 0);
+        if let Some(measure) = measure {
+            out.add(key, measure, 1);
+        }
+        let same = |other: Option<Bucket>| other.is_some_and(|other| grain.key(other, 0) == key);
+        if !same(before) && !same(after) {
+            out.add(key, traffic::ACTIVE_SESSIONS, 1);
+        }
+    }
+}
+
+/// Enters a touch that is about to join the list. A small session emits the new pairs at once: without a cap in
+/// reach its set of products only grows.
+fn touch(state: &mut Session, new: &SessionEvent, locals: &LocalNames, shared: &Shared, out: &mut Vec<PairChange>) {
+    let cap = shared.context.related.max_products_per_session;
+    if state.touched.is_none() && state.events.len() + 1 >= SMALL_SESSION.min(cap) {
+        let old = state.events.iter().filter(|event| event.act.touches() && event.product != 0);
+        state.touched = Some(Box::new(TouchedSet::of(old.map(|event| (event.product, event.time)), locals, cap)));
+    }
+    if let Some(touched) = &mut state.touched {
+        touched.touch(new.product, new.time);
+        return;
+    }
+    let mut distinct = [0_u32; SMALL_SESSION];
+    let mut count = 0;
+    for event in state.events.iter().filter(|event| event.act.touches() && event.product != 0) {
+        if event.product == new.product {
+            return;
+        }
+        if !distinct[..count].contains(&event.product) {
+            distinct[count] = event.product;
+            count += 1;
+        }
+    }
+    let kind = RelatedKind::ViewedTogether;
+    let product = locals.name(new.product);
+    out.push(PairChange::item(kind, product, 1));
+    if count == 0 {
+        out.push(PairChange::total(kind, 1));
+    }
+    for &other in &distinct[..count] {
+        out.extend(PairChange::pair(kind, product, locals.name(other), 1));
+    }
+}
+
+/// The streams that leave the operator.
+pub struct SessionStreams<'s> {
+    pub funnel: StreamVec<'s, u64, Change>,
+    pub traffic: StreamVec<'s, u64, Change>,
+    pub pairs: StreamVec<'s, u64, PairChange>,
+    pub quality: StreamVec<'s, u64, Change>,
+}
+
+/// Builds the operator. `unit` says whose events make a group; events without it are left out.
+pub fn sessions<'s>(
+    events: StreamVec<'s, u64, Event>,
+    histories: StreamVec<'s, u64, HistoryChange>,
+    shared: &Shared,
+    parts: Parts,
+    unit: FunnelUnit,
+) -> SessionStreams<'s> {
+    let mut builder = OperatorBuilder::new("Sessions".to_owned(), events.scope());
+    let route = move |event: &Event| Sessions::owner(event, unit).low;
+    let mut events = builder.new_input(events, Exchange::new(route));
+    let mut histories = builder.new_input(histories, Pipeline);
+    let (funnel_output, funnel) = builder.new_output();
+    let (traffic_output, traffic) = builder.new_output();
+    let (pair_output, pairs) = builder.new_output();
+    let (quality_output, quality) = builder.new_output();
+    type Builder<D> = CapacityContainerBuilder<Vec<D>>;
+    let mut funnel_output = OutputBuilder::<_, Builder<Change>>::from(funnel_output);
+    let mut traffic_output = OutputBuilder::<_, Builder<Change>>::from(traffic_output);
+    let mut pair_output = OutputBuilder::<_, Builder<PairChange>>::from(pair_output);
+    let mut quality_output = OutputBuilder::<_, Builder<Change>>::from(quality_output);
+    let mut state = Sessions::new(shared.clone(), parts);
+
+    builder.build(move |capabilities| {
+        let mut capabilities = Capabilities::new(capabilities);
+        let (mut waiting, mut waiting_histories) = (Stash::default(), Stash::default());
+        move |frontiers| {
+            waiting.fill(&mut events);
+            waiting_histories.fill(&mut histories);
+            let open = open_epoch(frontiers);
+            while let Some(epoch) = next_closed([waiting.first(), waiting_histories.first()], open) {
+                let held = capabilities.at(epoch);
+                state.recategorise(waiting_histories.take(epoch).into_iter().flatten().collect());
+                for event in waiting.take(epoch).iter().flatten() {
+                    let owner = Sessions::owner(event, unit);
+                    if !owner.is_none() {
+                        state.insert(event, owner);
+                    }
+                }
+                state.close();
+                let out = &mut state.out;
+                funnel_output.activate().session(&held[0]).give_iterator(out.funnel.drain(epoch));
+                traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));
+                pair_output.activate().session(&held[2]).give_iterator(out.pairs.drain(..));
+                quality_output.activate().session(&held[3]).give_iterator(out.quality.drain(epoch));
+            }
+            capabilities.release(open);
+        }
+    });
+    SessionStreams { funnel, traffic, pairs, quality }
+}

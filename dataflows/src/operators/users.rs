@@ -1,0 +1,173 @@
+//! Users: who is active when, and who is not in the users dimension.
+//!
+//! ```text
+//! accepted events and user records ──by user──▶ [users] ──▶ traffic rows (active users) · warnings
+//! ```
+//!
+//! A user's state is the ascending list of minutes with an event, 4 bytes each; hours and days follow from it.
+
+use crate::context::{Buckets, Shared};
+use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
+use crate::operators::sessions::{IdHasher, Parts};
+use crate::rows::{Change, Netting};
+use crate::views::{quality, traffic};
+use millrace_schema::calendar::MICROS_PER_MINUTE;
+use millrace_schema::{Body, Event, Id, Warning};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use std::hash::BuildHasherDefault;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::vec::Map;
+
+/// What the operator needs of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    user: Id,
+    time: i64,
+    booked_at: i64,
+    partition: u16,
+    kind: SightingKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum SightingKind {
+    /// Makes the user active.
+    Event,
+    /// Names the user, but is no activity of theirs.
+    Refund,
+    /// A record of the users dimension.
+    Record,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    /// Minutes since 1970, ascending.
+    minutes: SmallVec<[u32; 4]>,
+    known: bool,
+    /// Events booked while the user was unknown: hour, partition, count.
+    unknown: Vec<(i64, u16, i64)>,
+}
+
+struct Users {
+    shared: Shared,
+    parts: Parts,
+    users: hashbrown::HashMap<Id, User, BuildHasherDefault<IdHasher>>,
+    buckets: Buckets,
+    traffic: Netting,
+    quality: Netting,
+}
+
+impl Users {
+    fn see(&mut self, sighting: &Sighting) {
+        let user = self.users.entry(sighting.user).or_default();
+        if sighting.kind == SightingKind::Record {
+            user.known = true;
+            for (hour, partition, count) in user.unknown.drain(..) {
+                let source = self.shared.partitions.source(partition);
+                self.quality.add(quality::warning_key(hour, source, Warning::UnknownUser), quality::WARNED, -count);
+            }
+            return;
+        }
+        if self.parts.quality && !user.known {
+            let hour = self.buckets.of(sighting.booked_at).hour;
+            let place = (hour, sighting.partition);
+            match user.unknown.iter_mut().rev().find(|(hour, partition, _)| (*hour, *partition) == place) {
+                Some((.., count)) => *count += 1,
+                None => user.unknown.push((place.0, place.1, 1)),
+            }
+            let source = self.shared.partitions.source(sighting.partition);
+            self.quality.add(quality::warning_key(hour, source, Warning::UnknownUser), quality::WARNED, 1);
+        }
+        if self.parts.traffic && sighting.kind == SightingKind::Event {
+            let minute = u32::try_from(sighting.time / MICROS_PER_MINUTE).expect("times lie between 1970 and 2199");
+            let Err(position) = user.minutes.binary_search(&minute) else { return };
+            let mut at = |minute: u32| self.buckets.of(i64::from(minute) * MICROS_PER_MINUTE);
+            let before = position.checked_sub(1).map(|index| at(user.minutes[index]));
+            let after = user.minutes.get(position).map(|&minute| at(minute));
+            let bucket = at(minute);
+            for grain in traffic::GRAINS {
+                let key = grain.key(bucket, 0);
+                if ![before, after].into_iter().flatten().any(|other| grain.key(other, 0) == key) {
+                    self.traffic.add(key, traffic::ACTIVE_USERS, 1);
+                }
+            }
+            user.minutes.insert(position, minute);
+        }
+    }
+}
+
+/// The events that name a user, cut down to what is needed.
+pub fn sightings<'s>(
+    session_events: StreamVec<'s, u64, Event>,
+    order_events: StreamVec<'s, u64, Event>,
+    dimensions: StreamVec<'s, u64, Event>,
+) -> StreamVec<'s, u64, Sighting> {
+    use timely::dataflow::operators::Concatenate;
+    let sighting = |event: &Event, kind| Sighting {
+        user: event.user,
+        time: event.time,
+        booked_at: event.booked_at(),
+        partition: event.place.partition(),
+        kind,
+    };
+    let scope = session_events.scope();
+    let events = session_events.unary(Pipeline, "Sightings", move |_, _| {
+        move |input, output| {
+            input.for_each(|capability, data| {
+                let named = data.iter().filter(|event| !event.user.is_none());
+                output.session(&capability).give_iterator(named.map(|event| sighting(event, SightingKind::Event)));
+            });
+        }
+    });
+    let refunds = order_events.flat_map(move |event| {
+        let counts = matches!(event.body, Body::Refund { .. }) && !event.user.is_none();
+        counts.then(|| sighting(&event, SightingKind::Refund))
+    });
+    let records = dimensions
+        .flat_map(move |event| matches!(event.body, Body::User { .. }).then(|| sighting(&event, SightingKind::Record)));
+    scope.concatenate([events, refunds, records])
+}
+
+/// Builds the operator: rows of `traffic`, rows of `quality`.
+pub fn users<'s>(
+    sightings: StreamVec<'s, u64, Sighting>,
+    shared: &Shared,
+    parts: Parts,
+) -> (StreamVec<'s, u64, Change>, StreamVec<'s, u64, Change>) {
+    let mut builder = OperatorBuilder::new("Users".to_owned(), sightings.scope());
+    let mut input = builder.new_input(sightings, Exchange::new(|sighting: &Sighting| sighting.user.low));
+    let (traffic_output, traffic) = builder.new_output();
+    let (quality_output, quality) = builder.new_output();
+    type Builder<D> = CapacityContainerBuilder<Vec<D>>;
+    let mut traffic_output = OutputBuilder::<_, Builder<Change>>::from(traffic_output);
+    let mut quality_output = OutputBuilder::<_, Builder<Change>>::from(quality_output);
+    let mut state = Users {
+        buckets: Buckets::new(shared.context.calendar.clone()),
+        shared: shared.clone(),
+        parts,
+        users: hashbrown::HashMap::default(),
+        traffic: Netting::default(),
+        quality: Netting::default(),
+    };
+    builder.build(move |capabilities| {
+        let mut capabilities = Capabilities::new(capabilities);
+        let mut stash = Stash::default();
+        move |frontiers| {
+            stash.fill(&mut input);
+            let open = open_epoch(frontiers);
+            while let Some(epoch) = next_closed([stash.first()], open) {
+                let held = capabilities.at(epoch);
+                stash.take(epoch).iter().flatten().for_each(|sighting| state.see(sighting));
+                traffic_output.activate().session(&held[0]).give_iterator(state.traffic.drain(epoch));
+                quality_output.activate().session(&held[1]).give_iterator(state.quality.drain(epoch));
+            }
+            capabilities.release(open);
+        }
+    });
+    (traffic, quality)
+}

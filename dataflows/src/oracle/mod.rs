@@ -1,0 +1,120 @@
+//! Naive batch answers: what METRICS says, over texts, with nothing incremental.
+//!
+//! ```text
+//! Incoming ──accept::observe──▶ Observed ──<view>::answer──▶ Table
+//! ```
+//!
+//! An oracle is read beside the definition and must be obviously right; it may be quadratic. Where the definition
+//! leaves a choice, the view's oracle says at its top which it takes. For all of them:
+//! - Filters hold for every fact that a row is made of. A filter's time is compared as an instant, so that
+//!   `07:00:00Z` and `07:00:00+00:00` are one hour.
+//! - A range zero-fills hours, days and months (not minutes), also where there is no fact at all, except those that a
+//!   filter on a time column rules out. Zero money that no fact stands behind is in the default currency.
+//! - Whether there are several currencies is asked of all accepted sales facts, whatever the filters and days.
+
+pub mod accept;
+mod asked;
+#[cfg(test)]
+mod example;
+pub mod funnel;
+pub mod quality;
+pub mod related_products;
+pub mod sales;
+pub mod traffic;
+
+pub use accept::{Incoming, observe};
+
+use asked::{Asked, row};
+use millrace_schema::{Cents, Kind, OwnedRecord, Place, Rule};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One source record and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observed {
+    pub source: String,
+    pub place: Place,
+    pub received_at: Option<i64>,
+    /// `None` where it did not decode.
+    pub record: Option<OwnedRecord>,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    Duplicate,
+    Quarantined(Rule),
+}
+
+const NONE: &str = "(none)";
+const UNKNOWN: &str = "(unknown)";
+
+impl Observed {
+    fn accepted(&self) -> Option<&OwnedRecord> {
+        self.record.as_ref().filter(|_| self.outcome == Outcome::Accepted)
+    }
+}
+
+/// The accepted records that are events, not dimensions.
+fn events(observed: &[Observed]) -> impl Iterator<Item = &OwnedRecord> {
+    observed.iter().filter_map(Observed::accepted).filter(|record| !record.kind.is_dimension())
+}
+
+fn is_sold_line(record: &OwnedRecord) -> bool {
+    record.kind == Kind::Purchase && record.quantity >= 0
+}
+
+/// The units and the amount that a return line or a refund brings back; `None` for anything else.
+fn returned(record: &OwnedRecord) -> Option<(i64, Cents)> {
+    match record.kind {
+        Kind::Purchase if record.quantity < 0 => Some((-i64::from(record.quantity), -record.amount)),
+        Kind::Refund => Some((i64::from(record.quantity), record.amount)),
+        _ => None,
+    }
+}
+
+/// Sold lines, return lines and refunds.
+fn sales_facts(observed: &[Observed]) -> impl Iterator<Item = &OwnedRecord> {
+    events(observed).filter(|record| matches!(record.kind, Kind::Purchase | Kind::Refund))
+}
+
+fn has_several_currencies(observed: &[Observed]) -> bool {
+    sales_facts(observed).map(|record| record.currency).collect::<BTreeSet<_>>().len() > 1
+}
+
+fn text_or_none(text: &str) -> String {
+    if text.is_empty() { NONE.to_owned() } else { text.to_owned() }
+}
+
+/// The versions of every product, by `updated_at`: the time and the category in force from then on.
+struct Products(BTreeMap<String, Vec<(i64, String)>>);
+
+impl Products {
+    fn of(observed: &[Observed]) -> Products {
+        let accepted = observed.iter().filter_map(|one| Some((one.accepted()?, one.place)));
+        let mut records: Vec<_> = accepted.filter(|(record, _)| record.kind == Kind::Product).collect();
+        records.sort_by_key(|(record, place)| (record.time, *place));
+        let mut products: BTreeMap<String, Vec<(i64, String)>> = BTreeMap::new();
+        for (record, _) in records {
+            let versions = products.entry(record.product_id.clone()).or_default();
+            versions.pop_if(|(time, _)| *time == record.time);
+            let category = match versions.last() {
+                Some((_, before)) if record.deleted && record.category.is_empty() => before.clone(),
+                _ => text_or_none(&record.category),
+            };
+            versions.push((record.time, category));
+        }
+        Products(products)
+    }
+
+    fn category_now(&self, product: &str) -> String {
+        let last = self.0.get(product).and_then(|versions| versions.last());
+        last.map_or(UNKNOWN.to_owned(), |(_, category)| category.clone())
+    }
+
+    fn category_at(&self, product: &str, time: i64) -> String {
+        let Some(versions) = self.0.get(product) else { return UNKNOWN.to_owned() };
+        let in_force = versions.iter().rev().find(|(since, _)| *since <= time);
+        in_force.unwrap_or(&versions[0]).1.clone()
+    }
+}

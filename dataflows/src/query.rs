@@ -1,0 +1,72 @@
+//! What is asked of a view.
+
+use crate::table::{Table, Value};
+
+/// A question to a view. Group columns and values are named as METRICS names them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// Group columns, in the order in which they are to stand in the answer.
+    pub group_by: Vec<String>,
+    /// `column = text` on group columns, all of which must hold. The column need not be in `group_by`.
+    pub filters: Vec<(String, String)>,
+    /// Columns to sort by, and whether descending. By default by the group columns.
+    pub order_by: Vec<(String, bool)>,
+    /// `related_products`: the score of the lists.
+    pub rank_by: Option<String>,
+    pub limit: Option<usize>,
+    /// The days asked for, first and last, both included. Days (and hours, months) in it without data are zero-filled
+    /// where they are the only group column.
+    pub days: Option<(i64, i64)>,
+    /// The instant that "now" means, UTC microseconds.
+    pub as_of: Option<i64>,
+}
+
+/// A question that a view cannot answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError {
+    #[error("{view} has no group column {column:?}; it has {known}")]
+    UnknownGroup { view: &'static str, column: String, known: String },
+    #[error("cannot order by {column:?}; the answer's columns are {known}")]
+    UnknownOrder { column: String, known: String },
+    #[error("cannot rank by {score:?}; the scores are n_ab, cosine, jaccard, lift, llr")]
+    UnknownScore { score: String },
+    #[error("{column} = {text:?} is not a value of that column: {expected}")]
+    BadFilter { column: String, text: String, expected: &'static str },
+    #[error("group by one of {0} at a time: the coarser follow from the finest")]
+    SeveralTimes(&'static str),
+    #[error("distinct counts over a range of days do not follow from what is kept: group by day or hour as well")]
+    RangeNeedsDays,
+}
+
+impl Query {
+    pub fn group_by<S: Into<String>>(columns: impl IntoIterator<Item = S>) -> Query {
+        Query { group_by: columns.into_iter().map(Into::into).collect(), ..Query::default() }
+    }
+
+    /// Sorts an answer as asked (stable; then by all columns from the left, so that the order is total) and cuts it.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownOrder`] where a column is not in the answer.
+    pub fn arrange(&self, mut table: Table) -> Result<Table, QueryError> {
+        let mut keys = Vec::new();
+        for (column, descending) in &self.order_by {
+            let index = table
+                .column(column)
+                .ok_or_else(|| QueryError::UnknownOrder { column: column.clone(), known: table.columns.join(", ") })?;
+            keys.push((index, *descending));
+        }
+        let compare = |a: &Vec<Value>, b: &Vec<Value>| {
+            let asked = keys.iter().map(|&(index, descending)| {
+                let order = a[index].order(&b[index]);
+                if descending { order.reverse() } else { order }
+            });
+            let rest = a.iter().zip(b).map(|(a, b)| a.order(b));
+            asked.chain(rest).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+        };
+        table.rows.sort_by(compare);
+        if let Some(limit) = self.limit {
+            table.rows.truncate(limit);
+        }
+        Ok(table)
+    }
+}

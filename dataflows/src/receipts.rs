@@ -1,0 +1,85 @@
+//! Receipts: what a reader counts of its records, as rows of `quality`.
+//!
+//! A reader counts every valid record as accepted; deduplication takes back those that are not, at the same epoch.
+
+use crate::context::{Buckets, Shared};
+use crate::operators::dedup::Verdict;
+use crate::rows::{Change, Key, Netting};
+use crate::views::quality;
+use millrace_schema::{Event, Name, Rule};
+
+/// The counts of one worker's readers between two drains.
+pub struct Receipts {
+    shared: Shared,
+    buckets: Buckets,
+    counts: Netting,
+    /// The last total row touched and what is pending for it: neighbouring records share it.
+    run: (Key, i64),
+}
+
+impl Receipts {
+    pub fn new(shared: &Shared) -> Receipts {
+        let buckets = Buckets::new(shared.context.calendar.clone());
+        let run = (quality::total_key(quality::UNKNOWN_HOUR, Name::NONE), 0);
+        Receipts { shared: shared.clone(), buckets, counts: Netting::default(), run }
+    }
+
+    /// Counts a valid record: read, and accepted until further notice.
+    pub fn valid(&mut self, event: &Event, source: Name) {
+        let hour = self.buckets.of(event.booked_at()).hour;
+        let key = quality::total_key(hour, source);
+        if key != self.run.0 {
+            self.flush();
+            self.run.0 = key;
+        }
+        self.run.1 += 1;
+        findings(event, hour, source, &self.shared, 1, &mut self.counts);
+    }
+
+    /// Counts a rejected record. `received_at` in UTC microseconds where it is known.
+    pub fn rejected(&mut self, rule: Rule, received_at: Option<i64>, source: Name) {
+        let hour = received_at.map_or(quality::UNKNOWN_HOUR, |time| self.buckets.of(time).hour);
+        self.counts.add(quality::total_key(hour, source), quality::READ, 1);
+        self.counts.add(quality::reject_key(hour, source, rule), quality::QUARANTINED, 1);
+    }
+
+    fn flush(&mut self) {
+        let (key, count) = self.run;
+        if count > 0 {
+            self.counts.add(key, quality::READ, count);
+            self.counts.add(key, quality::ACCEPTED, count);
+            self.run.1 = 0;
+        }
+    }
+
+    /// The changes counted since the last call, at `epoch`.
+    pub fn drain(&mut self, epoch: u64) -> impl Iterator<Item = Change> + '_ {
+        self.flush();
+        self.counts.drain(epoch)
+    }
+}
+
+/// Takes back a valid record that was not accepted.
+pub fn lost(event: &Event, verdict: Verdict, shared: &Shared, buckets: &mut Buckets, out: &mut Netting) {
+    let hour = buckets.of(event.booked_at()).hour;
+    let source = shared.partitions.source(event.place.partition());
+    out.add(quality::total_key(hour, source), quality::ACCEPTED, -1);
+    match verdict {
+        Verdict::Duplicate => out.add(quality::total_key(hour, source), quality::DUPLICATES, 1),
+        Verdict::Conflict => out.add(quality::reject_key(hour, source, Rule::IdConflict), quality::QUARANTINED, 1),
+    }
+    findings(event, hour, source, shared, -1, out);
+}
+
+/// What is odd about one record, lateness included.
+fn findings(event: &Event, hour: i64, source: Name, shared: &Shared, sign: i64, out: &mut Netting) {
+    for warning in event.warnings.iter() {
+        out.add(quality::warning_key(hour, source, warning), quality::WARNED, sign);
+    }
+    let late = event.received != Event::NOT_RECEIVED
+        && !event.kind().is_dimension()
+        && event.received - event.time > shared.context.allowed_lateness_micros;
+    if late {
+        out.add(quality::late_key(hour, source), quality::LATE, sign);
+    }
+}

@@ -1,0 +1,219 @@
+//! What the views depend on besides the events.
+
+use millrace_schema::calendar::{Calendar, UnknownTimeZone};
+use millrace_schema::{Kind, Page};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the views, as a user writes them under `[views]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ViewSettings {
+    /// The views to maintain, by name.
+    pub enabled: Vec<String>,
+    /// How far behind the largest event time an event may be before it counts as late, in milliseconds.
+    pub allowed_lateness_ms: i64,
+    pub funnel: FunnelSettings,
+    pub related_products: RelatedSettings,
+}
+
+impl Default for ViewSettings {
+    fn default() -> ViewSettings {
+        ViewSettings {
+            enabled: ["sales", "funnel", "related_products", "traffic", "quality"].map(String::from).to_vec(),
+            allowed_lateness_ms: 600_000,
+            funnel: FunnelSettings::default(),
+            related_products: RelatedSettings::default(),
+        }
+    }
+}
+
+/// Whose events make a chain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FunnelUnit {
+    #[default]
+    Session,
+    /// Guests are left out.
+    User,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FunnelSettings {
+    pub unit: FunnelUnit,
+    /// At most 8, the last and the first mandatory.
+    pub steps: Vec<Step>,
+    /// How long after its first event a chain may go on: `unlimited`, or a number with `s`, `m`, `h` or `d`.
+    pub window: String,
+    /// The events of a session that count, the earliest in event time.
+    pub max_events_per_session: usize,
+}
+
+/// One step of the funnel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    pub name: String,
+    /// What matches: `page_view`, `page_view:<page>`, `add_to_cart`, `remove_from_cart`, `checkout_started`,
+    /// `purchase` (a sold line).
+    pub events: Vec<String>,
+    #[serde(default)]
+    pub optional: bool,
+}
+
+impl Default for FunnelSettings {
+    fn default() -> FunnelSettings {
+        let step = |name: &str, events: &[&str], optional| Step {
+            name: name.to_owned(),
+            events: events.iter().map(|&event| event.to_owned()).collect(),
+            optional,
+        };
+        FunnelSettings {
+            unit: FunnelUnit::Session,
+            steps: vec![
+                step("view", &["page_view"], false),
+                step("product_view", &["page_view:product_detail"], false),
+                step("cart", &["add_to_cart"], false),
+                step("checkout", &["checkout_started", "page_view:checkout"], true),
+                step("purchase", &["purchase"], false),
+            ],
+            window: "24h".to_owned(),
+            max_events_per_session: 10_000,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RelatedSettings {
+    /// The length of a list.
+    pub list_length: usize,
+    /// The products of a session (or order) that count, the most recently touched.
+    pub max_products_per_session: usize,
+    /// How many of a product's largest `n_ab` a list by a score is chosen from.
+    pub candidates: usize,
+    /// The least `n_ab` of a pair in a list by a score.
+    pub min_together: u32,
+}
+
+impl Default for RelatedSettings {
+    fn default() -> RelatedSettings {
+        RelatedSettings { list_length: 10, max_products_per_session: 50, candidates: 200, min_together: 3 }
+    }
+}
+
+/// A setting that cannot be used as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    #[error("{setting} = {value:?}: {expected}")]
+    Bad { setting: &'static str, value: String, expected: String },
+    #[error("store.time_zone: {0}")]
+    TimeZone(#[from] UnknownTimeZone),
+}
+
+/// A matcher of a step, parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matcher {
+    Kind(Kind),
+    Page(Page),
+}
+
+/// The funnel's settings, parsed: a value of this type is usable.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunnelPlan {
+    pub unit: FunnelUnit,
+    pub steps: Vec<StepPlan>,
+    /// `None` is unlimited.
+    pub window_micros: Option<i64>,
+    pub max_events: usize,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepPlan {
+    pub name: String,
+    pub matchers: Vec<Matcher>,
+    pub optional: bool,
+}
+
+pub const MAX_FUNNEL_STEPS: usize = 8;
+
+impl FunnelSettings {
+    /// # Errors
+    /// [`SettingError::Bad`] naming the setting to change.
+    pub fn plan(&self) -> Result<FunnelPlan, SettingError> {
+        let bad = |setting, value: &str, expected: &str| SettingError::Bad {
+            setting,
+            value: value.to_owned(),
+            expected: expected.to_owned(),
+        };
+        if self.steps.len() < 2 || self.steps.len() > MAX_FUNNEL_STEPS {
+            return Err(bad("views.funnel.steps", &self.steps.len().to_string(), "between 2 and 8 steps"));
+        }
+        if self.steps.first().is_some_and(|step| step.optional) || self.steps.last().is_some_and(|step| step.optional) {
+            return Err(bad("views.funnel.steps", "optional", "the first and the last step are mandatory"));
+        }
+        if self.max_events_per_session == 0 {
+            return Err(bad("views.funnel.max_events_per_session", "0", "at least 1"));
+        }
+        let mut steps: Vec<StepPlan> = Vec::new();
+        for step in &self.steps {
+            let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            if step.name.is_empty() || !step.name.chars().all(good) || steps.iter().any(|known| known.name == step.name)
+            {
+                return Err(bad("views.funnel.steps.name", &step.name, "a name of its own of a-z, 0-9 and _"));
+            }
+            let matchers: Option<Vec<Matcher>> = step.events.iter().map(|text| Matcher::parse(text)).collect();
+            let matchers = matchers.filter(|matchers| !matchers.is_empty());
+            let matchers = matchers.ok_or_else(|| {
+                bad(
+                    "views.funnel.steps.events",
+                    &step.events.join(", "),
+                    "page_view, page_view:<page>, add_to_cart, remove_from_cart, checkout_started or purchase",
+                )
+            })?;
+            steps.push(StepPlan { name: step.name.clone(), matchers, optional: step.optional });
+        }
+        let window_micros = parse_window(&self.window)
+            .ok_or_else(|| bad("views.funnel.window", &self.window, "unlimited, or a number with s, m, h or d: 24h"))?;
+        Ok(FunnelPlan { unit: self.unit, steps, window_micros, max_events: self.max_events_per_session })
+    }
+}
+
+impl Matcher {
+    fn parse(text: &str) -> Option<Matcher> {
+        if let Some(page) = text.strip_prefix("page_view:") {
+            return Page::parse(page).map(Matcher::Page);
+        }
+        let kind = Kind::parse(text)?;
+        let in_session = !kind.is_dimension() && kind != Kind::Refund;
+        in_session.then_some(Matcher::Kind(kind))
+    }
+}
+
+/// `unlimited` is `Some(None)`; what does not parse is `None`.
+fn parse_window(text: &str) -> Option<Option<i64>> {
+    if text == "unlimited" {
+        return Some(None);
+    }
+    let unit = text.chars().last()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let number: i64 = text[..text.len() - 1].parse().ok()?;
+    let micros = number.checked_mul(seconds)?.checked_mul(1_000_000)?;
+    (number > 0).then_some(Some(micros))
+}
+
+/// What every view is built from: the store's calendar and the parsed settings.
+#[derive(Clone, Debug)]
+pub struct ViewContext {
+    pub calendar: Calendar,
+    pub default_currency: millrace_schema::Currency,
+    pub allowed_lateness_micros: i64,
+    pub funnel: FunnelPlan,
+    pub related: RelatedSettings,
+}

@@ -1,0 +1,231 @@
+//! `funnel`: how many sessions (or users) get how far, per cohort day and breakdown.
+//!
+//! ```sql
+//! -- per day of the session's first event, category of its first product viewed, first referrer, first device
+//! SELECT count(*) AS sessions, count_if(<an event of the step>) AS reached_<step>,
+//!        count_if(<a chain up to the step within the window>) AS ordered_<step>, …
+//! ```
+//!
+//! What an analyst would expect where METRICS is silent:
+//! - the *first* of several referrers, devices or products at one instant is the smallest text;
+//! - an optional step counts as ordered when it follows a chain of all mandatory steps before it;
+//! - the time to purchase is taken from the earliest start whose chain fits the window;
+//! - a cart is an `add_to_cart`, a purchase a sold line, whatever the steps are called.
+
+mod answer;
+pub mod buckets;
+pub mod chain;
+
+use crate::context::{Buckets, Shared};
+use crate::operators::local::LocalNames;
+use crate::operators::sessions::{Act, SessionEvent};
+use crate::oracle;
+use crate::oracle::Observed;
+use crate::query::{Query, QueryError};
+use crate::rows::{Key, Netting, Rows, State};
+use crate::settings::{FunnelPlan, MAX_FUNNEL_STEPS, Matcher, ViewContext};
+use crate::table::Table;
+use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use chain::{StepOrder, Steps};
+use millrace_schema::{Kind, Name, Page};
+
+/// Tables: counters per group; durations per group and bucket.
+const COUNTERS: u8 = 0;
+const DURATIONS: u8 = 1;
+
+/// Measures of the counters; then `reached` and `ordered` of each step.
+const SESSIONS: usize = 0;
+const CARTS: usize = 1;
+const CARTS_ABANDONED: usize = 2;
+const CAPPED: usize = 3;
+const FIRST_STEP: usize = 4;
+
+/// What one session adds to the view, but for the category of its first product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contribution {
+    day: i32,
+    /// Local numbers; 0 is none.
+    pub first_product: u32,
+    referrer: u32,
+    device: u32,
+    reached: Steps,
+    ordered: Steps,
+    cart: bool,
+    sold: bool,
+    capped: bool,
+    duration_bucket: Option<u16>,
+}
+
+/// From sessions to rows.
+pub struct FunnelKeys {
+    order: StepOrder,
+    steps: usize,
+    max_events: usize,
+    /// The steps that each act matches.
+    masks: [Steps; Act::ALL.len()],
+    shared: Shared,
+}
+
+impl FunnelKeys {
+    pub fn new(shared: &Shared) -> FunnelKeys {
+        let plan = &shared.context.funnel;
+        FunnelKeys {
+            order: StepOrder::new(plan),
+            steps: plan.steps.len(),
+            max_events: plan.max_events,
+            masks: Act::ALL.map(|act| steps_of(plan, act)),
+            shared: shared.clone(),
+        }
+    }
+
+    /// Pure in the events. `events` are in order of (time, tie) and not empty.
+    pub fn contribution(
+        &self,
+        events: &[SessionEvent],
+        origins: &[(u32, u32)],
+        locals: &LocalNames,
+        buckets: &mut Buckets,
+    ) -> Contribution {
+        let counted = &events[..events.len().min(self.max_events)];
+        let progress = self.order.progress(counted, |event| (event.time, self.masks[event.act as usize]));
+        let views = || counted.iter().filter(|event| event.act.is_page_view());
+        let first = |of: &dyn Fn(&SessionEvent) -> u32| {
+            let mut best: Option<(i64, u32)> = None;
+            for event in views() {
+                let number = of(event);
+                match best {
+                    _ if number == 0 => {}
+                    Some((time, _)) if event.time > time => break,
+                    Some((_, known)) if locals.order(known, number).is_le() => {}
+                    _ => best = Some((event.time, number)),
+                }
+            }
+            best.map_or(0, |(_, number)| number)
+        };
+        let viewed = |event: &SessionEvent| if event.act == Act::ProductDetail { event.product } else { 0 };
+        Contribution {
+            day: buckets.of(counted[0].time).day as i32,
+            first_product: first(&viewed),
+            referrer: first(&|event| origins[event.origin() as usize].0),
+            device: first(&|event| origins[event.origin() as usize].1),
+            reached: progress.reached,
+            ordered: progress.ordered,
+            cart: counted.iter().any(|event| event.act == Act::AddToCart),
+            sold: counted.iter().any(|event| event.act == Act::Sold),
+            capped: events.len() > counted.len(),
+            duration_bucket: progress.duration.map(buckets::bucket_of),
+        }
+    }
+
+    /// Adds a contribution `sign` times, its first product being in `category`.
+    pub fn emit(&self, session: &Contribution, category: Name, locals: &LocalNames, sign: i64, out: &mut Netting) {
+        let shown = |number: u32| self.shared.shown(locals.name(number)).0;
+        let group = [session.day as i64 as u64, category.0, shown(session.referrer), shown(session.device)];
+        let mut measures = [0; FIRST_STEP + 2 * MAX_FUNNEL_STEPS];
+        measures[SESSIONS] = sign;
+        measures[CARTS] = sign * i64::from(session.cart);
+        measures[CARTS_ABANDONED] = sign * i64::from(session.cart && !session.sold);
+        measures[CAPPED] = sign * i64::from(session.capped);
+        for step in 0..self.steps {
+            measures[FIRST_STEP + step] = sign * i64::from(session.reached >> step & 1);
+            measures[FIRST_STEP + self.steps + step] = sign * i64::from(session.ordered >> step & 1);
+        }
+        out.add_slice(Key::new(COUNTERS, group), &measures[..FIRST_STEP + 2 * self.steps]);
+        if let Some(bucket) = session.duration_bucket {
+            let [day, category, referrer, device] = group;
+            out.add(Key::new(DURATIONS, [day, category, referrer, device, u64::from(bucket)]), 0, sign);
+        }
+    }
+}
+
+fn steps_of(plan: &FunnelPlan, act: Act) -> Steps {
+    let page = match act {
+        Act::Home => Some(Page::Home),
+        Act::Category => Some(Page::Category),
+        Act::ProductDetail => Some(Page::ProductDetail),
+        Act::Cart => Some(Page::Cart),
+        Act::Checkout => Some(Page::Checkout),
+        Act::Search => Some(Page::Search),
+        Act::Other => Some(Page::Other),
+        _ => None,
+    };
+    let kind = match act {
+        Act::AddToCart => Some(Kind::AddToCart),
+        Act::RemoveFromCart => Some(Kind::RemoveFromCart),
+        Act::CheckoutStarted => Some(Kind::CheckoutStarted),
+        Act::Sold => Some(Kind::Purchase),
+        Act::Returned => None,
+        _ => Some(Kind::PageView),
+    };
+    let matches = |matcher: &Matcher| match matcher {
+        Matcher::Kind(wanted) => kind == Some(*wanted),
+        Matcher::Page(wanted) => page == Some(*wanted),
+    };
+    plan.steps
+        .iter()
+        .enumerate()
+        .filter(|(_, step)| step.matchers.iter().any(matches))
+        .fold(0, |mask, (k, _)| mask | 1 << k)
+}
+
+/// The view.
+pub struct Funnel {
+    schema: ViewSchema,
+    groups: Vec<String>,
+    values: Vec<String>,
+}
+
+impl Funnel {
+    pub fn new(context: &ViewContext) -> Funnel {
+        let steps: Vec<&str> = context.funnel.steps.iter().map(|step| step.name.as_str()).collect();
+        let mut measures = ["sessions", "carts", "carts_abandoned", "capped_sessions"].map(Measure::count).to_vec();
+        for prefix in ["reached", "ordered"] {
+            measures.extend(steps.iter().map(|step| Measure::count(&format!("{prefix}_{step}"))));
+        }
+        let groups = vec![Part::Day, Part::Name("category"), Part::Name("referrer"), Part::Name("device")];
+        let mut with_bucket = groups.clone();
+        with_bucket.push(Part::Count("duration_bucket"));
+        Funnel {
+            schema: ViewSchema {
+                tables: vec![TableSchema::new("counters", groups), TableSchema::new("durations", with_bucket)],
+                measures,
+            },
+            groups: ["day", "month", "category", "referrer", "device"].map(String::from).to_vec(),
+            values: answer::value_columns(&steps),
+        }
+    }
+}
+
+impl View for Funnel {
+    fn name(&self) -> &'static str {
+        "funnel"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn schema(&self) -> &ViewSchema {
+        &self.schema
+    }
+
+    fn group_columns(&self) -> &[String] {
+        &self.groups
+    }
+
+    fn value_columns(&self) -> &[String] {
+        &self.values
+    }
+
+    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
+        inputs.funnel.clone()
+    }
+
+    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+        answer::answer(&self.values, state, context, query)
+    }
+
+    fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
+        oracle::funnel::answer(context, observed, query)
+    }
+}

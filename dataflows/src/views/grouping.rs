@@ -1,0 +1,125 @@
+//! What the answers of several views have in common: group columns, filters, sums by group.
+
+use crate::query::{Query, QueryError};
+use crate::rows::Measures;
+use crate::table::Value;
+use crate::views::AnswerContext;
+use differential_dataflow::difference::Semigroup;
+use millrace_schema::calendar::{self, Calendar, format_day, format_month};
+use millrace_schema::{Currency, Name};
+use std::collections::BTreeMap;
+
+/// The sums of the groups, by the parts of the group columns in order.
+pub type Groups = BTreeMap<Vec<u64>, Measures>;
+
+/// A column of an answer that rows are grouped or filtered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupType {
+    Minute,
+    Hour,
+    Day,
+    Month,
+    Name,
+    Currency,
+}
+
+impl GroupType {
+    pub fn value(self, part: u64, context: &AnswerContext) -> Value {
+        match self {
+            GroupType::Minute | GroupType::Hour if part == u64::MAX => Value::Null,
+            GroupType::Minute | GroupType::Hour => Value::text(context.calendar().format_instant(part as i64)),
+            GroupType::Day | GroupType::Month if part == u64::MAX => Value::Null,
+            GroupType::Day => Value::text(format_day(part as i64)),
+            GroupType::Month => Value::text(format_month(part as i64)),
+            GroupType::Name => Value::Text(context.text(Name(part))),
+            GroupType::Currency if part == 0 => Value::text(crate::context::NONE_TEXT),
+            GroupType::Currency => Value::text(currency(part).to_string()),
+        }
+    }
+
+    /// The part that a filter's text means.
+    pub fn parse(self, column: &str, text: &str) -> Result<u64, QueryError> {
+        let bad = |expected| QueryError::BadFilter { column: column.to_owned(), text: text.to_owned(), expected };
+        match self {
+            GroupType::Minute | GroupType::Hour => calendar::parse_rfc3339(text)
+                .map(|time| time as u64)
+                .ok_or_else(|| bad("an RFC 3339 time such as 2019-10-01T07:00:00+00:00")),
+            GroupType::Day => {
+                calendar::parse_day(text).map(|day| day as u64).ok_or_else(|| bad("a day such as 2019-10-01"))
+            }
+            GroupType::Month => {
+                calendar::parse_month(text).map(|day| day as u64).ok_or_else(|| bad("a month such as 2019-10"))
+            }
+            GroupType::Name => Ok(Name::of(text).0),
+            GroupType::Currency if text == crate::context::NONE_TEXT => Ok(0),
+            GroupType::Currency => {
+                Currency::parse(text).map(Currency::code).ok_or_else(|| bad("three capital letters such as USD"))
+            }
+        }
+    }
+}
+
+pub fn currency(part: u64) -> Currency {
+    Currency::from_code(part).expect("a currency's part is its code")
+}
+
+/// The columns of a view that it may be grouped by, with their types.
+pub struct GroupColumns {
+    pub view: &'static str,
+    pub known: &'static [(&'static str, GroupType)],
+}
+
+impl GroupColumns {
+    pub fn find(&self, column: &str) -> Result<GroupType, QueryError> {
+        self.known.iter().find(|(name, _)| *name == column).map(|&(_, kind)| kind).ok_or_else(|| {
+            let known: Vec<&str> = self.known.iter().map(|(name, _)| *name).collect();
+            QueryError::UnknownGroup { view: self.view, column: column.to_owned(), known: known.join(", ") }
+        })
+    }
+
+    /// The columns asked for with their types.
+    pub fn asked(&self, query: &Query) -> Result<Vec<(String, GroupType)>, QueryError> {
+        query.group_by.iter().map(|column| Ok((column.clone(), self.find(column)?))).collect()
+    }
+
+    /// The filters, parsed.
+    pub fn filters(&self, query: &Query) -> Result<Vec<(String, GroupType, u64)>, QueryError> {
+        let parse = |(column, text): &(String, String)| {
+            let kind = self.find(column)?;
+            Ok((column.clone(), kind, kind.parse(column, text)?))
+        };
+        query.filters.iter().map(parse).collect()
+    }
+}
+
+pub fn sum(groups: &mut Groups, key: Vec<u64>, measures: &Measures) {
+    groups.entry(key).or_default().plus_equals(measures);
+}
+
+/// The buckets of a type from day `first` to day `last`, both included.
+pub fn buckets_between(kind: GroupType, (first, last): (i64, i64), calendar: &Calendar) -> Vec<u64> {
+    let days = || first..=last;
+    match kind {
+        GroupType::Day => days().map(|day| day as u64).collect(),
+        GroupType::Month => {
+            let mut months: Vec<u64> = days().map(|day| Calendar::month_of_day(day) as u64).collect();
+            months.dedup();
+            months
+        }
+        GroupType::Hour | GroupType::Minute => {
+            let step = if kind == GroupType::Hour { calendar::MICROS_PER_HOUR } else { calendar::MICROS_PER_MINUTE };
+            // Local days are 23 to 25 hours long: walk from before the first to after the last.
+            let (from, to) = ((first - 1) * calendar::MICROS_PER_DAY, (last + 2) * calendar::MICROS_PER_DAY);
+            let starts = (from..to).step_by(step as usize);
+            let start = |time| if kind == GroupType::Hour { calendar.hour_start(time) } else { time };
+            let mut starts: Vec<u64> = starts
+                .map(start)
+                .filter(|&time| (first..=last).contains(&calendar.day(time)))
+                .map(|time| time as u64)
+                .collect();
+            starts.dedup();
+            starts
+        }
+        GroupType::Name | GroupType::Currency => Vec::new(),
+    }
+}

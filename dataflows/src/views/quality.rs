@@ -1,0 +1,245 @@
+//! `quality`: what became of the source records, by hour, source and rule.
+//!
+//! The counts of a source's hour stand in the row without a rule; each rule's row counts what that rule caught. The
+//! hour is that of `received_at`, or of the event itself where the transport has no clock, or unknown where the record
+//! did not even decode.
+
+use crate::oracle::{self, Observed};
+use crate::query::{Query, QueryError};
+use crate::rows::{Key, Measures, Rows, State};
+use crate::settings::ViewContext;
+use crate::table::{Table, Value};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, sum};
+use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use millrace_schema::{Name, Rule, Warning};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub const READ: usize = 0;
+pub const ACCEPTED: usize = 1;
+pub const DUPLICATES: usize = 2;
+pub const QUARANTINED: usize = 3;
+pub const PENDING: usize = 4;
+pub const LATE: usize = 5;
+pub const WARNED: usize = 6;
+
+/// The part of a key for no rule, for lateness, for the first reject rule, for the first warning.
+const NO_RULE: u64 = 0;
+const LATE_RULE: u64 = 1;
+const FIRST_REJECT: u64 = 2;
+const FIRST_WARNING: u64 = FIRST_REJECT + Rule::ALL.len() as u64;
+
+/// The part of a key for an unknown hour.
+pub const UNKNOWN_HOUR: i64 = -1;
+
+fn key(hour: i64, source: Name, rule: u64) -> Key {
+    Key::new(0, [hour as u64, source.0, rule])
+}
+
+/// The row of a source's hour.
+pub fn total_key(hour: i64, source: Name) -> Key {
+    key(hour, source, NO_RULE)
+}
+
+pub fn late_key(hour: i64, source: Name) -> Key {
+    key(hour, source, LATE_RULE)
+}
+
+pub fn reject_key(hour: i64, source: Name, rule: Rule) -> Key {
+    key(hour, source, FIRST_REJECT + rule as u64)
+}
+
+pub fn warning_key(hour: i64, source: Name, warning: Warning) -> Key {
+    key(hour, source, FIRST_WARNING + warning as u64)
+}
+
+fn rule_texts() -> Vec<&'static str> {
+    let rejects = Rule::ALL.iter().map(|rule| rule.as_str());
+    let warnings = Warning::ALL.iter().map(|warning| warning.as_str());
+    ["", "late"].into_iter().chain(rejects).chain(warnings).collect()
+}
+
+/// What became of all source records, all hours and sources together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accounting {
+    pub read: i64,
+    pub accepted: i64,
+    pub duplicates: i64,
+    pub quarantined: i64,
+    pub pending: i64,
+}
+
+impl Accounting {
+    pub fn of(state: &State) -> Accounting {
+        let mut accounting = Accounting::default();
+        for (key, measures) in state.iter() {
+            if key.parts[2] == NO_RULE {
+                accounting.read += measures.get(READ);
+                accounting.accepted += measures.get(ACCEPTED);
+                accounting.duplicates += measures.get(DUPLICATES);
+                accounting.pending += measures.get(PENDING);
+            }
+            accounting.quarantined += measures.get(QUARANTINED);
+        }
+        accounting
+    }
+
+    /// read = accepted + duplicates + quarantined + pending.
+    pub fn balances(&self) -> bool {
+        self.read == self.accepted + self.duplicates + self.quarantined + self.pending
+    }
+}
+
+/// How often each rule warned (or found a record late), all hours and sources together; those that did.
+pub fn warned(state: &State) -> BTreeMap<&'static str, i64> {
+    let mut counts = BTreeMap::new();
+    for (key, measures) in state.iter() {
+        *counts.entry(rule_texts()[key.parts[2] as usize]).or_default() += measures.get(WARNED) + measures.get(LATE);
+    }
+    counts.retain(|_, count| *count != 0);
+    counts
+}
+
+const COLUMNS: GroupColumns = GroupColumns {
+    view: "quality",
+    known: &[
+        ("hour", GroupType::Hour),
+        ("day", GroupType::Day),
+        ("source", GroupType::Name),
+        ("rule", GroupType::Name),
+    ],
+};
+
+pub struct Quality {
+    schema: ViewSchema,
+    groups: Vec<String>,
+    values: Vec<String>,
+}
+
+impl Quality {
+    pub fn new() -> Quality {
+        let parts = vec![Part::KnownHour, Part::Name("source"), Part::Choice("rule", rule_texts())];
+        let counts = ["read", "accepted", "duplicates", "quarantined", "pending", "late", "warned"];
+        let mut values = counts.map(String::from).to_vec();
+        values.push("quality_score".to_owned());
+        Quality {
+            schema: ViewSchema {
+                tables: vec![TableSchema::new("quality", parts)],
+                measures: counts.map(Measure::count).to_vec(),
+            },
+            groups: ["hour", "day", "source", "rule"].map(String::from).to_vec(),
+            values,
+        }
+    }
+}
+
+impl Default for Quality {
+    fn default() -> Quality {
+        Quality::new()
+    }
+}
+
+impl View for Quality {
+    fn name(&self) -> &'static str {
+        "quality"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn schema(&self) -> &ViewSchema {
+        &self.schema
+    }
+
+    fn group_columns(&self) -> &[String] {
+        &self.groups
+    }
+
+    fn value_columns(&self) -> &[String] {
+        &self.values
+    }
+
+    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
+        inputs.quality.clone()
+    }
+
+    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+        let asked = COLUMNS.asked(query)?;
+        let filters = COLUMNS.filters(query)?;
+        let rules = rule_texts();
+        let day = |key: &Key| match key.parts[0] {
+            u64::MAX => u64::MAX,
+            hour => context.calendar().day(hour as i64) as u64,
+        };
+        let part = |key: &Key, column: &str| match column {
+            "hour" => key.parts[0],
+            "day" => day(key),
+            "source" => key.parts[1],
+            _ => key.parts[2],
+        };
+        let rule_filter = filters.iter().find(|(column, ..)| column == "rule");
+        let rule_wanted = |rule: u64| rule_filter.is_none_or(|(.., name)| Name::of(rules[rule as usize]).0 == *name);
+        let wanted = |key: &Key| {
+            let rest = filters.iter().filter(|(column, ..)| column != "rule");
+            rest.into_iter().all(|(column, _, wanted)| part(key, column) == *wanted)
+                && query.days.is_none_or(|(first, last)| (first..=last).contains(&(day(key) as i64)))
+        };
+        // Per group without the rule: the totals, and what each rule caught.
+        let other: Vec<&str> =
+            asked.iter().map(|(column, _)| column.as_str()).filter(|column| *column != "rule").collect();
+        let mut totals = Groups::new();
+        let mut caught: BTreeMap<Vec<u64>, BTreeMap<u64, Measures>> = BTreeMap::new();
+        for (key, measures) in state.iter().filter(|(key, _)| wanted(key)) {
+            let group: Vec<u64> = other.iter().map(|column| part(key, column)).collect();
+            if key.parts[2] == NO_RULE {
+                sum(&mut totals, group, measures);
+            } else {
+                totals.entry(group.clone()).or_default();
+                let rules = caught.entry(group).or_default();
+                differential_dataflow::difference::Semigroup::plus_equals(
+                    rules.entry(key.parts[2]).or_default(),
+                    measures,
+                );
+            }
+        }
+        let by_rule = query.group_by.iter().position(|column| column == "rule");
+        let mut table = Table::new(query.group_by.iter().chain(&self.values));
+        let nothing = BTreeMap::new();
+        for (group, total) in &totals {
+            let caught = caught.get(group).unwrap_or(&nothing);
+            let shown: BTreeSet<Option<u64>> = match by_rule {
+                Some(_) => caught.keys().copied().filter(|&rule| rule_wanted(rule)).map(Some).collect(),
+                None => BTreeSet::from([None]),
+            };
+            for rule in shown {
+                let of_rules = caught
+                    .iter()
+                    .filter(|(known, _)| rule.map_or_else(|| rule_wanted(**known), |rule| rule == **known));
+                let mut measures = Measures::of(&[0; WARNED + 1]);
+                of_rules.for_each(|(_, more)| {
+                    differential_dataflow::difference::Semigroup::plus_equals(&mut measures, more)
+                });
+                for index in [READ, ACCEPTED, DUPLICATES, PENDING] {
+                    measures.add(index, total.get(index));
+                }
+                let mut parts = group.iter();
+                let mut row: Vec<Value> = Vec::new();
+                for (column, kind) in &asked {
+                    row.push(match (column.as_str(), rule) {
+                        ("rule", Some(rule)) => Value::text(rules[rule as usize]),
+                        _ => kind.value(*parts.next().expect("a part a column"), context),
+                    });
+                }
+                row.extend((READ..=WARNED).map(|index| Value::Int(measures.get(index))));
+                let kept = measures.get(READ) - measures.get(QUARANTINED);
+                row.push(Value::ratio(kept, measures.get(READ)));
+                table.rows.push(row);
+            }
+        }
+        query.arrange(table)
+    }
+
+    fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
+        oracle::quality::answer(context, observed, query)
+    }
+}

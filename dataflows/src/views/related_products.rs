@@ -1,0 +1,245 @@
+//! `related_products`: what is viewed together in a session, and bought together in an order.
+//!
+//! ```sql
+//! SELECT a.product_id, b.product_id AS related_id, count(*) AS n_ab
+//! FROM touched a JOIN touched b USING (session_id) WHERE a.product_id <> b.product_id GROUP BY ALL
+//! -- touched: the distinct products of a session, at most the 50 most recently touched
+//! ```
+//!
+//! Rows are the listed pairs (see [`crate::operators::pairs`]), the n of every product and the N of each kind; scores
+//! and ranks are computed when read, because a score with n_a in it would move every pair of a at each touch.
+
+use crate::operators::pairs::{ITEM_TABLE, PAIR_TABLE, RelatedKind, TOTAL_TABLE};
+use crate::oracle::{self, Observed};
+use crate::query::{Query, QueryError};
+use crate::rows::{Key, Rows, State};
+use crate::settings::ViewContext;
+use crate::table::{Table, Value};
+use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use millrace_schema::Name;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub struct RelatedProducts {
+    schema: ViewSchema,
+    groups: Vec<String>,
+    values: Vec<String>,
+}
+
+impl RelatedProducts {
+    pub fn new() -> RelatedProducts {
+        let kind = || Part::Choice("kind", RelatedKind::ALL.map(RelatedKind::as_str).to_vec());
+        let tables = vec![
+            TableSchema::new("pair", vec![kind(), Part::Name("product_id"), Part::Name("related_id")]),
+            TableSchema::new("product", vec![kind(), Part::Name("product_id")]),
+            TableSchema::new("total", vec![kind()]),
+        ];
+        RelatedProducts {
+            schema: ViewSchema { tables, measures: vec![Measure::count("n"), Measure::count("capped")] },
+            groups: ["kind", "product_id", "rank"].map(String::from).to_vec(),
+            values: ["related_id", "n_ab", "n_a", "n_b", "cosine", "jaccard", "lift", "llr"].map(String::from).to_vec(),
+        }
+    }
+}
+
+impl Default for RelatedProducts {
+    fn default() -> RelatedProducts {
+        RelatedProducts::new()
+    }
+}
+
+/// How a list is ranked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Score {
+    Count,
+    Cosine,
+    Jaccard,
+    Lift,
+    LogLikelihood,
+}
+
+impl Score {
+    /// `None` where there is no such score.
+    pub fn parse(text: &str) -> Option<Score> {
+        Some(match text {
+            "n_ab" => Score::Count,
+            "cosine" => Score::Cosine,
+            "jaccard" => Score::Jaccard,
+            "lift" => Score::Lift,
+            "llr" => Score::LogLikelihood,
+            _ => return None,
+        })
+    }
+}
+
+/// The counts of one pair.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Counts {
+    pub both: i64,
+    pub a: i64,
+    pub b: i64,
+    pub all: i64,
+}
+
+impl Counts {
+    pub fn cosine(self) -> f64 {
+        self.both as f64 / ((self.a * self.b) as f64).sqrt()
+    }
+
+    pub fn jaccard(self) -> f64 {
+        self.both as f64 / (self.a + self.b - self.both) as f64
+    }
+
+    pub fn lift(self) -> f64 {
+        (self.both * self.all) as f64 / (self.a * self.b) as f64
+    }
+
+    /// Dunning's G² of the two-by-two table: 2 Σ k ln(k N / (row × column)).
+    pub fn log_likelihood(self) -> f64 {
+        let Counts { both, a, b, all } = self;
+        let cell = |k: i64, row: i64, column: i64| {
+            if k == 0 { 0.0 } else { k as f64 * ((k * all) as f64 / (row * column) as f64).ln() }
+        };
+        let sum = cell(both, a, b)
+            + cell(a - both, a, all - b)
+            + cell(b - both, all - a, b)
+            + cell(all - a - b + both, all - a, all - b);
+        2.0 * sum
+    }
+
+    pub fn score(self, score: Score) -> f64 {
+        match score {
+            Score::Count => self.both as f64,
+            Score::Cosine => self.cosine(),
+            Score::Jaccard => self.jaccard(),
+            Score::Lift => self.lift(),
+            Score::LogLikelihood => self.log_likelihood(),
+        }
+    }
+}
+
+impl View for RelatedProducts {
+    fn name(&self) -> &'static str {
+        "related_products"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn schema(&self) -> &ViewSchema {
+        &self.schema
+    }
+
+    fn group_columns(&self) -> &[String] {
+        &self.groups
+    }
+
+    fn value_columns(&self) -> &[String] {
+        &self.values
+    }
+
+    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
+        inputs.related.clone()
+    }
+
+    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+        let wanted = Wanted::of(query)?;
+        let limits = &context.shared.context.related;
+        let mut lists: BTreeMap<(u64, Arc<str>), Vec<(Arc<str>, Counts)>> = BTreeMap::new();
+        for (key, measures) in state.iter().filter(|(key, _)| key.table == PAIR_TABLE && wanted.product(key)) {
+            let [kind, a, b, ..] = key.parts;
+            let of = |key: Key| state.get(&key).map_or(0, |measures| measures.get(0));
+            let counts = Counts {
+                both: measures.get(0),
+                a: of(Key::new(ITEM_TABLE, [kind, a])),
+                b: of(Key::new(ITEM_TABLE, [kind, b])),
+                all: of(Key::new(TOTAL_TABLE, [kind])),
+            };
+            lists.entry((kind, context.text(Name(a)))).or_default().push((context.text(Name(b)), counts));
+        }
+        let mut table = Table::new(self.groups.iter().chain(&self.values));
+        for ((kind, product), mut list) in lists {
+            list.sort_unstable_by(|a, b| b.1.both.cmp(&a.1.both).then_with(|| a.0.as_bytes().cmp(b.0.as_bytes())));
+            if wanted.score != Score::Count {
+                list.truncate(limits.candidates);
+                list.retain(|(_, counts)| counts.both >= i64::from(limits.min_together));
+                let score = |counts: &Counts| counts.score(wanted.score);
+                list.sort_by(|a, b| {
+                    score(&b.1).total_cmp(&score(&a.1)).then_with(|| a.0.as_bytes().cmp(b.0.as_bytes()))
+                });
+            }
+            list.truncate(limits.list_length);
+            for (index, (related, counts)) in list.into_iter().enumerate() {
+                if wanted.related.as_ref().is_some_and(|wanted| **wanted != *related) {
+                    continue;
+                }
+                table.rows.push(vec![
+                    Value::text(RelatedKind::ALL[kind as usize].as_str()),
+                    Value::Text(product.clone()),
+                    Value::Int(index as i64 + 1),
+                    Value::Text(related),
+                    Value::Int(counts.both),
+                    Value::Int(counts.a),
+                    Value::Int(counts.b),
+                    Value::Float(counts.cosine()),
+                    Value::Float(counts.jaccard()),
+                    Value::Float(counts.lift()),
+                    Value::Float(counts.log_likelihood()),
+                ]);
+            }
+        }
+        query.arrange(table)
+    }
+
+    fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
+        oracle::related_products::answer(context, observed, query)
+    }
+}
+
+/// What of the lists is asked for.
+struct Wanted {
+    score: Score,
+    kind: Option<u64>,
+    product: Option<Name>,
+    related: Option<String>,
+}
+
+impl Wanted {
+    fn of(query: &Query) -> Result<Wanted, QueryError> {
+        let score = query.rank_by.as_deref().unwrap_or("cosine");
+        let score = Score::parse(score).ok_or_else(|| QueryError::UnknownScore { score: score.to_owned() })?;
+        let unknown = |column: &str| QueryError::UnknownGroup {
+            view: "related_products",
+            column: column.to_owned(),
+            known: "kind, product_id, related_id".to_owned(),
+        };
+        let mut wanted = Wanted { score, kind: None, product: None, related: None };
+        for column in &query.group_by {
+            if !["kind", "product_id", "related_id", "rank"].contains(&column.as_str()) {
+                return Err(unknown(column));
+            }
+        }
+        for (column, text) in &query.filters {
+            match column.as_str() {
+                "kind" => {
+                    let kind = RelatedKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+                    let kind = kind.ok_or_else(|| QueryError::BadFilter {
+                        column: column.clone(),
+                        text: text.clone(),
+                        expected: "viewed_together or bought_together",
+                    })?;
+                    wanted.kind = Some(kind as u64);
+                }
+                "product_id" => wanted.product = Some(Name::of(text)),
+                "related_id" => wanted.related = Some(text.clone()),
+                _ => return Err(unknown(column)),
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn product(&self, key: &Key) -> bool {
+        self.kind.is_none_or(|kind| key.parts[0] == kind) && self.product.is_none_or(|name| key.parts[1] == name.0)
+    }
+}

@@ -1,0 +1,148 @@
+//! Questions to the sales.
+
+use super::grain::{Grain, Time};
+use super::{GROSS_SALES, LINES, ORDER_REVENUE, ORDERS, RETURNS, RETURNS_AS_SOLD, UNITS, UNITS_RETURNED};
+use crate::query::{Query, QueryError};
+use crate::rows::{Key, Measures, State};
+use crate::table::{Table, Value};
+use crate::views::AnswerContext;
+use crate::views::grouping::{GroupColumns, GroupType, Groups, buckets_between, currency, sum};
+use millrace_schema::Currency;
+use millrace_schema::calendar::Calendar;
+use std::collections::BTreeSet;
+
+pub const VALUES: [&str; 12] = [
+    "lines",
+    "orders",
+    "units",
+    "units_returned",
+    "net_units",
+    "gross_sales",
+    "discounts",
+    "order_revenue",
+    "returns",
+    "returns_as_sold",
+    "net_sales",
+    "average_order_value",
+];
+
+const COLUMNS: GroupColumns = GroupColumns {
+    view: "sales",
+    known: &[
+        ("hour", GroupType::Hour),
+        ("day", GroupType::Day),
+        ("month", GroupType::Month),
+        ("product_id", GroupType::Name),
+        ("category", GroupType::Name),
+        ("category_as_was", GroupType::Name),
+        ("currency", GroupType::Currency),
+    ],
+};
+
+/// The value of a group column in a row of a table whose time is at least as fine.
+fn part(key: &Key, time: Time, column: &str, calendar: &Calendar) -> u64 {
+    let [bucket, product, category, as_was, currency] = key.parts;
+    let day = || match time {
+        Time::Hour => calendar.day(bucket as i64),
+        _ => bucket as i64,
+    };
+    match column {
+        "hour" => bucket,
+        "day" => day() as u64,
+        "month" => Calendar::month_of_day(day()) as u64,
+        "product_id" => product,
+        "category" => category,
+        "category_as_was" => as_was,
+        _ => currency,
+    }
+}
+
+pub fn answer(state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+    let mut asked = COLUMNS.asked(query)?;
+    let filters = COLUMNS.filters(query)?;
+    let grain = overlap_grain(query)?;
+    let currencies: BTreeSet<u64> = state.iter().map(|(key, _)| key.parts[4]).collect();
+    let several = currencies.len() > 1;
+    if several && !query.group_by.iter().any(|column| column == "currency") {
+        asked.insert(0, ("currency".to_owned(), GroupType::Currency));
+    }
+
+    let calendar = context.calendar();
+    let table_time = |table: u8| if table == Grain::CELL.table() { Time::Hour } else { grain.time };
+    let wanted = |key: &Key| {
+        let time = table_time(key.table);
+        filters.iter().all(|(column, _, wanted)| part(key, time, column, calendar) == *wanted)
+            && query
+                .days
+                .is_none_or(|(first, last)| (first..=last).contains(&(part(key, time, "day", calendar) as i64)))
+    };
+    let mut groups = Groups::new();
+    let tables = [Grain::CELL.table(), grain.table()];
+    for (key, measures) in state.iter().filter(|(key, _)| tables.contains(&key.table) && wanted(key)) {
+        let time = table_time(key.table);
+        let parts = asked.iter().map(|(column, _)| part(key, time, column, calendar)).collect();
+        sum(&mut groups, parts, measures);
+    }
+    if let (Some(days), [(_, kind)], false) = (query.days, asked.as_slice(), several) {
+        for bucket in buckets_between(*kind, days, calendar) {
+            groups.entry(vec![bucket]).or_default();
+        }
+    }
+
+    let only = currencies.first().map_or(context.shared.context.default_currency, |&code| currency(code));
+    let currency_at = asked.iter().position(|(column, _)| column == "currency");
+    let mut table = Table::new(asked.iter().map(|(column, _)| column.as_str()).chain(VALUES));
+    for (parts, measures) in &groups {
+        let mut row: Vec<Value> = asked.iter().zip(parts).map(|((_, kind), &part)| kind.value(part, context)).collect();
+        row.extend(values(measures, currency_at.map_or(only, |index| currency(parts[index]))));
+        table.rows.push(row);
+    }
+    query.arrange(table)
+}
+
+/// The grain that the groups and the filters of a question need; a range of days needs days.
+fn overlap_grain(query: &Query) -> Result<Grain, QueryError> {
+    let named = |column: &str| {
+        query.group_by.iter().any(|name| name == column) || query.filters.iter().any(|(name, _)| name == column)
+    };
+    let grouped: Vec<&str> =
+        ["hour", "day", "month"].into_iter().filter(|time| query.group_by.iter().any(|name| name == time)).collect();
+    if grouped.len() > 1 {
+        return Err(QueryError::SeveralTimes("hour, day and month"));
+    }
+    let time = if named("hour") {
+        Time::Hour
+    } else if named("day") {
+        Time::Day
+    } else if named("month") {
+        Time::Month
+    } else {
+        Time::All
+    };
+    // An order on two days of a range counts once: only rows that keep the days apart can tell.
+    if query.days.is_some() && !grouped.iter().any(|time| ["hour", "day"].contains(time)) {
+        return Err(QueryError::RangeNeedsDays);
+    }
+    Ok(Grain::of(time, named("product_id"), named("category"), named("category_as_was")))
+}
+
+fn values(measures: &Measures, currency: Currency) -> Vec<Value> {
+    let of = |index: usize| measures.get(index);
+    let money = |cents: i64| Value::Money(cents, currency);
+    let orders = of(ORDERS);
+    let average = Value::ratio(of(ORDER_REVENUE), orders * 10_i64.pow(currency.digits()));
+    vec![
+        Value::Int(of(LINES)),
+        Value::Int(orders),
+        Value::Int(of(UNITS)),
+        Value::Int(of(UNITS_RETURNED)),
+        Value::Int(of(UNITS) - of(UNITS_RETURNED)),
+        money(of(GROSS_SALES)),
+        money(of(GROSS_SALES) - of(ORDER_REVENUE)),
+        money(of(ORDER_REVENUE)),
+        money(of(RETURNS)),
+        money(of(RETURNS_AS_SOLD)),
+        money(of(ORDER_REVENUE) - of(RETURNS)),
+        average,
+    ]
+}

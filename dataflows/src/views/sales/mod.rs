@@ -1,0 +1,231 @@
+//! `sales`: what is sold and returned, by time, product, category and currency.
+//!
+//! ```sql
+//! SELECT day, category, count(*) AS lines, count(DISTINCT order_id) AS orders, sum(quantity) AS units, …
+//! FROM lines JOIN products USING (product_id) GROUP BY ALL
+//! ```
+//!
+//! Rows are *cells*: hour × product × category × category as it was × currency. Every measure but `orders` adds up
+//! from cells to any coarser grain. `orders` adds up too once the *overlap* rows of that grain are added: an order that
+//! has k > 1 cells in one group of the grain has a row of −(k−1) there. An order of one cell, which most are, has none.
+//! Hence at every grain `sum(orders)` over the cells and the overlap rows of that grain is the exact distinct count.
+//!
+//! What an analyst would expect where METRICS is silent: a return is *as sold* at the earliest sold line of its order
+//! and product, or of its order, and in the category that the product had then.
+
+mod answer;
+mod grain;
+
+use crate::context::{Buckets, Shared};
+use crate::operators::local::LocalNames;
+use crate::oracle::{self, Observed};
+use crate::query::{Query, QueryError};
+use crate::rows::{Key, Netting, Rows, State};
+use crate::settings::ViewContext;
+use crate::table::Table;
+use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use grain::{COARSER, Cell, Grain};
+use millrace_schema::{Cents, Currency, Id, Name};
+
+const LINES: usize = 0;
+const ORDERS: usize = 1;
+const UNITS: usize = 2;
+const UNITS_RETURNED: usize = 3;
+const GROSS_SALES: usize = 4;
+const ORDER_REVENUE: usize = 5;
+const RETURNS: usize = 6;
+const RETURNS_AS_SOLD: usize = 7;
+/// How many facts a row stands for, so that one whose measures happen to be 0 is still there.
+const FACTS: usize = 8;
+
+/// What a line does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineKind {
+    Sold,
+    /// A purchase of negative quantity.
+    Returned,
+    Refunded,
+}
+
+/// One line of an order. Returns carry what came back: units ≥ 0 and the amount paid back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    pub kind: LineKind,
+    /// A local number.
+    pub product: u32,
+    pub time: i64,
+    pub quantity: i64,
+    pub amount: Cents,
+    pub list_price: Cents,
+    pub currency: Currency,
+    pub booked_at: i64,
+    pub partition: u16,
+    pub session: Id,
+    pub user: Id,
+}
+
+/// From an order's lines to rows.
+pub struct Contributor {
+    enabled: bool,
+    none: Name,
+    /// Reused: the cells of the order at hand, and their groups at one grain.
+    cells: Vec<Cell>,
+    groups: Vec<Key>,
+}
+
+impl Contributor {
+    pub fn new(shared: &Shared, enabled: bool) -> Contributor {
+        Contributor { enabled, none: shared.none, cells: Vec::new(), groups: Vec::new() }
+    }
+
+    /// Adds an order's contribution `sign` times. `categories` gives a line's product's category now and at a time.
+    pub fn contribute(
+        &mut self,
+        lines: &[Line],
+        categories: impl Fn(&Line, i64) -> (Name, Name),
+        locals: &LocalNames,
+        buckets: &mut Buckets,
+        sign: i64,
+        out: &mut Netting,
+    ) {
+        if !self.enabled {
+            return;
+        }
+        let none = self.none;
+        let shown = |name: Name| if name.is_none() { none } else { name };
+        let mut cell = |line: &Line, time: i64| {
+            let (as_is, as_was) = categories(line, time);
+            Cell {
+                bucket: buckets.of(time),
+                product: locals.name(line.product),
+                category: shown(as_is),
+                as_was: shown(as_was),
+                currency: line.currency,
+            }
+        };
+        self.cells.clear();
+        for line in lines {
+            let here = cell(line, line.time);
+            let mut measures = [0; FACTS + 1];
+            measures[FACTS] = sign;
+            if line.kind == LineKind::Sold {
+                measures[LINES] = sign;
+                measures[UNITS] = sign * line.quantity;
+                measures[GROSS_SALES] = sign * line.list_price;
+                measures[ORDER_REVENUE] = sign * line.amount;
+                self.cells.push(here);
+            } else {
+                measures[UNITS_RETURNED] = sign * line.quantity;
+                measures[RETURNS] = sign * line.amount;
+                let sold = cell(line, sale_time(line, lines));
+                out.add(Grain::CELL.key(&sold), RETURNS_AS_SOLD, sign * line.amount);
+                out.add(Grain::CELL.key(&sold), FACTS, sign);
+            }
+            out.add_slice(Grain::CELL.key(&here), &measures);
+        }
+        self.distinct(sign, out);
+    }
+
+    /// Counts the order in each of its cells, and takes back what is counted twice at coarser grains.
+    fn distinct(&mut self, sign: i64, out: &mut Netting) {
+        let Contributor { cells, groups, .. } = self;
+        if cells.len() > 1 {
+            cells.sort_unstable_by_key(|cell| Grain::CELL.key(cell));
+            cells.dedup_by_key(|cell| Grain::CELL.key(cell));
+        }
+        cells.iter().for_each(|cell| out.add(Grain::CELL.key(cell), ORDERS, sign));
+        if cells.len() < 2 {
+            return;
+        }
+        for grain in COARSER {
+            groups.clear();
+            groups.extend(cells.iter().map(|cell| grain.key(cell)));
+            groups.sort_unstable();
+            for same in groups.chunk_by(|a, b| a == b) {
+                out.add(same[0], ORDERS, -sign * (same.len() as i64 - 1));
+            }
+        }
+    }
+}
+
+/// When what a return takes back was sold; the return's own time where that is not known.
+fn sale_time(line: &Line, lines: &[Line]) -> i64 {
+    let sold = || lines.iter().filter(|other| other.kind == LineKind::Sold);
+    let of_product = sold().filter(|other| other.product == line.product).map(|other| other.time).min();
+    of_product.or_else(|| sold().map(|other| other.time).min()).unwrap_or(line.time)
+}
+
+/// The view.
+pub struct Sales {
+    schema: ViewSchema,
+    groups: Vec<String>,
+    values: Vec<String>,
+}
+
+impl Sales {
+    pub fn new() -> Sales {
+        let table = |grain: &Grain| {
+            let unless = |absent: bool, part: Part| if absent { Part::Unused } else { part };
+            let parts = vec![
+                grain.time_part(),
+                unless(!grain.product, Part::Name("product_id")),
+                unless(!grain.category, Part::Name("category")),
+                unless(!grain.as_was, Part::Name("category_as_was")),
+                Part::Currency,
+            ];
+            TableSchema::new(&grain.name(), parts)
+        };
+        let counts = ["lines", "orders", "units", "units_returned"].map(Measure::count);
+        let money = ["gross_sales", "order_revenue", "returns", "returns_as_sold"].map(Measure::money);
+        Sales {
+            schema: ViewSchema {
+                tables: grain::all().iter().map(table).collect(),
+                measures: counts.into_iter().chain(money).chain([Measure::count("facts")]).collect(),
+            },
+            groups: ["hour", "day", "month", "product_id", "category", "category_as_was", "currency"]
+                .map(String::from)
+                .to_vec(),
+            values: answer::VALUES.map(String::from).to_vec(),
+        }
+    }
+}
+
+impl Default for Sales {
+    fn default() -> Sales {
+        Sales::new()
+    }
+}
+
+impl View for Sales {
+    fn name(&self) -> &'static str {
+        "sales"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn schema(&self) -> &ViewSchema {
+        &self.schema
+    }
+
+    fn group_columns(&self) -> &[String] {
+        &self.groups
+    }
+
+    fn value_columns(&self) -> &[String] {
+        &self.values
+    }
+
+    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
+        inputs.sales.clone()
+    }
+
+    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+        answer::answer(state, context, query)
+    }
+
+    fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
+        oracle::sales::answer(context, observed, query)
+    }
+}

@@ -1,0 +1,197 @@
+//! `traffic`: what happens per minute, hour and day.
+//!
+//! ```sql
+//! SELECT date_trunc('hour', event_time) AS hour, count_if(event_type = 'page_view') AS page_views, …,
+//!        count(DISTINCT session_id) AS active_sessions, count(DISTINCT user_id) AS active_users
+//! ```
+//!
+//! Distinct counts do not add up over time, so each grain has its rows. Purchases and net sales are in the rows of
+//! their currency, everything else in those of none; with one currency an answer adds the two.
+
+use crate::context::Bucket;
+use crate::oracle::{self, Observed};
+use crate::query::{Query, QueryError};
+use crate::rows::{Key, Measures, Rows, State};
+use crate::settings::ViewContext;
+use crate::table::{Table, Value};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, buckets_between, currency, sum};
+use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use millrace_schema::Currency;
+use std::collections::BTreeSet;
+
+pub const PAGE_VIEWS: usize = 0;
+pub const CART_ADDITIONS: usize = 1;
+pub const PURCHASES: usize = 2;
+pub const ACTIVE_SESSIONS: usize = 3;
+pub const ACTIVE_USERS: usize = 4;
+pub const NET_SALES: usize = 5;
+/// How many lines a currency's row stands for, so that one whose sums happen to be 0 is still there.
+pub const FACTS: usize = 6;
+
+/// How long a bucket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Grain {
+    Minute,
+    Hour,
+    Day,
+    All,
+}
+
+pub const GRAINS: [Grain; 4] = [Grain::Minute, Grain::Hour, Grain::Day, Grain::All];
+
+impl Grain {
+    /// The row of a bucket; `currency` is its code or 0.
+    pub fn key(self, bucket: Bucket, currency: u64) -> Key {
+        let part = match self {
+            Grain::Minute => bucket.minute,
+            Grain::Hour => bucket.hour,
+            Grain::Day => bucket.day,
+            Grain::All => 0,
+        };
+        Key::new(self as u8, [part as u64, currency])
+    }
+}
+
+const COLUMNS: GroupColumns = GroupColumns {
+    view: "traffic",
+    known: &[
+        ("minute", GroupType::Minute),
+        ("hour", GroupType::Hour),
+        ("day", GroupType::Day),
+        ("currency", GroupType::Currency),
+    ],
+};
+
+pub struct Traffic {
+    schema: ViewSchema,
+    groups: Vec<String>,
+    values: Vec<String>,
+}
+
+impl Traffic {
+    pub fn new() -> Traffic {
+        let names = ["page_views", "cart_additions", "purchases", "active_sessions", "active_users", "net_sales"];
+        let table = |name: &str, time: Part| TableSchema::new(name, vec![time, Part::Currency]);
+        let tables = vec![
+            table("minute", Part::Minute),
+            table("hour", Part::Hour),
+            table("day", Part::Day),
+            table("all", Part::Unused),
+        ];
+        let mut measures = names[..NET_SALES].iter().map(|name| Measure::count(name)).collect::<Vec<_>>();
+        measures.push(Measure::money("net_sales"));
+        measures.push(Measure::count("facts"));
+        Traffic {
+            schema: ViewSchema { tables, measures },
+            groups: ["minute", "hour", "day"].map(String::from).to_vec(),
+            values: names.map(String::from).to_vec(),
+        }
+    }
+}
+
+impl Default for Traffic {
+    fn default() -> Traffic {
+        Traffic::new()
+    }
+}
+
+impl View for Traffic {
+    fn name(&self) -> &'static str {
+        "traffic"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn schema(&self) -> &ViewSchema {
+        &self.schema
+    }
+
+    fn group_columns(&self) -> &[String] {
+        &self.groups
+    }
+
+    fn value_columns(&self) -> &[String] {
+        &self.values
+    }
+
+    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
+        inputs.traffic.clone()
+    }
+
+    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+        let asked = COLUMNS.asked(query)?;
+        let filters = COLUMNS.filters(query)?;
+        let times: BTreeSet<&str> = asked
+            .iter()
+            .map(|(column, _)| column.as_str())
+            .chain(filters.iter().map(|(column, ..)| column.as_str()))
+            .filter(|column| *column != "currency")
+            .collect();
+        if times.len() > 1 {
+            return Err(QueryError::SeveralTimes("minute, hour and day"));
+        }
+        let grain = match times.first().copied() {
+            Some("minute") => Grain::Minute,
+            Some("hour") => Grain::Hour,
+            Some(_) => Grain::Day,
+            None if query.days.is_some() => return Err(QueryError::RangeNeedsDays),
+            None => Grain::All,
+        };
+        let currencies: BTreeSet<u64> = state.iter().map(|(key, _)| key.parts[1]).filter(|&code| code != 0).collect();
+        let split = currencies.len() > 1 || query.group_by.iter().any(|column| column == "currency");
+        let forced = currencies.len() > 1 && !query.group_by.iter().any(|column| column == "currency");
+        let only = currencies.first().copied().filter(|_| currencies.len() == 1);
+        let default_currency = only.map_or(context.shared.context.default_currency, currency);
+        let part = |key: &Key, column: &str| if column == "currency" { key.parts[1] } else { key.parts[0] };
+        let mut groups = Groups::new();
+        for (key, measures) in state.iter().filter(|(key, _)| key.table == grain as u8) {
+            if !filters.iter().all(|(column, _, wanted)| part(key, column) == *wanted) {
+                continue;
+            }
+            let day = match grain {
+                Grain::Minute | Grain::Hour => context.calendar().day(key.parts[0] as i64),
+                Grain::Day | Grain::All => key.parts[0] as i64,
+            };
+            if grain != Grain::All && query.days.is_some_and(|(first, last)| !(first..=last).contains(&day)) {
+                continue;
+            }
+            let mut parts: Vec<u64> = asked.iter().map(|(column, _)| part(key, column)).collect();
+            if forced {
+                parts.insert(0, key.parts[1]);
+            }
+            sum(&mut groups, parts, measures);
+        }
+        if let (Some(days), [(_, kind)], false) = (query.days, asked.as_slice(), split) {
+            for bucket in buckets_between(*kind, days, context.calendar()) {
+                groups.entry(vec![bucket]).or_default();
+            }
+        }
+        let mut columns: Vec<(String, GroupType)> = asked;
+        if forced {
+            columns.insert(0, ("currency".to_owned(), GroupType::Currency));
+        }
+        let mut table = Table::new(columns.iter().map(|(column, _)| column).chain(&self.values));
+        let currency_at = columns.iter().position(|(column, _)| column == "currency");
+        for (parts, measures) in &groups {
+            let mut row: Vec<Value> =
+                columns.iter().zip(parts).map(|((_, kind), &part)| kind.value(part, context)).collect();
+            let code = currency_at.map(|index| parts[index]).filter(|&code| code != 0);
+            row.extend(values(measures, code.map_or(default_currency, currency)));
+            table.rows.push(row);
+        }
+        query.arrange(table)
+    }
+
+    fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
+        oracle::traffic::answer(context, observed, query)
+    }
+}
+
+fn values(measures: &Measures, currency: Currency) -> Vec<Value> {
+    let mut row: Vec<Value> = (0..NET_SALES).map(|index| Value::Int(measures.get(index))).collect();
+    row.push(Value::Money(measures.get(NET_SALES), currency));
+    row
+}

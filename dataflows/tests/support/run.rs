@@ -1,0 +1,225 @@
+//! Runs the dataflow over lines and keeps every change that leaves it.
+
+use super::baton::Baton;
+use super::{Line, SOURCES};
+use millrace_dataflows::context::{Partitions, Shared};
+use millrace_dataflows::graph;
+use millrace_dataflows::operators::dedup::Verdict;
+use millrace_dataflows::receipts::Receipts;
+use millrace_dataflows::rows::Change;
+use millrace_dataflows::settings::ViewContext;
+use millrace_dataflows::views::VIEWS;
+use millrace_schema::decode::{Bump, DecodeSettings, decode};
+use millrace_schema::{Event, Name, NameCache, Names, Place};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Input;
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::{InputHandleVec, ProbeHandle, StreamVec};
+use timely::worker::Worker;
+
+/// How the lines are run. Nothing of it may show in an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    pub workers: usize,
+    /// Epochs that are open at once.
+    pub in_flight: u64,
+    /// Lines that a reader sends between two steps of its worker.
+    pub burst: usize,
+    /// Decides which worker reads what: even, partitions as a whole; odd, chunks of three lines.
+    pub spread: u64,
+    /// The seed of the order in which workers move, one at a time; `None` where they run freely.
+    pub schedule: Option<u64>,
+}
+
+impl How {
+    pub fn workers(workers: usize) -> How {
+        How { workers, in_flight: 1, burst: usize::MAX, spread: 1, schedule: None }
+    }
+
+    fn reader(&self, place: Place) -> usize {
+        let partition = u64::from(place.partition());
+        let chunk = if self.spread % 2 == 0 { 0 } else { place.offset() / 3 };
+        let mixed = (partition + 31 * chunk + self.spread).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+        mixed as usize % self.workers
+    }
+}
+
+/// Everything that left the dataflow.
+pub struct Ran {
+    pub shared: Shared,
+    /// The view's index in [`VIEWS`], and its change; of all workers.
+    pub changes: Vec<(usize, Change)>,
+    /// What each worker heard of records that were not accepted: epoch, place, verdict; in this order.
+    pub verdicts: Vec<Vec<(u64, Place, Verdict)>>,
+}
+
+type Log<D> = Rc<RefCell<Vec<D>>>;
+
+/// # Panics
+/// Where a worker does.
+pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
+    let partitions = Partitions::default();
+    (0..).zip(SOURCES).for_each(|(partition, source)| partitions.set(partition, Name::of(source)));
+    let names = Arc::new(Names::default());
+    SOURCES.iter().for_each(|source| drop(names.intern(source).expect("no collision")));
+    let shared = Shared::new(context.clone(), names, Arc::new(partitions));
+    let last_epoch = lines.iter().map(|line| line.epoch).max().unwrap_or(0);
+    let mut portions: Vec<VecDeque<Line>> = vec![VecDeque::new(); how.workers];
+    let mut in_order: Vec<&Line> = lines.iter().collect();
+    in_order.sort_by_key(|line| line.epoch);
+    in_order.into_iter().for_each(|line| portions[how.reader(line.place)].push_back(line.clone()));
+
+    let (baton, failed) = (Baton::new(how.schedule, how.workers), AtomicBool::new(false));
+    let of_workers = shared.clone();
+    let config = match how.workers {
+        1 => timely::Config::thread(),
+        workers => timely::Config::process(workers),
+    };
+    let guards = timely::execute(config, move |worker| {
+        let portion = portions[worker.index()].clone();
+        let mut reader = Reader::new(worker, &of_workers, portion, last_epoch, how);
+        let mut panicked = None;
+        let mut more = true;
+        while more {
+            more = baton.turn(worker.index(), || {
+                let more = catch_unwind(AssertUnwindSafe(|| reader.turn(worker)));
+                let more = more.unwrap_or_else(|payload| {
+                    panicked = Some(payload);
+                    failed.store(true, Ordering::SeqCst);
+                    false
+                });
+                more && !failed.load(Ordering::SeqCst)
+            });
+        }
+        if let Some(payload) = panicked {
+            resume_unwind(payload);
+        }
+        if failed.load(Ordering::SeqCst) {
+            // Without the one that panicked, the dataflow never completes.
+            worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
+        }
+        (reader.changes.take(), reader.verdicts.take())
+    });
+    let (mut changes, mut verdicts) = (Vec::new(), Vec::new());
+    for result in guards.expect("threads start").join() {
+        let (of_worker, mut heard) = result.expect("no worker panics");
+        changes.extend(of_worker);
+        heard.sort_unstable();
+        verdicts.push(heard);
+    }
+    Ran { shared, changes, verdicts }
+}
+
+/// One worker's inputs, and what it has seen leave.
+struct Reader {
+    lines: VecDeque<Line>,
+    last_epoch: u64,
+    how: How,
+    /// `None` once everything is read.
+    inputs: Option<(InputHandleVec<u64, Event>, InputHandleVec<u64, Change>)>,
+    probe: ProbeHandle<u64>,
+    names: NameCache,
+    receipts: Receipts,
+    changes: Log<(usize, Change)>,
+    verdicts: Log<(u64, Place, Verdict)>,
+}
+
+impl Reader {
+    fn new(worker: &mut Worker, shared: &Shared, lines: VecDeque<Line>, last_epoch: u64, how: How) -> Reader {
+        let (changes, verdicts) = (Log::default(), Log::default());
+        let probe = ProbeHandle::new();
+        let inputs = worker.dataflow::<u64, _, _>(|scope| {
+            let (events_input, events) = scope.new_input();
+            let (receipts_input, receipts) = scope.new_input();
+            let enabled = VIEWS.map(|(name, _)| name.to_owned());
+            let outputs = graph::build(scope, events, receipts, shared, &enabled);
+            for (index, (name, rows)) in outputs.views.into_iter().enumerate() {
+                assert_eq!(name, VIEWS[index].0, "views leave in the order of VIEWS");
+                let log = Log::clone(&changes);
+                keep(rows.inner, &probe, move |epoch, change: Change| {
+                    assert!(change.1 >= epoch, "{name}: a change of epoch {} left at {epoch}", change.1);
+                    log.borrow_mut().push((index, change));
+                });
+            }
+            let log = Log::clone(&verdicts);
+            keep(outputs.verdicts, &probe, move |epoch, (place, verdict)| log.borrow_mut().push((epoch, place, verdict)));
+            (events_input, receipts_input)
+        });
+        let (names, receipts) = (NameCache::new(shared.names.clone()), Receipts::new(shared));
+        Reader { lines, last_epoch, how, inputs: Some(inputs), probe, names, receipts, changes, verdicts }
+    }
+
+    /// Reads some lines and steps once. Returns whether there is more to do.
+    fn turn(&mut self, worker: &mut Worker) -> bool {
+        self.read();
+        worker.step();
+        if self.how.schedule.is_none() {
+            std::thread::yield_now();
+        }
+        self.inputs.is_some() || !self.probe.done()
+    }
+
+    /// Sends up to a burst of lines, closing epochs on the way, as far as the epochs in flight allow.
+    fn read(&mut self) {
+        let Some((events, receipts)) = &mut self.inputs else { return };
+        let mut left = self.how.burst;
+        loop {
+            let epoch = *events.time();
+            if epoch > self.last_epoch {
+                self.inputs = None;
+                return;
+            }
+            // Open: this one and what is not yet through. `probe` tells the first epoch that is not.
+            if epoch >= self.how.in_flight && self.probe.less_equal(&(epoch - self.how.in_flight)) {
+                return;
+            }
+            while let Some(line) = self.lines.pop_front_if(|line| line.epoch == epoch) {
+                read_line(&line, &mut self.names, &mut self.receipts).into_iter().for_each(|event| events.send(event));
+                left -= 1;
+                if left == 0 {
+                    return;
+                }
+            }
+            self.receipts.drain(epoch).for_each(|change| receipts.send(change));
+            events.advance_to(epoch + 1);
+            receipts.advance_to(epoch + 1);
+        }
+    }
+}
+
+fn read_line(line: &Line, names: &mut NameCache, receipts: &mut Receipts) -> Option<Event> {
+    let source = Name::of(SOURCES[usize::from(line.place.partition())]);
+    let arena = Bump::new();
+    match decode(line.text.as_bytes(), line.received_at, &DecodeSettings::default(), &arena) {
+        Ok(record) => {
+            let event = record.to_event(line.place, names).expect("no two of a few names collide");
+            receipts.valid(&event, source);
+            Some(event)
+        }
+        Err(reject) => {
+            receipts.rejected(reject.rule, line.received_at, source);
+            None
+        }
+    }
+}
+
+/// Hands what leaves to `take` with the epoch it leaves at, and counts on `probe`.
+fn keep<'s, D: Clone + 'static>(stream: StreamVec<'s, u64, D>, probe: &ProbeHandle<u64>, mut take: impl FnMut(u64, D) + 'static) {
+    let logic = move |_, _| {
+        move |input: &mut timely::dataflow::operators::generic::InputHandleCore<u64, Vec<D>, _>, _: &mut _| {
+            input.for_each(|capability, data| {
+                let epoch = *capability.least().expect("a message has a time");
+                data.drain(..).for_each(|change| take(epoch, change));
+            });
+        }
+    };
+    stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "Keep", logic).probe_with(probe);
+}

@@ -1,0 +1,26 @@
+//! What an event is: types, decoding and validation.
+//!
+//! Pure: no I/O, no clock, no timely. The way of one record:
+//!
+//! ```text
+//! bytes ──decode──▶ Record<'_> (borrowed, valid) ──▶ Event (hashed, fixed size) for the dataflow
+//!               └──▶ Reject (rule, field, message) for the quarantine
+//! ```
+//!
+//! A [`Record`] and an [`Event`] exist only for valid input: nothing downstream checks again.
+
+pub mod calendar;
+pub mod decode;
+mod event;
+mod id;
+mod money;
+mod names;
+mod record;
+mod reject;
+
+pub use event::{Body, Event, Kind, Page, Place};
+pub use id::{Id, Name};
+pub use money::{Cents, Currency};
+pub use names::{Collision, NameCache, Names};
+pub use record::{OwnedRecord, Record};
+pub use reject::{Reject, Rule, Warning, Warnings};

@@ -1,0 +1,124 @@
+//! The dictionary: from the 64-bit key of a name back to its text.
+//!
+//! One per process, append-only. A reader enters a name before it sends the first event that carries it, so
+//! whoever sees a key in the dataflow finds its text here.
+
+use crate::Name;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, RwLock};
+
+/// Two texts with one key: the record that brought the second is to be quarantined.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the names {known:?} and {new:?} have one 64-bit hash")]
+pub struct Collision {
+    pub known: String,
+    pub new: String,
+}
+
+/// Keys are hashes already.
+#[derive(Clone, Copy, Default)]
+pub struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+    fn write_u64(&mut self, key: u64) {
+        self.0 = key;
+    }
+}
+
+type Table = HashMap<u64, Arc<str>, BuildHasherDefault<KeyHasher>>;
+
+/// The process-wide dictionary, shared by readers, operators and outputs.
+#[derive(Debug, Default)]
+pub struct Names {
+    table: RwLock<Table>,
+}
+
+impl Names {
+    /// Enters `text` under `name`.
+    ///
+    /// # Errors
+    /// [`Collision`] where another text has that key.
+    pub fn enter(&self, name: Name, text: &str) -> Result<Arc<str>, Collision> {
+        if let Some(known) = self.get(name) {
+            return same(&known, text).map(|()| known);
+        }
+        let mut table = self.table.write().expect("no holder of the dictionary panics");
+        let known = table.entry(name.0).or_insert_with(|| Arc::from(text)).clone();
+        same(&known, text).map(|()| known)
+    }
+
+    /// Enters a text under its own key and returns the key, for names that do not come from events.
+    ///
+    /// # Errors
+    /// [`Collision`], as [`Names::enter`].
+    pub fn intern(&self, text: &str) -> Result<Name, Collision> {
+        let name = Name::of(text);
+        if !name.is_none() {
+            self.enter(name, text)?;
+        }
+        Ok(name)
+    }
+
+    pub fn get(&self, name: Name) -> Option<Arc<str>> {
+        self.table.read().expect("no holder of the dictionary panics").get(&name.0).cloned()
+    }
+
+    /// The text of a name; empty for [`Name::NONE`].
+    pub fn text(&self, name: Name) -> Arc<str> {
+        self.get(name).unwrap_or_else(|| Arc::from(""))
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.read().expect("no holder of the dictionary panics").len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn same(known: &str, new: &str) -> Result<(), Collision> {
+    if known == new {
+        return Ok(());
+    }
+    Err(Collision { known: known.to_owned(), new: new.to_owned() })
+}
+
+/// One reader's cache in front of [`Names`]: no lock for a name that it has seen.
+#[derive(Debug)]
+pub struct NameCache {
+    names: Arc<Names>,
+    seen: Table,
+}
+
+impl NameCache {
+    pub fn new(names: Arc<Names>) -> NameCache {
+        NameCache { names, seen: Table::default() }
+    }
+
+    /// Hashes a text and makes sure that the dictionary has it. The empty text is [`Name::NONE`].
+    ///
+    /// # Errors
+    /// [`Collision`] where another text has its key.
+    pub fn intern(&mut self, text: &str) -> Result<Name, Collision> {
+        let name = Name::of(text);
+        if name.is_none() {
+            return Ok(name);
+        }
+        if let Some(known) = self.seen.get(&name.0) {
+            return same(known, text).map(|()| name);
+        }
+        let known = self.names.enter(name, text)?;
+        self.seen.insert(name.0, known);
+        Ok(name)
+    }
+}

@@ -1,0 +1,48 @@
+//! The decoder from outside: every rule, agreement with the reference, hostile bytes, exact numbers and times.
+//!
+//! `MILLRACE_FUZZ_CASES=1000000 cargo test --release -p millrace-schema` runs the properties for longer.
+
+mod agree;
+mod content;
+mod exact;
+mod hostile;
+mod lines;
+mod round_trip;
+mod rules;
+
+use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_reference};
+use millrace_schema::{OwnedRecord, Reject};
+
+/// What both decoders say of a line; they must say the same.
+fn outcome(line: &[u8], received_at: Option<i64>, settings: &DecodeSettings) -> Result<OwnedRecord, Reject> {
+    let arena = Bump::new();
+    let fast = decode(line, received_at, settings, &arena);
+    let reference = decode_reference(line, received_at, settings, &arena);
+    assert_eq!(fast, reference, "the decoders differ on {:?}", String::from_utf8_lossy(line));
+    if let Err(reject) = &fast {
+        assert!(reject.message.len() < 240, "a message shows too much: {}", reject.message);
+        assert!(!reject.message.contains('\n'), "a message is one line: {}", reject.message);
+        assert!(reject.message.starts_with(char::is_lowercase), "a message is lower case: {}", reject.message);
+    }
+    fast.map(|record| record.to_owned())
+}
+
+/// `rule field`, or `ok`.
+fn verdict(outcome: &Result<OwnedRecord, Reject>) -> String {
+    match outcome {
+        Ok(_) => "ok".to_owned(),
+        Err(reject) => [reject.rule.as_str(), reject.field.unwrap_or("")].join(" ").trim_end().to_owned(),
+    }
+}
+
+/// The number of cases of a property: `MILLRACE_FUZZ_CASES`, or a quick run.
+fn property() -> proptest::test_runner::Config {
+    let cases = std::env::var("MILLRACE_FUZZ_CASES").ok().and_then(|cases| cases.parse().ok());
+    proptest::test_runner::Config {
+        cases: cases.unwrap_or(2_000),
+        failure_persistence: Some(Box::new(proptest::test_runner::FileFailurePersistence::Direct(
+            "tests/regressions.txt",
+        ))),
+        ..Default::default()
+    }
+}

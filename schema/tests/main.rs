@@ -1,0 +1,3 @@
+//! The tests of the schema from outside, as one program.
+
+mod decode;

@@ -1,0 +1,111 @@
+//! The command line: what is asked, who answers, how it ends.
+//!
+//! Answers and summaries go to stdout, progress and errors to stderr. The exit code tells what to do:
+//!
+//! | code | meaning | then |
+//! |---|---|---|
+//! | 0 | fine; also where the reader of a pipe went away | |
+//! | 1 | something outside failed: a file, a disk, the data | mend it, run again |
+//! | 2 | the command line or the settings are wrong | change what the message names |
+
+mod config;
+mod failure;
+mod generate;
+mod output;
+mod progress;
+mod query;
+mod replay;
+mod request;
+mod terminal;
+mod views;
+
+pub use failure::Usage;
+pub use output::{Format, Layout, print};
+pub use progress::{Progress, Silent};
+pub use request::{ReplayRequest, ReplaySummary};
+
+use crate::settings::{Loaded, SettingsError, Sources};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXAMPLES: &str = "\
+Examples:
+  millrace generate --events 1000000 --seed 7 --to events.jsonl
+  millrace replay events.jsonl --data-dir data
+  millrace query sales --data-dir data --group-by day --order-by day
+  millrace config
+
+Exit codes: 0 fine, 1 failure (files, data), 2 usage or settings.
+`millrace COMMAND --help` has examples of each command.";
+
+/// Live, exact shop analytics in one dataflow.
+#[derive(Debug, Parser)]
+#[command(name = "millrace", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Replay(replay::ReplayArgs),
+    Query(query::QueryArgs),
+    Generate(Box<generate::GenerateArgs>),
+    Config(config::ConfigArgs),
+    Views(views::ViewsArgs),
+}
+
+/// Where settings come from, for the commands that use them.
+#[derive(Debug, Args)]
+struct SettingsArgs {
+    /// Settings file (TOML); otherwise millrace.toml in the working directory, if it is there
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, stronger than the file and the environment: --set views.funnel.window=2h
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+impl SettingsArgs {
+    fn load(&self) -> Result<Loaded, SettingsError> {
+        Sources::of_process(self.config.clone(), self.set.clone()).load()
+    }
+}
+
+impl Command {
+    fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        match self {
+            Command::Replay(args) => args.run(out),
+            Command::Query(args) => args.run(out),
+            Command::Generate(args) => args.run(out),
+            Command::Config(args) => args.run(out),
+            Command::Views(args) => args.run(out),
+        }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => {
+            // Also the way of --help and --version. If it cannot be printed, nobody is there to be told.
+            let _ = answer.print();
+            return ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(failure::USAGE));
+        }
+    };
+    let mut out = BufWriter::new(std::io::stdout());
+    let result = cli.command.run(&mut out);
+    // What was printed before a failure is part of the answer.
+    let flushed = out.flush().context("cannot write to stdout");
+    let code = failure::report(result.and(flushed), &mut std::io::stderr());
+    // What a broken pipe left in the buffer must not be written again on drop.
+    drop(out.into_parts());
+    ExitCode::from(code)
+}
+
+#[cfg(test)]
+mod tests;

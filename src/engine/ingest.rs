@@ -1,0 +1,170 @@
+//! One worker's way from bytes to events: decoding, counting, and keeping what the lake needs until the verdict.
+
+use anyhow::Context;
+use millrace_connectors::lake::{EventColumns, EventSender, QuarantineRow, QuarantineWriter, StagedEvents};
+use millrace_connectors::source::Chunk;
+use millrace_dataflows::context::Shared;
+use millrace_dataflows::operators::dedup::Verdict;
+use millrace_dataflows::receipts::Receipts;
+use millrace_schema::decode::{Bump, DecodeSettings, decode};
+use millrace_schema::{Event, Name, NameCache, Place, Reject, Rule};
+use std::collections::{BTreeMap, HashMap};
+
+/// A chunk whose events are in the dataflow and whose verdicts are not in yet.
+struct Waiting {
+    chunk: Chunk,
+    /// The offsets of its valid records, ascending.
+    offsets: Vec<u64>,
+    staged: Option<StagedEvents>,
+}
+
+pub struct Ingest {
+    decode: DecodeSettings,
+    names: NameCache,
+    receipts: Receipts,
+    /// By partition ordinal.
+    sources: Vec<Name>,
+    arena: Bump,
+    events: Option<(EventColumns, EventSender)>,
+    quarantine: QuarantineWriter,
+    waiting: BTreeMap<u64, Vec<Waiting>>,
+    verdicts: BTreeMap<u64, HashMap<Place, Verdict>>,
+    /// The largest event time of a valid event, UTC microseconds.
+    latest: Option<i64>,
+}
+
+impl Ingest {
+    pub fn new(
+        decode: DecodeSettings,
+        shared: &Shared,
+        sources: Vec<Name>,
+        events: Option<EventSender>,
+        quarantine: QuarantineWriter,
+    ) -> Ingest {
+        let calendar = &shared.context.calendar;
+        Ingest {
+            decode,
+            names: NameCache::new(shared.names.clone()),
+            receipts: Receipts::new(shared),
+            sources,
+            arena: Bump::new(),
+            events: events.map(|sender| (EventColumns::new(calendar.clone()), sender)),
+            quarantine,
+            waiting: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            latest: None,
+        }
+    }
+
+    /// Decodes a chunk. Every record becomes an event or a row of the quarantine.
+    ///
+    /// # Errors
+    /// Where the quarantine cannot be written.
+    pub fn chunk(&mut self, epoch: u64, chunk: Chunk, mut send: impl FnMut(Event)) -> anyhow::Result<()> {
+        let source = self.sources[usize::from(chunk.partition)];
+        let mut offsets = Vec::with_capacity(chunk.records as usize);
+        for raw in chunk.records() {
+            let place = Place::new(chunk.partition, raw.offset);
+            let decoded = decode(raw.bytes, chunk.received_at, &self.decode, &self.arena);
+            let event = decoded.and_then(|record| {
+                let collision = |error: millrace_schema::Collision| Reject {
+                    rule: Rule::IdCollision,
+                    field: None,
+                    message: error.to_string(),
+                };
+                Ok((record, record.to_event(place, &mut self.names).map_err(collision)?))
+            });
+            match event {
+                Ok((record, event)) => {
+                    self.receipts.valid(&event, source);
+                    if !record.kind.is_dimension() {
+                        self.latest = self.latest.max(Some(event.time));
+                    }
+                    if let Some((columns, _)) = &mut self.events {
+                        columns.push(&record, raw.offset, chunk.partition, epoch);
+                    }
+                    offsets.push(raw.offset);
+                    send(event);
+                }
+                Err(reject) => {
+                    self.receipts.rejected(reject.rule, chunk.received_at, source);
+                    self.quarantine.push(QuarantineRow {
+                        partition: chunk.partition,
+                        offset: raw.offset,
+                        reject: &reject,
+                        received_at: chunk.received_at,
+                        bytes: raw.bytes,
+                        total_bytes: raw.true_bytes,
+                    })?;
+                }
+            }
+        }
+        self.arena.reset();
+        let staged = self.events.as_mut().map(|(columns, _)| columns.finish(None));
+        self.waiting.entry(epoch).or_default().push(Waiting { chunk, offsets, staged });
+        Ok(())
+    }
+
+    pub fn receipts(&mut self) -> &mut Receipts {
+        &mut self.receipts
+    }
+
+    pub fn verdict(&mut self, epoch: u64, place: Place, verdict: Verdict) {
+        self.verdicts.entry(epoch).or_default().insert(place, verdict);
+    }
+
+    /// Settles the epochs before `open`, whose verdicts are all in.
+    ///
+    /// # Errors
+    /// Where the lake cannot be written.
+    pub fn settle(&mut self, open: u64) -> anyhow::Result<()> {
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() < open) {
+            let (epoch, chunks) = entry.remove_entry();
+            let verdicts = self.verdicts.remove(&epoch).unwrap_or_default();
+            for waiting in chunks {
+                self.settle_chunk(waiting, &verdicts)?;
+            }
+        }
+        self.verdicts.retain(|&epoch, _| epoch >= open);
+        Ok(())
+    }
+
+    fn settle_chunk(&mut self, waiting: Waiting, verdicts: &HashMap<Place, Verdict>) -> anyhow::Result<()> {
+        let Waiting { chunk, offsets, staged } = waiting;
+        let verdict = |offset: u64| verdicts.get(&Place::new(chunk.partition, offset)).copied();
+        let conflicts = || offsets.iter().any(|&offset| verdict(offset) == Some(Verdict::Conflict));
+        if !verdicts.is_empty() && conflicts() {
+            for raw in chunk.records().filter(|raw| verdict(raw.offset) == Some(Verdict::Conflict)) {
+                let reject = Reject {
+                    rule: Rule::IdConflict,
+                    field: Some("event_id"),
+                    message: "another record has this event_id with other content, and came first".to_owned(),
+                };
+                self.quarantine.push(QuarantineRow {
+                    partition: chunk.partition,
+                    offset: raw.offset,
+                    reject: &reject,
+                    received_at: chunk.received_at,
+                    bytes: raw.bytes,
+                    total_bytes: raw.true_bytes,
+                })?;
+            }
+        }
+        if let (Some(mut staged), Some((_, sender))) = (staged, &self.events) {
+            if !verdicts.is_empty() && offsets.iter().any(|&offset| verdict(offset).is_some()) {
+                staged.keep_only(offsets.iter().map(|&offset| verdict(offset).is_none()).collect());
+            }
+            sender.send(staged)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the rest. Returns the largest event time.
+    ///
+    /// # Errors
+    /// Where the quarantine cannot be written.
+    pub fn finish(self) -> anyhow::Result<Option<i64>> {
+        self.quarantine.finish().context("writing the quarantine")?;
+        Ok(self.latest)
+    }
+}

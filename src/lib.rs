@@ -1,0 +1,6 @@
+//! Millrace: live, exact shop analytics in one timely/differential dataflow. See `ARCHITECTURE.md`.
+
+pub mod cli;
+pub mod engine;
+pub mod generate;
+pub mod settings;

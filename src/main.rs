@@ -1,0 +1,5 @@
+//! The one binary: see [`millrace::cli`].
+
+fn main() -> std::process::ExitCode {
+    millrace::cli::main()
+}

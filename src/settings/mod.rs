@@ -1,0 +1,125 @@
+//! Settings: data only, from four layers, each stronger than the one before it.
+//!
+//! ```text
+//! defaults < TOML file < environment MILLRACE_VIEWS__FUNNEL__WINDOW=… < --set views.funnel.window=…
+//! ```
+//!
+//! A [`Settings`] has the right shape (every key known, every value of its type); a [`Validated`] can be run.
+//! Each leaf remembers the [`Origin`] it came from, so that an error can say where to change it.
+//!
+//! The tree of defaults is the list of known keys. Hence no field is an `Option`: "none" is an empty text, as in
+//! `decode.default_event_type`.
+
+mod error;
+mod load;
+mod secret;
+mod text;
+mod tree;
+mod validate;
+
+pub use error::SettingsError;
+pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
+pub use secret::{is_secret, redacted};
+pub use tree::{Leaf, Origin};
+pub use validate::{VIEWS, Validated, nearest};
+
+use millrace_dataflows::settings::ViewSettings;
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    pub store: StoreSettings,
+    pub decode: DecodeLimits,
+    pub views: ViewSettings,
+    pub replay: ReplaySettings,
+    pub lake: LakeSettings,
+}
+
+/// What the shop's days and money are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// The IANA name of the zone whose days, hours and months are reported.
+    pub time_zone: String,
+    /// The currency of a record that names none.
+    pub currency: String,
+}
+
+impl Default for StoreSettings {
+    fn default() -> StoreSettings {
+        StoreSettings { time_zone: "UTC".to_owned(), currency: "USD".to_owned() }
+    }
+}
+
+/// What is rejected while decoding.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DecodeLimits {
+    /// Longer records are rejected unread.
+    pub max_record_bytes: usize,
+    /// How far `event_time` may lie after `received_at`.
+    pub max_future_ms: i64,
+    /// The type of a record that carries no `event_type`; empty: such a record is rejected.
+    pub default_event_type: String,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> DecodeLimits {
+        DecodeLimits { max_record_bytes: 1_048_576, max_future_ms: 300_000, default_event_type: String::new() }
+    }
+}
+
+/// How history is replayed. None of it changes an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplaySettings {
+    pub workers: usize,
+    /// How many records are read under one epoch.
+    pub epoch_records: usize,
+    /// How many epochs may be open at once; bounds memory.
+    pub epochs_in_flight: usize,
+}
+
+impl Default for ReplaySettings {
+    fn default() -> ReplaySettings {
+        ReplaySettings { workers: 1, epoch_records: 50_000, epochs_in_flight: 3 }
+    }
+}
+
+/// What is written under the data directory.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LakeSettings {
+    /// Whether accepted events are kept as Parquet files.
+    pub events: bool,
+    pub compression: Compression,
+    /// How much of a rejected record's bytes is kept.
+    pub quarantine_bytes_max: usize,
+    /// An event file is closed at this many rows.
+    pub events_file_rows: usize,
+}
+
+/// The codec of Parquet pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    #[default]
+    Snappy,
+    Zstd,
+}
+
+impl Default for LakeSettings {
+    fn default() -> LakeSettings {
+        LakeSettings {
+            events: true,
+            compression: Compression::Snappy,
+            quarantine_bytes_max: 4_096,
+            events_file_rows: 2_000_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,33 @@
+//! Secrets never reach a terminal, a log or an error message: their values print as `***`.
+//!
+//! A setting is a secret by its name, so that a new one is covered on the day it is added:
+//!
+//! ```
+//! # use millrace::settings::is_secret;
+//! assert!(is_secret("warehouse.password") && is_secret("lake.s3.access_key"));
+//! assert!(!is_secret("store.currency"));
+//! ```
+
+use toml::Value;
+
+const SECRET_ENDINGS: [&str; 4] = ["password", "token", "secret", "key"];
+const STARS: &str = "***";
+
+/// Whether the value of a key must not be shown. `key` may be dotted; its last part decides.
+pub fn is_secret(key: &str) -> bool {
+    let key = key.to_ascii_lowercase();
+    SECRET_ENDINGS.iter().any(|ending| key.ends_with(ending))
+}
+
+/// The value as it may be shown: secrets are starred, at any depth. An empty secret is shown as empty.
+pub fn redacted(key: &str, value: &Value) -> Value {
+    match value {
+        Value::String(text) if text.is_empty() => value.clone(),
+        _ if is_secret(key) => Value::String(STARS.to_owned()),
+        Value::Array(items) => Value::Array(items.iter().map(|item| redacted(key, item)).collect()),
+        Value::Table(table) => {
+            Value::Table(table.iter().map(|(key, value)| (key.clone(), redacted(key, value))).collect())
+        }
+        plain => plain.clone(),
+    }
+}

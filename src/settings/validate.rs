@@ -1,0 +1,130 @@
+//! From settings of the right shape to what runs: limits hold, names are known, texts are parsed.
+
+use super::error::SettingsError;
+use super::{Settings, redacted};
+use millrace_dataflows::settings::{SettingError, ViewContext};
+use millrace_schema::calendar::Calendar;
+use millrace_schema::decode::DecodeSettings;
+use millrace_schema::{Currency, Kind};
+use toml::Value;
+
+/// The views that `views.enabled` may name.
+pub const VIEWS: [&str; 5] = ["sales", "funnel", "related_products", "traffic", "quality"];
+
+const MICROS_PER_MILLISECOND: i64 = 1_000;
+/// A hundred years: what is larger is a mistake in the unit.
+const MILLISECONDS_MAX: i64 = 100 * 366 * 86_400_000;
+const WORKERS_MAX: usize = 1_024;
+/// Below what a reader keeps of a line (`ReadOptions::max_line_bytes`), or a line that was cut could pass for a whole one.
+const RECORD_BYTES_MAX: usize = (16 << 20) - 1;
+
+/// Settings that can be run.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    pub views: ViewContext,
+    pub decode: DecodeSettings,
+}
+
+impl Settings {
+    /// # Errors
+    /// [`SettingsError::BadValue`] naming the setting to change.
+    pub fn validate(&self) -> Result<Validated, SettingsError> {
+        self.check_limits()?;
+        self.check_views()?;
+        let calendar = Calendar::of(&self.store.time_zone).map_err(|_| {
+            bad("store.time_zone", self.store.time_zone.as_str(), "an IANA time zone such as Europe/London")
+        })?;
+        let default_currency = Currency::parse(&self.store.currency)
+            .ok_or_else(|| bad("store.currency", self.store.currency.as_str(), "an ISO 4217 code such as USD"))?;
+        let views = ViewContext {
+            calendar,
+            default_currency,
+            allowed_lateness_micros: self.views.allowed_lateness_ms * MICROS_PER_MILLISECOND,
+            funnel: self.views.funnel.plan().map_err(of_views)?,
+            related: self.views.related_products.clone(),
+        };
+        let decode = DecodeSettings {
+            max_record_bytes: self.decode.max_record_bytes,
+            default_kind: self.default_kind()?,
+            default_currency,
+            max_future_micros: self.decode.max_future_ms * MICROS_PER_MILLISECOND,
+        };
+        Ok(Validated { views, decode })
+    }
+
+    fn check_limits(&self) -> Result<(), SettingsError> {
+        let related = &self.views.related_products;
+        within("replay.workers", self.replay.workers, 1, WORKERS_MAX)?;
+        within("replay.epoch_records", self.replay.epoch_records, 1, usize::MAX)?;
+        within("replay.epochs_in_flight", self.replay.epochs_in_flight, 1, usize::MAX)?;
+        within("decode.max_record_bytes", self.decode.max_record_bytes, 2, RECORD_BYTES_MAX)?;
+        within("lake.events_file_rows", self.lake.events_file_rows, 1, usize::MAX)?;
+        within("views.related_products.max_products_per_session", related.max_products_per_session, 1, usize::MAX)?;
+        within("views.related_products.candidates", related.candidates, 1, usize::MAX)?;
+        within("views.related_products.list_length", related.list_length, 1, related.candidates)?;
+        milliseconds("decode.max_future_ms", self.decode.max_future_ms)?;
+        milliseconds("views.allowed_lateness_ms", self.views.allowed_lateness_ms)
+    }
+
+    fn check_views(&self) -> Result<(), SettingsError> {
+        let mut seen: Vec<&str> = Vec::new();
+        for view in &self.views.enabled {
+            let expected = if !VIEWS.contains(&view.as_str()) {
+                format!("names of views ({}); the nearest is {}", VIEWS.join(", "), nearest(view, &VIEWS))
+            } else if seen.contains(&view.as_str()) {
+                "each view once".to_owned()
+            } else {
+                seen.push(view);
+                continue;
+            };
+            return Err(bad("views.enabled", view.as_str(), &expected));
+        }
+        Ok(())
+    }
+
+    fn default_kind(&self) -> Result<Option<Kind>, SettingsError> {
+        let name = self.decode.default_event_type.as_str();
+        if name.is_empty() {
+            return Ok(None);
+        }
+        Kind::parse(name).map(Some).ok_or_else(|| {
+            let kinds = Kind::ALL.map(Kind::as_str);
+            let expected =
+                format!("empty, or an event type ({}); the nearest is {}", kinds.join(", "), nearest(name, &kinds));
+            bad("decode.default_event_type", name, &expected)
+        })
+    }
+}
+
+/// The known name most like another.
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> &'a str {
+    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(name, known);
+    known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).unwrap_or_default()
+}
+
+fn within(key: &str, value: usize, least: usize, most: usize) -> Result<(), SettingsError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let expected = if most == usize::MAX { format!("at least {least}") } else { format!("{least} to {most}") };
+    Err(bad(key, i64::try_from(value).unwrap_or(i64::MAX), &expected))
+}
+
+fn milliseconds(key: &str, value: i64) -> Result<(), SettingsError> {
+    if (0..=MILLISECONDS_MAX).contains(&value) {
+        return Ok(());
+    }
+    Err(bad(key, value, "milliseconds, 0 to a hundred years"))
+}
+
+fn of_views(error: SettingError) -> SettingsError {
+    match error {
+        SettingError::Bad { setting, value, expected } => bad(setting, value, &expected),
+        SettingError::TimeZone(unknown) => bad("store.time_zone", unknown.0, "an IANA time zone"),
+    }
+}
+
+fn bad(key: &str, value: impl Into<Value>, expected: &str) -> SettingsError {
+    let value = redacted(key, &value.into()).to_string();
+    SettingsError::BadValue { key: key.to_owned(), origin: None, value, expected: expected.to_owned() }
+}

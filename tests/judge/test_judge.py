@@ -1,0 +1,509 @@
+"""The judge judged: a few answers worked out by hand, and a brute force in plain Python over small generated data.
+
+    python -m unittest discover -s tests/judge
+"""
+import collections
+import contextlib
+import datetime
+import io
+import itertools
+import json
+import math
+import sys
+import tempfile
+import textwrap
+import unittest
+import zoneinfo
+from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
+from unittest import mock
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import compare  # noqa: E402
+import real  # noqa: E402
+from judge import CURRENCIES, Judge, Question, files_of  # noqa: E402
+from make_data import make  # noqa: E402
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+DAY = 24 * 3_600_000_000
+
+
+def judge_of(records, **settings):
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "events.jsonl"
+        path.write_text("".join((r if isinstance(r, str) else json.dumps(r)) + "\n" for r in records), encoding="utf-8")
+        return Judge([path], **settings)
+
+
+def table(judge, view, group_by=(), columns=None, **more):
+    """{group: value or values of the named columns}"""
+    groups, values, rows = judge.answer(Question(view, list(group_by), **more))
+    places = [len(groups) + values.index(c) for c in columns or values]
+    return {row[: len(groups)]: tuple(row[p] for p in places) for row in rows}
+
+
+def event(number, kind, time, **fields):
+    return {"event_id": f"e{number}", "event_type": kind, "event_time": time, **fields}
+
+
+def sale(number, time, order, product, price, quantity=1, **fields):
+    return event(number, "purchase", time, session_id=f"s{order}", order_id=order, product_id=product,
+                 quantity=quantity, price_paid=price, **fields)
+
+
+def product(product_id, time, **fields):
+    return {"event_type": "product", "product_id": product_id, "updated_at": time, **fields}
+
+
+class ByHand(unittest.TestCase):
+    def test_half_to_even_once_per_line(self):
+        day = "2024-03-01T10:00:00Z"
+        judge = judge_of([sale(1, day, "a", "p", 0.125), sale(2, day, "a", "p", 0.135), sale(3, day, "a", "p", 0.1251),
+                          sale(4, day, "b", "p", -2.5, quantity=-1, currency="JPY"),
+                          sale(5, day, "b", "p", 3.5, currency="JPY"), sale(6, day, "b", "p", 1.0005, currency="KWD")])
+        found = table(judge, "sales", columns=["order_revenue", "returns"])
+        self.assertEqual(found, {("USD",): (Decimal("0.39"), 0), ("JPY",): (4, 2), ("KWD",): (Decimal("1"), 0)})
+
+    def test_category_now_and_then(self):
+        judge = judge_of([
+            product("p", "2024-03-02T00:00:00Z", category="first"), product("p", "2024-03-04T00:00:00Z", category="lost"),
+            product("p", "2024-03-04T00:00:00Z", category="second"), product("p", "2024-03-06T00:00:00Z", deleted=True),
+            product("q", "2024-03-02T00:00:00Z", deleted=True), product("q", "2024-03-03T00:00:00Z"),
+            sale(1, "2024-03-01T00:00:00Z", "a", "p", 1), sale(2, "2024-03-03T23:59:59.999999Z", "a", "p", 2),
+            sale(3, "2024-03-04T00:00:00Z", "a", "p", 4), sale(4, "2024-03-07T00:00:00Z", "a", "p", 8),
+            sale(5, "2024-03-07T00:00:00Z", "a", "q", 16), sale(6, "2024-03-07T00:00:00Z", "a", "r", 32)])
+        self.assertEqual(table(judge, "sales", ["category"], ["order_revenue", "orders"]),
+                         {("second",): (15, 1), ("(none)",): (16, 1), ("(unknown)",): (32, 1)})
+        self.assertEqual(table(judge, "sales", ["category_as_was"], ["order_revenue", "orders"]),
+                         {("first",): (3, 1), ("second",): (12, 1), ("(none)",): (16, 1), ("(unknown)",): (32, 1)})
+
+    def test_an_old_copy_of_a_version_changes_nothing(self):
+        day = "2024-03-02T00:00:00Z"
+        judge = judge_of([product("p", day, category="A"), product("p", day, category="B"), product("p", day, category="A"),
+                          sale(1, day, "a", "p", 1)])
+        self.assertEqual(table(judge, "sales", ["category"], ["lines"]), {("B",): (1,)})
+        self.assertEqual(judge.accounting(), {"read": 4, "accepted": 3, "duplicates": 1, "quarantined": 0})
+
+    def test_returns_as_sold(self):
+        judge = judge_of([
+            sale(1, "2024-03-01T00:00:00Z", "a", "p", 10), sale(2, "2024-03-02T00:00:00Z", "a", "q", 10),
+            event(3, "refund", "2024-03-05T00:00:00Z", order_id="a", product_id="q", quantity=1, amount=1),
+            event(4, "refund", "2024-03-05T00:00:00Z", order_id="a", product_id="r", quantity=1, amount=2),
+            event(5, "refund", "2024-03-05T00:00:00Z", order_id="?", product_id="p", quantity=1, amount=4),
+            sale(6, "2024-03-06T00:00:00Z", "a", "p", -8, quantity=-3)])
+        found = table(judge, "sales", ["day"], ["lines", "units_returned", "returns", "returns_as_sold", "net_sales"])
+        self.assertEqual(found, {("2024-03-01",): (1, 0, 0, 10, 10), ("2024-03-02",): (1, 0, 0, 1, 10),
+                                 ("2024-03-05",): (0, 3, 7, 4, -7), ("2024-03-06",): (0, 3, 8, 0, -8)})
+        self.assertEqual(table(judge, "sales", ["product_id"], ["returns_as_sold"]),
+                         {("p",): (12,), ("q",): (1,), ("r",): (2,)})
+
+    def test_discounts_and_quantity_zero(self):
+        day = "2024-03-01T10:00:00Z"
+        judge = judge_of([sale(1, day, "a", "p", 8, quantity=2, unit_price=5), sale(2, day, "a", "p", 3),
+                          sale(3, day, "b", "p", 1, quantity=0, unit_price=7)])
+        found = table(judge, "sales", columns=["lines", "orders", "units", "gross_sales", "discounts", "average_order_value"])
+        self.assertEqual(found, {(): (3, 2, 3, 13, 1, 6.0)})
+
+    def test_the_clock_of_london(self):
+        judge = judge_of([sale(1, "2024-10-26T23:30:00Z", "a", "p", 1), sale(2, "2024-10-27T00:30:00Z", "a", "p", 2),
+                          sale(3, "2024-10-27T01:30:00Z", "a", "p", 4)], time_zone="Europe/London")
+        self.assertEqual(table(judge, "sales", ["hour"], ["order_revenue"]), {
+            ("2024-10-27T00:00:00+01:00",): (1,), ("2024-10-27T01:00:00+01:00",): (2,), ("2024-10-27T01:00:00+00:00",): (4,)})
+        self.assertEqual(set(table(judge, "sales", ["day"])), {("2024-10-27",)})
+        closes = table(judge, "funnel", ["day"], ["immature_until"])[("2024-10-27",)][0]
+        self.assertEqual(EPOCH + datetime.timedelta(microseconds=closes),
+                         datetime.datetime(2024, 10, 29, tzinfo=datetime.timezone.utc))
+
+    def funnel_of(self, steps, **settings):
+        kinds = {"v": ("page_view", {"page_type": "home"}), "p": ("page_view", {"page_type": "product", "product_id": "x"}),
+                 "c": ("add_to_cart", {"product_id": "x", "quantity": 1}), "o": ("checkout_started", {}),
+                 "k": ("page_view", {"page_type": "checkout"}),
+                 "b": ("purchase", {"product_id": "x", "quantity": 1, "price_paid": 1, "order_id": "a"})}
+        start = datetime.datetime(2024, 3, 1)
+        records = []
+        for number, (letter, seconds) in enumerate(steps):
+            kind, fields = kinds[letter]
+            time = (start + datetime.timedelta(seconds=seconds)).isoformat() + "Z"
+            records.append(event(number, kind, time, session_id="s", **fields))
+        (row,) = table(judge_of(records, **settings), "funnel",
+                       columns=[f"ordered_{s}" for s in ("view", "product_view", "cart", "checkout", "purchase")]).values()
+        return "".join(map(str, row))
+
+    def test_ordered_steps(self):
+        for steps, ordered in [
+                ([("p", 0), ("c", 0), ("b", 0)], "11101"), ([("b", 0), ("c", 0), ("p", 0)], "11101"),
+                ([("p", 0), ("b", 1), ("c", 2)], "11100"), ([("c", 0), ("p", 1), ("v", 2)], "11000"),
+                ([("p", 0), ("k", 0), ("c", 1), ("b", 2)], "11101"), ([("p", 0), ("c", 1), ("k", 1)], "11110"),
+                ([("p", 0), ("c", 1), ("b", 86400)], "11101"), ([("p", 0), ("c", 1), ("b", 86400.000001)], "11100"),
+                ([("v", 0), ("p", 1), ("c", 2), ("b", 86400.5)], "11101"),  # from the product page at 1 it fits
+                ([("v", 0), ("p", 90000)], "11000"), ([("v", 0), ("c", 90000)], "10000"),
+                ([("p", 0), ("c", 1), ("o", 90000), ("b", 90001)], "11100"), ([("b", 0)], "00000")]:
+            self.assertEqual(self.funnel_of(steps), ordered, steps)
+        self.assertEqual(self.funnel_of([("p", 0), ("c", 1), ("b", 10 ** 6)], window="unlimited"), "11101")
+
+    def test_accounting(self):
+        good = sale(1, "2024-03-01T00:00:00Z", "a", "p", 1)
+        judge = judge_of([good, dict(reversed(good.items())), good | {"user_id": None}, good | {"quantity": 2}, "{", "[]",
+                          sale(2, "2024-03-01T00:00:00Z", "a", "p", -1), sale(2, "2024-03-01T00:00:00Z", "a", "p", 1),
+                          sale(3, "2024-02-30T00:00:00Z", "a", "p", 1), good | {"event_id": ""}])
+        self.assertEqual(judge.accounting(), {"read": 10, "accepted": 2, "duplicates": 2, "quarantined": 6})
+
+
+# --- brute force -------------------------------------------------------------------------------------------------------
+
+class Naive:
+    """The definitions again, record by record, in Python."""
+
+    def __init__(self, directory, zone, window):
+        self.zone, self.window = zoneinfo.ZoneInfo(zone), window
+        self.counts = collections.Counter()
+        claims, self.events, self.versions, seen = {}, [], collections.defaultdict(dict), set()
+        for path in files_of(directory):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                self.counts["read"] += 1
+                record = self.sound(line)
+                if record is None:
+                    self.counts["quarantined"] += 1
+                    continue
+                content = json.dumps(record, sort_keys=True, default=str)
+                if record["event_type"] in ("product", "user", "inventory"):
+                    self.counts["duplicates" if content in seen else "accepted"] += 1
+                    if content not in seen and record["event_type"] == "product":
+                        self.versions[str(record["product_id"])][self.time(record["updated_at"])] = record
+                    seen.add(content)
+                elif str(record["event_id"]) not in claims:
+                    claims[str(record["event_id"])] = content
+                    self.counts["accepted"] += 1
+                    self.events.append({k: str(v) if k.endswith("_id") else v for k, v in record.items()}
+                                       | {"t": self.time(record["event_time"])})
+                else:
+                    same = claims[str(record["event_id"])] == content
+                    self.counts["duplicates" if same else "quarantined"] += 1
+        self.histories = {}
+        for product_id, versions in self.versions.items():
+            history, category = [], "(none)"
+            for time in sorted(versions):
+                own = versions[time].get("category")
+                if own or not versions[time].get("deleted"):
+                    category = own or "(none)"
+                history.append((time, category))
+            self.histories[product_id] = history
+
+    @staticmethod
+    def time(text):
+        return (datetime.datetime.fromisoformat(text) - EPOCH) // datetime.timedelta(microseconds=1)
+
+    def sound(self, line):
+        needs = {"page_view": "event_id event_time session_id page_type",
+                 "add_to_cart": "event_id event_time session_id product_id quantity",
+                 "remove_from_cart": "event_id event_time session_id product_id quantity",
+                 "checkout_started": "event_id event_time session_id",
+                 "purchase": "event_id event_time session_id order_id product_id quantity price_paid",
+                 "refund": "event_id event_time order_id product_id quantity amount", "product": "product_id updated_at",
+                 "user": "user_id updated_at", "inventory": "product_id updated_at on_hand"}
+        try:
+            record = json.loads(line, parse_float=Decimal)
+            record = {k: v for k, v in record.items() if v is not None}
+            for name in needs[record["event_type"]].split():
+                numeric = name in ("quantity", "price_paid", "amount", "on_hand")
+                value = record[name]
+                if isinstance(value, bool) or not isinstance(value, (int, Decimal) if numeric else (int, str)) or value == "":
+                    return None
+                if name in ("event_time", "updated_at"):
+                    self.time(value)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            return None
+        kind = record["event_type"]
+        if kind == "add_to_cart" or (kind == "purchase" and record["quantity"] >= 0):
+            if min(record.get("price_paid", 0), record.get("unit_price", 0)) < 0:
+                return None
+        return record
+
+    def day(self, t):
+        return (EPOCH + datetime.timedelta(microseconds=t)).astimezone(self.zone).date().isoformat()
+
+    def category(self, product_id):
+        return self.histories[product_id][-1][1] if product_id in self.histories else "(unknown)"
+
+    def category_as_was(self, product_id, t):
+        history = self.histories.get(product_id)
+        return ([history[0]] + [v for v in history if v[0] <= t])[-1][1] if history else "(unknown)"
+
+    def sales(self, group):
+        """{group(time, product, currency): [lines, orders, units, returned, gross, revenue, returns, as sold]}"""
+        sums = collections.defaultdict(lambda: [0, set(), 0, 0, 0, 0, 0, 0])
+        sold = [e for e in self.events if e["event_type"] == "purchase" and e["quantity"] >= 0]
+        of_order, of_line = {}, {}
+        for e in sold:
+            for where, key in ((of_order, e["order_id"]), (of_line, (e["order_id"], e["product_id"]))):
+                where[key] = min(e["t"], where.get(key, e["t"]))
+        for e in self.events:
+            if e["event_type"] not in ("purchase", "refund"):
+                continue
+            currency = e.get("currency", "USD")
+
+            def money(value):
+                return Decimal(value).quantize(Decimal(1).scaleb(-CURRENCIES[currency]), ROUND_HALF_EVEN)
+
+            row = sums[group(e["t"], e["product_id"], currency)]
+            if e["event_type"] == "purchase" and e["quantity"] >= 0:
+                row[0] += 1
+                row[1].add(e["order_id"])
+                row[2] += e["quantity"]
+                row[4] += money(e["unit_price"]) * e["quantity"] if "unit_price" in e else money(e["price_paid"])
+                row[5] += money(e["price_paid"])
+                continue
+            refund = e["event_type"] == "refund"
+            amount = money(e["amount"]) if refund else -money(e["price_paid"])
+            row[3] += e["quantity"] if refund else -e["quantity"]
+            row[6] += amount
+            then = of_line.get((e["order_id"], e["product_id"]), of_order.get(e["order_id"], e["t"]))
+            sums[group(then, e["product_id"], currency)][7] += amount
+        return {k: tuple([v[0], len(v[1])] + v[2:]) for k, v in sums.items()}
+
+    def sessions(self):
+        sessions = collections.defaultdict(list)
+        for e in self.events:
+            if e["event_type"] != "refund":
+                sessions[e["session_id"]].append(e)
+        return sessions
+
+    @staticmethod
+    def steps(e):
+        kind, page = e["event_type"], e.get("page_type")
+        return {"view": kind == "page_view", "product_view": kind == "page_view" and page in ("product", "product_detail"),
+                "cart": kind == "add_to_cart", "purchase": kind == "purchase" and e["quantity"] >= 0,
+                "checkout": kind == "checkout_started" or (kind == "page_view" and page == "checkout")}
+
+    def funnel(self):
+        """{day: [sessions, reached ×5, ordered ×5, abandoned]} and {day: [seconds in µs]} by trying every chain."""
+        names = ["view", "product_view", "cart", "checkout", "purchase"]
+        counts, spans = collections.defaultdict(lambda: [0] * 12), collections.defaultdict(list)
+        for events in self.sessions().values():
+            day = self.day(min(e["t"] for e in events))
+            times = {n: sorted({e["t"] for e in events if self.steps(e)[n]}) for n in names}
+            row = counts[day]
+            row[0] += 1
+            for i, n in enumerate(names):
+                row[1 + i] += bool(times[n])
+            row[11] += bool(times["cart"]) and not times["purchase"]
+            chains = {("view",): [(t,) for t in times["view"]]}
+            for path in (("view", "product_view"), ("view", "product_view", "cart"),
+                         ("view", "product_view", "cart", "checkout"), ("view", "product_view", "cart", "purchase")):
+                chains[path] = [c + (t,) for c in chains[path[:-1]] for t in times[path[-1]]
+                                if t >= c[-1] and (self.window is None or t - c[0] <= self.window)]
+            for path, found in chains.items():
+                row[6 + names.index(path[-1])] += bool(found)
+            if chains[path]:
+                first = min(c[0] for c in chains[path])
+                spans[day].append(min(c[-1] - first for c in chains[path] if c[0] == first))
+        return counts, spans
+
+    def baskets(self, kind):
+        baskets = collections.defaultdict(dict)
+        for e in self.events:
+            if kind == "bought_together":
+                touch = e["event_type"] == "purchase"
+            else:
+                touch = "product_id" in e and (self.steps(e)["product_view"] or e["event_type"] in ("add_to_cart", "purchase"))
+            if touch:
+                basket = baskets[e["order_id" if kind == "bought_together" else "session_id"]]
+                basket[e["product_id"]] = max(e["t"], basket.get(e["product_id"], e["t"]))
+        return [sorted(b, key=lambda p: (-b[p], p.encode()))[:50] for b in baskets.values()]
+
+
+def dunning(k11, k12, k21, k22):
+    def h(*ks):
+        return sum(k * math.log(k) for k in ks if k)
+    return 2 * (h(k11, k12, k21, k22) + h(k11 + k12 + k21 + k22) - h(k11 + k12, k21 + k22) - h(k11 + k21, k12 + k22))
+
+
+class BruteForce(unittest.TestCase):
+    def test_generated_data(self):
+        for seed, currencies, zone, window in [(1, True, "Europe/London", "24h"), (2, False, "UTC", "24h"),
+                                               (3, False, "Europe/London", "unlimited")]:
+            with self.subTest(seed=seed), tempfile.TemporaryDirectory() as directory:
+                make(directory, seed, 2500, currencies)
+                self.compare(Judge(files_of(directory), zone, window),
+                             Naive(directory, zone, DAY if window == "24h" else None), currencies)
+
+    def compare(self, judge, naive, currencies):
+        self.assertEqual(judge.accounting(), dict(naive.counts))
+        self.assertGreater(min(judge.accounting().values()), 30)
+        self.sales(judge, naive, currencies)
+        self.funnel(judge, naive)
+        self.related(judge, naive)
+        self.traffic(judge, naive, currencies)
+
+    def sales(self, judge, naive, currencies):
+        columns = ["lines", "orders", "units", "units_returned", "gross_sales", "order_revenue", "returns", "returns_as_sold"]
+        parts = {"day": lambda t, p: naive.day(t), "month": lambda t, p: naive.day(t)[:7], "product_id": lambda t, p: p,
+                 "category": lambda t, p: naive.category(p), "category_as_was": lambda t, p: naive.category_as_was(p, t)}
+        for by in ([], ["day"], ["month", "category"], ["day", "product_id", "category_as_was"],
+                   ["category", "category_as_was"]):
+            found = naive.sales(lambda t, p, c: ((c,) if currencies else ()) + tuple(parts[b](t, p) for b in by))
+            self.assertEqual(table(judge, "sales", by, columns), found, by)
+
+    def funnel(self, judge, naive):
+        counts, spans = naive.funnel()
+        steps = ["view", "product_view", "cart", "checkout", "purchase"]
+        columns = ["sessions"] + [f"{how}_{s}" for how in ("reached", "ordered") for s in steps] + ["carts_abandoned"]
+        self.assertEqual(table(judge, "funnel", ["day"], columns), {(d,): tuple(c) for d, c in counts.items()})
+        found = table(judge, "funnel", ["day"], [f"{w}_seconds_to_purchase" for w in ("median", "p90", "mean")])
+        for day in counts:
+            answers = sorted(0 if d == 0 else 1.05 ** (math.floor(math.log(d) / math.log(1.05)) + 0.5) / 1e6
+                             for d in spans[day])
+            n = len(answers)
+            want = (answers[-(-n // 2) - 1], answers[-(-n * 9 // 10) - 1], sum(answers) / n) if n else (None,) * 3
+            for is_, should in zip(found[(day,)], want):
+                self.assertTrue(is_ == should or math.isclose(is_, should, rel_tol=1e-12), (day, is_, should))
+        first = collections.Counter()
+        for events in naive.sessions().values():
+            seen = [(e["t"], e["product_id"].encode(), e["product_id"]) for e in events
+                    if naive.steps(e)["product_view"] and e.get("product_id")]
+            first[(naive.category(min(seen)[2]) if seen else "(none)",)] += 1
+        self.assertEqual({k: v[0] for k, v in table(judge, "funnel", ["category"], ["sessions"]).items()}, dict(first))
+        for name in ("referrer", "device"):
+            first = collections.Counter()
+            for events in naive.sessions().values():
+                seen = [(e["t"], e[name].encode(), e[name]) for e in events if naive.steps(e)["view"] and e.get(name)]
+                first[(min(seen)[2] if seen else "(none)",)] += 1
+            self.assertEqual({k: v[0] for k, v in table(judge, "funnel", [name], ["sessions"]).items()}, dict(first))
+
+    def related(self, judge, naive):
+        want = {by: [] for by in ("n_ab", "cosine", "jaccard", "lift", "llr")}
+        capped = 0
+        for kind in ("bought_together", "viewed_together"):
+            baskets = naive.baskets(kind)
+            capped += sum(len(b) == 50 for b in baskets)
+            single, pairs = collections.Counter(), collections.Counter()
+            for basket in baskets:
+                single.update(basket)
+                pairs.update(itertools.permutations(basket, 2))
+            of = collections.defaultdict(list)
+            for (a, b), n_ab in pairs.items():
+                of[a].append((-n_ab, b.encode(), b))
+            for a in sorted(of, key=str.encode):
+                rows = []
+                for minus, _, b in sorted(of[a])[:200]:
+                    n_ab, n_a, n_b = -minus, single[a], single[b]
+                    rows.append((b, n_ab, n_a, n_b, n_ab / math.sqrt(n_a * n_b), n_ab / (n_a + n_b - n_ab),
+                                 n_ab * len(baskets) / (n_a * n_b),
+                                 dunning(n_ab, n_a - n_ab, n_b - n_ab, len(baskets) - n_a - n_b + n_ab)))
+                for by, place in (("n_ab", 1), ("cosine", 4), ("jaccard", 5), ("lift", 6), ("llr", 7)):
+                    ranked = sorted((r for r in rows if by == "n_ab" or r[1] >= 3),
+                                    key=lambda r: (-round(r[place], 9), r[0].encode()))[:10]
+                    want[by] += [(kind, a, i, *row) for i, row in enumerate(ranked, 1)]
+        self.assertGreater(capped, 1)
+        for by, rows in want.items():
+            found = judge.answer(Question("related_products", rank_by=by))[2]
+            self.assertEqual([r[:3] for r in found], [r[:3] for r in rows], by)
+            place = 4 if by == "n_ab" else 7 + ["cosine", "jaccard", "lift", "llr"].index(by)
+            for is_, should in zip(found, rows):
+                self.assertTrue(math.isclose(is_[place], should[place], rel_tol=1e-8, abs_tol=1e-8), (by, is_, should))
+                if is_[3] == should[3]:
+                    self.assertEqual(is_[:7], should[:7])
+                    self.assertTrue(all(math.isclose(x, y, rel_tol=1e-8, abs_tol=1e-8) for x, y in zip(is_[7:], should[7:])))
+
+    def traffic(self, judge, naive, currencies):
+        want = collections.defaultdict(lambda: [0, 0, 0, set(), set(), 0])
+        for e in naive.events:
+            if e["event_type"] == "refund":
+                continue
+            key = (("(none)",) if currencies else ()) + (naive.day(e["t"]),)
+            want[key][0] += e["event_type"] == "page_view"
+            want[key][1] += e["event_type"] == "add_to_cart"
+            want[key][3].add(e["session_id"])
+            want[key][4] |= {e["user_id"]} if "user_id" in e else set()
+        for key, row in naive.sales(lambda t, p, c: ((c,) if currencies else ()) + (naive.day(t),)).items():
+            if row[0] or row[3] or row[6]:  # a day on which only returns_as_sold falls is no day of traffic
+                want[key][2] += row[0]
+                want[key][5] += row[5] - row[6]
+        self.assertEqual(table(judge, "traffic", ["day"]),
+                         {k: (*v[:3], len(v[3]), len(v[4]), v[5]) for k, v in want.items()})
+
+
+# --- the comparison itself can fail ------------------------------------------------------------------------------------
+
+STUB = """\
+    #!{python}
+    import csv, json, os, pathlib, sys
+    sys.path.insert(0, {here!r})
+    from judge import Judge, Question
+    a = sys.argv[1:]
+    take = lambda name, default=None: a[a.index(name) + 1] if name in a else default
+    data = pathlib.Path(take("--data-dir"))
+    if a[0] == "replay":
+        data.mkdir(parents=True)
+        files = a[1:a.index("--data-dir")]
+        sets = dict(s.split("=") for n, s in zip(a, a[1:]) if n == "--set")
+        (data / "run.json").write_text(json.dumps([files, sets]))
+    files, sets = json.loads((data / "run.json").read_text())
+    judge = Judge(files, sets.get("store.time_zone", "UTC"), sets.get("views.funnel.window", "24h"))
+    if a[0] == "replay":
+        print(json.dumps({{"epoch": 3, "accounting": judge.accounting() | {{"pending": 0}}}}))
+        sys.exit()
+    where = dict(w.split("=", 1) for n, w in zip(a, a[1:]) if n == "--where")
+    question = Question(a[1], [g for g in take("--group-by", "").split(",") if g], take("--rank-by"), where)
+    groups, values, rows = judge.answer(question)
+    rows = [list(row) for row in rows]
+    if "immature_until" in values:
+        for row in rows:
+            row[len(groups) + values.index("immature_until")] = None
+    {fault}
+    writer = csv.writer(sys.stdout)
+    writer.writerows([groups + values] + rows)
+"""
+
+
+class Comparison(unittest.TestCase):
+    def run_compare(self, fault="", **flags):
+        with tempfile.TemporaryDirectory() as directory:
+            make(Path(directory) / "data", 5, 600, True)
+            stub = Path(directory) / "stub"
+            stub.write_text(textwrap.dedent(STUB).format(python=sys.executable, here=str(HERE), fault=fault))
+            stub.chmod(0o755)
+            arguments = ["compare.py", "--millrace", str(stub), "--data", str(Path(directory) / "data"), "--time-zone",
+                         "Europe/London"]
+            output = io.StringIO()
+            with mock.patch("sys.argv", arguments), contextlib.redirect_stdout(output), \
+                    mock.patch.object(Judge, "questions", lambda judge: [
+                        Question("sales", ["hour", "category"]), Question("sales"), Question("funnel", ["day"]),
+                        Question("related_products", rank_by="n_ab"), Question("related_products", rank_by="cosine"),
+                        Question("traffic", ["minute"])]), \
+                    mock.patch.object(Judge, "filter_questions", lambda judge: judge_filters(judge)[:2]), \
+                    mock.patch.object(Judge, "funnel_questions", lambda judge: [Question("funnel", ["month"])]), \
+                    self.assertRaises(SystemExit) as end:
+                compare.main()
+            return end.exception.code, output.getvalue()
+
+    def test_equal_answers_pass(self):
+        code, text = self.run_compare()
+        self.assertEqual((code, text.splitlines()[-1]), (0, "11 passed, 0 failed"), text)
+
+    def test_every_kind_of_difference_fails(self):
+        for fault, failures in [
+                ("values[-1] += 'x'", 9), ("rows.pop()", 9), ("rows.append(rows[0])", 9),
+                ("if a[1] == 'sales': rows[-1][len(groups) + 8] += 1", 4),
+                ("if a[1] == 'traffic': rows[-1][-3] += 1", 1),
+                ("if a[1] == 'funnel': rows[0][-5] = 17.5", 2),
+                ("if a[1] == 'related_products': rows[0][3], rows[1][3] = rows[1][3], rows[0][3]", 2),
+                ("if a[1] == 'funnel': sys.exit(3)", 2)]:
+            code, text = self.run_compare(fault)
+            self.assertEqual((code, text.splitlines()[-1]), (1, f"{11 - failures} passed, {failures} failed"), fault + text)
+
+    def test_a_reference_must_be_met_exactly(self):
+        want = (["day", "n", "x"], [["1", "2", "0.5"], ["2", "3", "0.50"]])
+        header = ["day", "more", "x", "n"]
+        self.assertEqual(real.compare_reference(want, ["day"], header, [["1", "", "0.50", "2"], ["2", "", ".5", "3"]]), [])
+        for rows in ([["1", "", "0.50", "2"]], [["1", "", "0.50", "2"], ["2", "", "0.5", "4"]],
+                     [["1", "", "0.50", "2"], ["2", "", "0.5", "3"], ["3", "", "0.5", "3"]]):
+            self.assertEqual(len(real.compare_reference(want, ["day"], header, rows)), 1)
+
+
+judge_filters = Judge.filter_questions
+
+if __name__ == "__main__":
+    unittest.main()
