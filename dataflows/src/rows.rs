@@ -16,10 +16,38 @@ pub const MAX_MEASURES: usize = 2 * MAX_FUNNEL_STEPS + 4;
 
 /// A group: which of the view's tables, and its parts as integers (names by their hash, instants in microseconds,
 /// days since 1970). Unused parts are 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
     pub table: u8,
     pub parts: [u64; 5],
+}
+
+// By hand: the derived comparison is a call to `memcmp`, the derived hash seven rounds of mixing.
+impl PartialEq for Key {
+    #[inline]
+    fn eq(&self, other: &Key) -> bool {
+        let [a, b, c, d, e] = self.parts;
+        let [f, g, h, i, j] = other.parts;
+        (a ^ f) | (b ^ g) | (c ^ h) | (d ^ i) | (e ^ j) | u64::from(self.table ^ other.table) == 0
+    }
+}
+
+impl std::hash::Hash for Key {
+    #[inline]
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        // Odd constants keep equal parts in different places apart; names are hashes already.
+        const SPREAD: [u64; 5] = [
+            0x9e37_79b9_7f4a_7c15,
+            0xbf58_476d_1ce4_e5b9,
+            0x94d0_49bb_1331_11eb,
+            0xd6e8_feb8_6659_fd93,
+            0xa076_1d64_78bd_642f,
+        ];
+        let mixed = self.parts.iter().zip(SPREAD).fold(u64::from(self.table), |sum, (part, odd)| {
+            sum.wrapping_add((part ^ (part >> 32)).wrapping_mul(odd)).rotate_left(9)
+        });
+        state.write_u64(mixed);
+    }
 }
 
 impl Key {
@@ -98,6 +126,7 @@ pub struct State {
 impl State {
     pub fn apply(&mut self, key: Key, difference: &Measures) {
         match self.groups.entry(key) {
+            Entry::Vacant(_) if difference.is_zero() => {}
             Entry::Vacant(entry) => drop(entry.insert(difference.clone())),
             Entry::Occupied(mut entry) => {
                 entry.get_mut().plus_equals(difference);

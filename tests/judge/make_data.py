@@ -369,7 +369,8 @@ class Maker:
             self.page(session_id, user_id, time - SECOND, "home")
 
     def crowded_session(self):
-        """More than 50 touched products, with ties of the last touch at the cap, and products touched again."""
+        """More than 50 touched products, with ties of the last touch at the cap, and products touched again. Two products are
+        in all of these sessions, so that far more than 200 others stand beside them."""
         session_id, user_id, time = self.next_id("session"), self.user(), self.some_time()
         count = min(self.random.randrange(45, 85), len(self.product_ids))
         products = self.random.sample(self.product_ids, count)
@@ -377,7 +378,7 @@ class Maker:
         for index, product_id in enumerate(products):
             self.step(session_id, user_id, time + index // per_second * SECOND,
                       self.pick(["product_view"] * 6 + ["cart"]), product_id)
-        for product_id in self.random.sample(products, 8):
+        for product_id in self.random.sample(products, 8) + self.product_ids[:2]:
             self.page(session_id, user_id, time + count // per_second * SECOND, "product", product_id)
 
     # --- faults --------------------------------------------------------------------------------------------------
@@ -385,7 +386,8 @@ class Maker:
     def spoil(self, record):
         """A line that must be quarantined, made from a good record."""
         record = dict(record)
-        record["event_id"] = f"bad-{self.random.randrange(10 ** 9)}"
+        if self.chance(0.6):  # else it names a good record's id, and must not claim it
+            record["event_id"] = f"bad-{self.random.randrange(10 ** 9)}"
         kind = self.random.randrange(12)
         if kind == 0:
             return json.dumps(record)[: self.random.randrange(5, 40)]
@@ -437,7 +439,7 @@ class Maker:
     def make_events(self):
         kinds = [(self.straight_session, 40), (self.wild_session, 25), (self.window_session, 14), (self.spread_order, 8),
                  (self.give_back, 14), (self.tied_start_session, 6), (self.sale_at_a_version, 5),
-                 (self.crowded_session, 1), (self.wide_order, 0.1)]
+                 (self.crowded_session, 2), (self.wide_order, 0.1)]
         self.wide_order()
         self.crowded_session()
         while len(self.events) < self.wanted:
@@ -456,7 +458,7 @@ class Maker:
             elif kind < 0.05:
                 spoiled = self.spoil(record)
                 for _ in range(self.pick([1, 1, 1, 2])):
-                    lines.append((later, self.random.random(), spoiled))
+                    lines.append((later - self.pick([0, 2]), self.random.random(), spoiled))
         for product_id in self.product_ids[::9]:  # reclassified while events run
             time = self.some_time()
             record = {"event_type": "product", "product_id": product_id, "category": self.pick(CATEGORIES),

@@ -494,6 +494,17 @@ class Comparison(unittest.TestCase):
             code, text = self.run_compare(fault)
             self.assertEqual((code, text.splitlines()[-1]), (1, f"{11 - failures} passed, {failures} failed"), fault + text)
 
+    def test_open_windows_are_those_after_the_watermark(self):
+        judge = judge_of([event(n, "page_view", f"2024-03-0{n}T10:00:00Z", session_id=f"s{n}", page_type="home")
+                          for n in (1, 2, 3)])
+        groups, values, rows = judge.answer(Question("funnel", ["day"]))
+        for cells, differences in [(["", "2024-03-04T00:00:00Z", "2024-03-05T01:00:00+01:00"], 0),
+                                   (["2024-03-03T00:00:00Z", "2024-03-04T00:00:00Z", ""], 2)]:
+            texts = [["" if cell is None else str(cell) for cell in row[:-2]] + [cell, "0"] for row, cell in zip(rows, cells)]
+            engine = mock.Mock(**{"watermark.return_value": Naive.time("2024-03-03T10:00:00Z"),
+                                  "query.return_value": (groups + values, texts)})
+            self.assertEqual(len(compare.compare_table(judge, engine, Question("funnel", ["day"]))[0]), differences)
+
     def test_a_reference_must_be_met_exactly(self):
         want = (["day", "n", "x"], [["1", "2", "0.5"], ["2", "3", "0.50"]])
         header = ["day", "more", "x", "n"]

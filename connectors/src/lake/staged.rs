@@ -9,8 +9,6 @@ use millrace_schema::{Cents, Currency, Kind, Record};
 
 /// An absent number. Validation keeps real ones far from it.
 pub(crate) const NONE: i64 = i64::MIN;
-/// What a money column can hold: [`super::event_schema::MONEY_PRECISION`] digits.
-const MONEY_LIMIT: u64 = 10_u64.pow(super::event_schema::MONEY_PRECISION as u32);
 
 /// Builds one batch of events. Take it with [`EventColumns::finish`] every some ten thousand rows.
 #[derive(Debug)]
@@ -152,7 +150,8 @@ impl EventColumns {
                 numbers[column as usize].set(row, value);
             }
         };
-        number(Number::Deleted, Some(i64::from(record.deleted)));
+        // A stock cannot be deleted: there the field is unknown, and in `extra`.
+        number(Number::Deleted, (record.kind != Kind::Inventory).then_some(i64::from(record.deleted)));
         number(Number::Price, record.price.and_then(|cents| scaled(cents, record.currency)));
         number(Number::Cost, record.cost.and_then(|cents| scaled(cents, record.currency)));
         number(Number::SignupTime, record.signup_time);
@@ -191,12 +190,9 @@ impl EventColumns {
     }
 }
 
-/// Minor units in ten-thousandths of the unit. `None` beyond what the column holds, which validation rules out.
+/// Minor units in thousandths of the unit. `None` past 64 bits, nine times what validation accepts.
 fn scaled(cents: Cents, currency: Currency) -> Option<i64> {
-    let scaled = cents.checked_mul(10_i64.pow(MONEY_SCALE - currency.digits()));
-    let scaled = scaled.filter(|scaled| scaled.unsigned_abs() < MONEY_LIMIT);
-    debug_assert!(scaled.is_some(), "validation bounds amounts below 10^14 minor units");
-    scaled
+    cents.checked_mul(10_i64.pow(MONEY_SCALE.saturating_sub(currency.digits())))
 }
 
 impl StagedEvents {

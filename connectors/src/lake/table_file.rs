@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 const BATCH_ROWS: usize = 65_536;
 const ROW_GROUP_ROWS: usize = 1 << 20;
+/// Room for some hundred thousand distinct texts in a row group; past it they are written out.
+const DICTIONARY_BYTES: usize = 8 << 20;
 const DECIMAL_PRECISION: u8 = 18;
 
 /// Writes a table under a temporary name beside `path`, and renames it. With `sync` it survives a crash of the machine.
@@ -30,6 +32,7 @@ pub fn write_table(path: &Path, table: &Columns, compression: Compression, sync:
         .set_offset_index_disabled(true)
         .set_write_batch_size(8_192)
         .set_data_page_row_count_limit(BATCH_ROWS)
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
     for (name, column) in table.names.iter().zip(&table.columns) {
         // A dotted name would be a path into a struct: it keeps the defaults.
@@ -122,7 +125,7 @@ pub fn read_table(path: &Path) -> Result<Columns, LakeError> {
     for field in schema.fields() {
         let column = empty_column(field.data_type());
         let unknown = || bad(format!("column {} is of type {}, which no table has", field.name(), field.data_type()));
-        readers.push((column.ok_or_else(unknown)?, HashMap::new()));
+        readers.push((column.ok_or_else(unknown)?, Known::default()));
     }
     for batch in reader {
         let batch = batch.map_err(|error| bad(error.to_string()))?;
@@ -182,11 +185,7 @@ fn empty_column(data_type: &DataType) -> Option<Column> {
     })
 }
 
-fn read_array(
-    column: &mut Column,
-    known: &mut HashMap<String, u32>,
-    array: &ArrayRef,
-) -> Result<(), arrow::error::ArrowError> {
+fn read_array(column: &mut Column, known: &mut Known, array: &ArrayRef) -> Result<(), arrow::error::ArrowError> {
     // What does not fit is an error, not an absent value.
     let cast =
         |array, to: &DataType| cast_with_options(array, to, &CastOptions { safe: false, ..CastOptions::default() });
@@ -208,15 +207,30 @@ fn read_array(
     Ok(())
 }
 
-/// Looks at each entry of the batch's dictionary once.
-fn read_texts(texts: &mut TextColumn, known: &mut HashMap<String, u32>, array: &DictionaryArray<Int32Type>) {
-    let entries = array.values().as_string::<i32>().iter().map(|text| {
-        let text = text.unwrap_or_default();
-        *known.entry(text.to_owned()).or_insert_with(|| {
+/// The keys in the table of the texts of one file.
+#[derive(Default)]
+struct Known {
+    keys: HashMap<String, u32>,
+    /// The dictionary of the last batch, and the key of each of its entries: batches of one row group share it.
+    last: Option<(ArrayData, Vec<u32>)>,
+}
+
+/// Looks at each entry of a dictionary once.
+fn read_texts(texts: &mut TextColumn, known: &mut Known, array: &DictionaryArray<Int32Type>) {
+    let dictionary = array.values().to_data();
+    if known.last.as_ref().is_none_or(|(last, _)| !last.ptr_eq(&dictionary)) {
+        let entries = array.values().as_string::<i32>().iter().map(|text| {
+            let text = text.unwrap_or_default();
+            if let Some(&key) = known.keys.get(text) {
+                return key;
+            }
+            let key = texts.dictionary.len() as u32;
             texts.dictionary.push(text.to_owned());
-            (texts.dictionary.len() - 1) as u32
-        })
-    });
-    let entries: Vec<u32> = entries.collect();
+            known.keys.insert(text.to_owned(), key);
+            key
+        });
+        known.last = Some((dictionary, entries.collect()));
+    }
+    let entries = known.last.as_ref().map_or(&[][..], |(_, entries)| entries);
     texts.keys.extend(array.keys().iter().map(|key| key.map(|key| entries[key as usize])));
 }

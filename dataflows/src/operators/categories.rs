@@ -10,8 +10,12 @@
 use differential_dataflow::AsCollection;
 use millrace_schema::{Body, Event, Name, Place};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::operators::vec::{Broadcast, Filter, Map};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::operator::Operator;
+use timely::dataflow::operators::vec::{Broadcast, Map};
 
 /// The categories of one product over time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,17 +60,33 @@ pub fn histories<'s>(dimensions: StreamVec<'s, u64, Event>) -> StreamVec<'s, u64
         _ => None,
     });
     type Version = (i64, Place, Name, bool);
-    let versions = timely_with_time(versions).as_collection();
+    let versions = stamped(versions).as_collection();
     let histories = versions.reduce(|_product, versions: &[(&Version, isize)], output: &mut Vec<(History, isize)>| {
         let ordered = versions.iter().map(|((since, _, category, deleted), _)| (*since, *category, *deleted));
         output.push((History::new(ordered), 1));
     });
-    histories.inner.filter(|(_, _, difference)| *difference > 0).map(|(change, _, _)| change).broadcast()
+    latest(histories.inner).broadcast()
 }
 
-fn timely_with_time<'s, D: Clone + 'static>(stream: StreamVec<'s, u64, D>) -> StreamVec<'s, u64, (D, u64, isize)> {
-    use timely::dataflow::channels::pact::Pipeline;
-    use timely::dataflow::operators::generic::operator::Operator;
+/// The new histories, each leaving at the epoch of its change. `reduce` hands out several epochs that close together
+/// in one message, stamped with the first.
+fn latest<'s>(changes: StreamVec<'s, u64, (HistoryChange, u64, isize)>) -> StreamVec<'s, u64, HistoryChange> {
+    changes.unary::<CapacityContainerBuilder<Vec<HistoryChange>>, _, _, _>(Pipeline, "Latest", |_, _| {
+        move |input, output| {
+            input.for_each(|capability, data| {
+                let mut by_epoch: BTreeMap<u64, Vec<HistoryChange>> = BTreeMap::new();
+                for (change, epoch, _) in data.drain(..).filter(|(.., difference)| *difference > 0) {
+                    by_epoch.entry(epoch).or_default().push(change);
+                }
+                for (epoch, changes) in by_epoch {
+                    output.session(&capability.delayed(&epoch, 0)).give_iterator(changes.into_iter());
+                }
+            });
+        }
+    })
+}
+
+fn stamped<'s, D: Clone + 'static>(stream: StreamVec<'s, u64, D>) -> StreamVec<'s, u64, (D, u64, isize)> {
     stream.unary(Pipeline, "Stamp", |_, _| {
         move |input, output| {
             input.for_each(|capability, data| {

@@ -11,10 +11,10 @@
 //! with probability 2⁻³²).
 
 use crate::context::{Buckets, Shared};
+use crate::operators::tables::{IdHead, IdTable};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::receipts;
 use crate::rows::{Change, Netting};
-use hashbrown::HashTable;
 use millrace_schema::{Body, Event, Place};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -49,69 +49,38 @@ pub struct Deduplicated<'s> {
 /// Ids that have been seen.
 #[derive(Debug, Default)]
 pub struct Seen {
-    shards: [HashTable<Remembered>; Seen::SHARDS],
+    /// With the head of their content's hash.
+    ids: IdTable,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Remembered {
-    id: [u32; 3],
-    content: u32,
+fn head(event: &Event) -> IdHead {
+    IdHead::of(event.id)
 }
 
-impl Remembered {
-    fn of(event: &Event) -> Remembered {
-        let id = [(event.id.high >> 32) as u32, event.id.high as u32, (event.id.low >> 32) as u32];
-        Remembered { id, content: event.content as u32 }
-    }
-
-    /// The hash bits that a table uses. They are those of the id.
-    fn hash(&self) -> u64 {
-        u64::from(self.id[0]) << 32 | u64::from(self.id[1])
-    }
-}
+/// How many events ahead a slot is asked for.
+const AHEAD: usize = 12;
 
 impl Seen {
-    /// Tables grow one at a time, so that growing never needs twice the memory of the whole.
-    const SHARDS: usize = 32;
-
-    /// The content of an id seen before; otherwise remembers it.
-    fn enter(&mut self, event: &Event) -> Option<u32> {
-        let new = Remembered::of(event);
-        let shard = &mut self.shards[new.id[2] as usize % Seen::SHARDS];
-        let entry = shard.entry(new.hash(), |known| known.id == new.id, Remembered::hash);
-        match entry {
-            hashbrown::hash_table::Entry::Occupied(known) => Some(known.get().content),
-            hashbrown::hash_table::Entry::Vacant(free) => {
-                free.insert(new);
-                None
-            }
-        }
-    }
-
-    /// Settles which content an id has.
-    fn settle(&mut self, event: &Event) {
-        let new = Remembered::of(event);
-        let shard = &mut self.shards[new.id[2] as usize % Seen::SHARDS];
-        if let Some(known) = shard.find_mut(new.hash(), |known| known.id == new.id) {
-            known.content = new.content;
-        }
-    }
-
     /// Decides an epoch. Returns the verdicts, by place.
     pub fn decide(&mut self, batches: &[Vec<Event>]) -> Vec<(Place, Verdict)> {
         // Ids met again, with how often and the content they had. Most epochs have few.
-        let mut again: FxHashMap<[u32; 3], (usize, u32)> = FxHashMap::default();
-        for event in batches.iter().flatten() {
-            if let Some(content) = self.enter(event) {
-                again.entry(Remembered::of(event).id).or_insert((0, content)).0 += 1;
+        let mut again: FxHashMap<IdHead, (usize, u32)> = FxHashMap::default();
+        for batch in batches {
+            for (index, event) in batch.iter().enumerate() {
+                if let Some(later) = batch.get(index + AHEAD) {
+                    self.ids.prefetch(head(later));
+                }
+                if let Some(content) = self.ids.enter(head(event), event.content) {
+                    again.entry(head(event)).or_insert((0, content)).0 += 1;
+                }
             }
         }
         if again.is_empty() {
             return Vec::new();
         }
-        let mut copies: FxHashMap<[u32; 3], Vec<&Event>> = FxHashMap::default();
+        let mut copies: FxHashMap<IdHead, Vec<&Event>> = FxHashMap::default();
         for event in batches.iter().flatten() {
-            let id = Remembered::of(event).id;
+            let id = head(event);
             if again.contains_key(&id) {
                 copies.entry(id).or_default().push(event);
             }
@@ -124,11 +93,11 @@ impl Seen {
             let (content, losers) = if known_before {
                 (known_content, &events[..])
             } else {
-                self.settle(events[0]);
-                (events[0].content as u32, &events[1..])
+                self.ids.set(id, events[0].content);
+                (events[0].content, &events[1..])
             };
             verdicts.extend(losers.iter().map(|event| {
-                let same = event.content as u32 == content;
+                let same = event.content == content;
                 (event.place, if same { Verdict::Duplicate } else { Verdict::Conflict })
             }));
         }

@@ -7,4 +7,5 @@ pub mod local;
 pub mod orders;
 pub mod pairs;
 pub mod sessions;
+pub mod tables;
 pub mod users;

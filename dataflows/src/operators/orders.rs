@@ -13,7 +13,7 @@ use crate::context::{Buckets, Shared};
 use crate::operators::categories::{History, HistoryChange};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
-use crate::operators::pairs::{PairChange, RelatedKind, TouchedSet};
+use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
 use crate::operators::sessions::{IdHasher, Parts};
 use crate::rows::{Change, Netting};
 use crate::views::sales::{Contributor, Line, LineKind};
@@ -52,11 +52,10 @@ struct Orders {
     out: Outputs,
 }
 
-#[derive(Default)]
 struct Outputs {
     sales: Netting,
     traffic: Netting,
-    pairs: Vec<PairChange>,
+    pairs: PairChanges,
     quality: Netting,
 }
 
@@ -68,7 +67,7 @@ pub struct OrderParts {
 }
 
 impl Orders {
-    fn new(shared: Shared, parts: OrderParts) -> Orders {
+    fn new(shared: Shared, parts: OrderParts, peers: usize) -> Orders {
         Orders {
             locals: LocalNames::new(shared.names.clone()),
             histories: vec![None],
@@ -79,7 +78,12 @@ impl Orders {
             unknown: FxHashMap::default(),
             buckets: Buckets::new(shared.context.calendar.clone()),
             contributor: Contributor::new(&shared, parts.sales),
-            out: Outputs::default(),
+            out: Outputs {
+                sales: Netting::default(),
+                traffic: Netting::default(),
+                pairs: PairChanges::new(peers),
+                quality: Netting::default(),
+            },
             parts: parts.others,
             shared,
         }
@@ -270,6 +274,7 @@ pub fn orders<'s>(
     shared: &Shared,
     parts: OrderParts,
 ) -> OrderStreams<'s> {
+    let peers = events.scope().peers();
     let mut builder = OperatorBuilder::new("Orders".to_owned(), events.scope());
     let route = |event: &Event| match event.body {
         Body::Purchase { order, .. } | Body::Refund { order, .. } => order.low,
@@ -286,7 +291,7 @@ pub fn orders<'s>(
     let mut traffic_output = OutputBuilder::<_, Builder<Change>>::from(traffic_output);
     let mut pair_output = OutputBuilder::<_, Builder<PairChange>>::from(pair_output);
     let mut quality_output = OutputBuilder::<_, Builder<Change>>::from(quality_output);
-    let mut state = Orders::new(shared.clone(), parts);
+    let mut state = Orders::new(shared.clone(), parts, peers);
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
@@ -302,7 +307,7 @@ pub fn orders<'s>(
                 let out = &mut state.out;
                 sales_output.activate().session(&held[0]).give_iterator(out.sales.drain(epoch));
                 traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));
-                pair_output.activate().session(&held[2]).give_iterator(out.pairs.drain(..));
+                pair_output.activate().session(&held[2]).give_iterator(out.pairs.drain());
                 quality_output.activate().session(&held[3]).give_iterator(out.quality.drain(epoch));
             }
             capabilities.release(open);

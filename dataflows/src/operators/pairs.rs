@@ -1,10 +1,10 @@
 //! Products touched together: exact counts of pairs, and each product's nearest by count.
 //!
 //! ```text
-//! (a, b, ±1), (a, ±1), (±1) ──by a──▶ [pairs] ──▶ rows: n_ab of the listed pairs · n_a · N
+//! (a, b, ±1), (a, ±1), (±1) ──by product──▶ [pairs] ──▶ rows: n_ab of the listed pairs · n_a · N
 //! ```
 //!
-//! Every pair comes twice, once for each of its products, so that all of a product's pairs meet on one worker. A
+//! A pair is counted twice, once for each of its products, so that all of a product's pairs meet on one worker. A
 //! product's *list* is the head of its neighbours in the order (n_ab descending, text ascending): the first
 //! `list_length`, and beyond them those among the first `candidates` with n_ab ≥ `min_together`. That is what lists
 //! by count and lists by score are chosen from when read. Only listed pairs are rows, so most increments of a popular
@@ -13,6 +13,7 @@
 use crate::context::Shared;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
+use crate::operators::tables::CountTable;
 use crate::rows::{Change, Key, Measures};
 use crate::settings::RelatedSettings;
 use millrace_schema::{Name, Names};
@@ -50,33 +51,57 @@ pub const PAIR_TABLE: u8 = 0;
 pub const ITEM_TABLE: u8 = 1;
 pub const TOTAL_TABLE: u8 = 2;
 
-/// A change of a count: of the pair (a, b) as `a` sees it, of `a` alone (b absent), or of all (both absent).
+/// A change of a count: of the pair (a, b), of `a` alone (b absent), or of all (both absent). It goes to a's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PairChange {
-    pub a: Name,
-    pub b: Name,
-    pub kind: RelatedKind,
+    a: Name,
+    b: Name,
+    kind: RelatedKind,
     /// Only with both absent: whether it counts groups that were capped.
-    pub capped: bool,
-    pub difference: i32,
+    capped: bool,
+    difference: i32,
 }
 
-impl PairChange {
-    pub fn pair(kind: RelatedKind, a: Name, b: Name, difference: i32) -> [PairChange; 2] {
+/// The worker that keeps a product's pairs, as `Exchange` routes.
+fn worker_of(name: Name, peers: u64) -> u64 {
+    name.0 % peers
+}
+
+/// Changes on their way to the operator. A pair is sent once to each of the (one or two) workers of its products, who
+/// take what is theirs.
+#[derive(Debug)]
+pub struct PairChanges {
+    peers: u64,
+    changes: Vec<PairChange>,
+}
+
+impl PairChanges {
+    pub fn new(peers: usize) -> PairChanges {
+        PairChanges { peers: peers as u64, changes: Vec::new() }
+    }
+
+    pub fn pair(&mut self, kind: RelatedKind, a: Name, b: Name, difference: i32) {
         let change = PairChange { a, b, kind, capped: false, difference };
-        [change, PairChange { a: b, b: a, ..change }]
+        self.changes.push(change);
+        if worker_of(a, self.peers) != worker_of(b, self.peers) {
+            self.changes.push(PairChange { a: b, b: a, ..change });
+        }
     }
 
-    pub fn item(kind: RelatedKind, a: Name, difference: i32) -> PairChange {
-        PairChange { a, b: Name::NONE, kind, capped: false, difference }
+    pub fn item(&mut self, kind: RelatedKind, a: Name, difference: i32) {
+        self.changes.push(PairChange { a, b: Name::NONE, kind, capped: false, difference });
     }
 
-    pub fn total(kind: RelatedKind, difference: i32) -> PairChange {
-        PairChange::item(kind, Name::NONE, difference)
+    pub fn total(&mut self, kind: RelatedKind, difference: i32) {
+        self.item(kind, Name::NONE, difference);
     }
 
-    fn capped(kind: RelatedKind, difference: i32) -> PairChange {
-        PairChange { capped: true, ..PairChange::total(kind, difference) }
+    fn capped(&mut self, kind: RelatedKind, difference: i32) {
+        self.changes.push(PairChange { a: Name::NONE, b: Name::NONE, kind, capped: true, difference });
+    }
+
+    pub fn drain(&mut self) -> impl Iterator<Item = PairChange> + '_ {
+        self.changes.drain(..)
     }
 }
 
@@ -110,7 +135,7 @@ impl TouchedSet {
     }
 
     /// Emits what the set is now, less what was emitted before.
-    pub fn settle(&mut self, kind: RelatedKind, locals: &LocalNames, shared: &Shared, out: &mut Vec<PairChange>) {
+    pub fn settle(&mut self, kind: RelatedKind, locals: &LocalNames, shared: &Shared, out: &mut PairChanges) {
         if !std::mem::take(&mut self.dirty) {
             return;
         }
@@ -124,7 +149,7 @@ impl TouchedSet {
         let mut now: Vec<u32> = touched.into_iter().map(|(product, _)| product).collect();
         now.sort_unstable();
         if capped != std::mem::replace(&mut self.capped, capped) {
-            out.push(PairChange::capped(kind, if capped { 1 } else { -1 }));
+            out.capped(kind, if capped { 1 } else { -1 });
         }
         let before = std::mem::replace(&mut self.emitted, now);
         emit_difference(kind, &before, &self.emitted, locals, out);
@@ -132,7 +157,7 @@ impl TouchedSet {
 }
 
 /// Emits the pairs, items and the total of `now` less those of `before`. Both ascending and distinct.
-pub fn emit_difference(kind: RelatedKind, before: &[u32], now: &[u32], locals: &LocalNames, out: &mut Vec<PairChange>) {
+pub fn emit_difference(kind: RelatedKind, before: &[u32], now: &[u32], locals: &LocalNames, out: &mut PairChanges) {
     let only = |of: &[u32], other: &[u32]| -> Vec<u32> {
         of.iter().copied().filter(|product| other.binary_search(product).is_err()).collect()
     };
@@ -141,15 +166,15 @@ pub fn emit_difference(kind: RelatedKind, before: &[u32], now: &[u32], locals: &
     for (changed, difference) in [(removed, -1), (added, 1)] {
         let changed: Vec<Name> = changed.into_iter().map(|product| locals.name(product)).collect();
         for (index, &a) in changed.iter().enumerate() {
-            out.push(PairChange::item(kind, a, difference));
+            out.item(kind, a, difference);
             for &b in kept.iter().chain(&changed[..index]) {
-                out.extend(PairChange::pair(kind, a, b, difference));
+                out.pair(kind, a, b, difference);
             }
         }
     }
     match (before.is_empty(), now.is_empty()) {
-        (true, false) => out.push(PairChange::total(kind, 1)),
-        (false, true) => out.push(PairChange::total(kind, -1)),
+        (true, false) => out.total(kind, 1),
+        (false, true) => out.total(kind, -1),
         _ => {}
     }
 }
@@ -157,9 +182,13 @@ pub fn emit_difference(kind: RelatedKind, before: &[u32], now: &[u32], locals: &
 /// One product's neighbours.
 #[derive(Debug, Default)]
 struct Item {
-    counts: FxHashMap<u32, u32>,
-    /// The list: (count, neighbour), in order.
-    listed: Vec<(u32, u32)>,
+    counts: CountTable,
+    /// The list, in no order: the neighbours, their counts beside them, and where the last in order stands.
+    listed: Vec<u32>,
+    listed_counts: Vec<u32>,
+    last: usize,
+    /// The epoch's change of the product's own count.
+    touches: i32,
 }
 
 /// The operator's state on one worker.
@@ -169,77 +198,109 @@ pub struct Pairs {
     limits: RelatedSettings,
     /// By local number and kind.
     items: Vec<Item>,
+    /// The epoch's changes: item and neighbour in one word, and the difference.
     pending: Vec<(u64, i32)>,
-    single: FxHashMap<Key, Measures>,
+    /// Items whose own count changes.
+    touched: Vec<u32>,
+    totals: FxHashMap<Key, Measures>,
 }
 
 impl Pairs {
     pub fn new(names: Arc<Names>, limits: RelatedSettings) -> Pairs {
-        let locals = LocalNames::new(names);
-        Pairs { locals, limits, items: Vec::new(), pending: Vec::new(), single: FxHashMap::default() }
+        Pairs {
+            locals: LocalNames::new(names),
+            limits,
+            items: Vec::new(),
+            pending: Vec::new(),
+            touched: Vec::new(),
+            totals: FxHashMap::default(),
+        }
     }
 
-    /// Takes one change of the epoch.
-    fn push(&mut self, change: &PairChange) {
-        let kind = change.kind as u64;
-        if !change.b.is_none() {
-            let item = self.locals.number(change.a) * 2 + change.kind as u32;
-            let neighbour = self.locals.number(change.b);
-            self.pending.push((u64::from(item) << 32 | u64::from(neighbour), change.difference));
-        } else {
-            let key = match change.a.is_none() {
-                true => Key::new(TOTAL_TABLE, [kind]),
-                false => Key::new(ITEM_TABLE, [kind, change.a.0]),
-            };
-            self.single.entry(key).or_default().add(usize::from(change.capped), i64::from(change.difference));
+    /// Takes one change of the epoch; of a pair, the sides that `mine` says are this worker's.
+    fn push(&mut self, change: &PairChange, mine: impl Fn(Name) -> bool) {
+        let PairChange { a, b, kind, difference, .. } = *change;
+        if a.is_none() {
+            let key = Key::new(TOTAL_TABLE, [kind as u64]);
+            self.totals.entry(key).or_default().add(usize::from(change.capped), i64::from(difference));
+            return;
         }
+        let number = self.item(a, kind);
+        if b.is_none() {
+            self.touch(number, difference);
+            return;
+        }
+        let other = self.item(b, kind);
+        let word = |item: u32, neighbour: u32| u64::from(item) << 32 | u64::from(neighbour / 2);
+        if mine(a) {
+            self.pending.push((word(number, other), difference));
+        }
+        if mine(b) {
+            self.pending.push((word(other, number), difference));
+        }
+    }
+
+    fn item(&mut self, name: Name, kind: RelatedKind) -> u32 {
+        let number = self.locals.number(name) * 2 + kind as u32;
+        if self.items.len() <= number as usize {
+            self.items.resize_with((number as usize + 1).next_multiple_of(2), Item::default);
+        }
+        number
+    }
+
+    fn touch(&mut self, number: u32, difference: i32) {
+        let item = &mut self.items[number as usize];
+        if item.touches == 0 {
+            self.touched.push(number);
+        }
+        item.touches += difference;
     }
 
     /// Applies the epoch's changes and emits those of the rows.
     fn close(&mut self, epoch: u64, mut emit: impl FnMut(Change)) {
-        let mut pending = std::mem::take(&mut self.pending);
+        let Pairs { locals, limits, items, pending, touched, totals } = self;
         pending.sort_unstable_by_key(|&(pair, _)| pair);
-        self.items.resize_with(self.locals.len() * 2, Item::default);
-        let by_item = pending.chunk_by(|a, b| a.0 >> 32 == b.0 >> 32);
-        for group in by_item {
+        for group in pending.chunk_by(|a, b| a.0 >> 32 == b.0 >> 32) {
             let number = (group[0].0 >> 32) as u32;
-            let kind = u64::from(number % 2);
-            let a = self.locals.name(number / 2).0;
+            let (kind, a) = (u64::from(number % 2), locals.name(number / 2).0);
+            let item = &mut items[number as usize];
+            group.iter().for_each(|(pair, _)| item.counts.prefetch(*pair as u32));
+            let mut row = |neighbour: u32, value: i64| {
+                let key = Key::new(PAIR_TABLE, [kind, a, locals.name(neighbour).0]);
+                emit((key, epoch, Measures::one(value)));
+            };
             let mut relist = false;
             for pair in group.chunk_by(|a, b| a.0 == b.0) {
                 let neighbour = pair[0].0 as u32;
                 let difference: i32 = pair.iter().map(|(_, difference)| difference).sum();
-                let b = self.locals.name(neighbour).0;
-                let item = &mut self.items[number as usize];
-                let mut row = |b: u64, value: i64| {
-                    emit((Key::new(PAIR_TABLE, [kind, a, b]), epoch, Measures::one(value)));
-                };
-                match item.change(neighbour, difference, &self.limits, &self.locals) {
+                match item.change(neighbour, difference, limits, locals) {
                     Effect::None => {}
-                    Effect::Listed(value) => row(b, value),
+                    Effect::Listed(value) => {
+                        row(neighbour, value);
+                        item.trim(limits, locals, |count, dropped| row(dropped, -i64::from(count)));
+                    }
                     Effect::Fell(value) => {
-                        row(b, value);
+                        row(neighbour, value);
                         relist = true;
                     }
                 }
-                item.trim(&self.limits, |count, dropped| row(self.locals.name(dropped).0, -i64::from(count)));
             }
             if relist {
-                let before = self.items[number as usize].relist(&self.limits, &self.locals);
-                let now = &self.items[number as usize].listed;
-                for (list, sign) in [(&before, -1), (now, 1)] {
-                    for &(count, neighbour) in list {
-                        let key = Key::new(PAIR_TABLE, [kind, a, self.locals.name(neighbour).0]);
-                        emit((key, epoch, Measures::one(sign * i64::from(count))));
-                    }
-                }
+                let before = item.relist(limits, locals);
+                before.into_iter().for_each(|(count, neighbour)| row(neighbour, -i64::from(count)));
+                let now = item.listed.iter().zip(&item.listed_counts);
+                now.for_each(|(&neighbour, &count)| row(neighbour, i64::from(count)));
             }
         }
         pending.clear();
-        self.pending = pending;
-        for (key, measures) in self.single.drain() {
-            emit((key, epoch, measures));
+        for number in touched.drain(..) {
+            let touches = std::mem::take(&mut items[number as usize].touches);
+            if touches != 0 {
+                let key = Key::new(ITEM_TABLE, [u64::from(number % 2), locals.name(number / 2).0]);
+                emit((key, epoch, Measures::one(i64::from(touches))));
+            }
         }
+        totals.drain().for_each(|(key, measures)| emit((key, epoch, measures)));
     }
 }
 
@@ -254,57 +315,91 @@ enum Effect {
 
 impl Item {
     fn change(&mut self, neighbour: u32, difference: i32, limits: &RelatedSettings, locals: &LocalNames) -> Effect {
-        let count = self.counts.entry(neighbour).or_default();
+        let count = self.counts.entry(neighbour);
         let before = *count;
         *count = count.checked_add_signed(difference).expect("a pair is taken back only where it was counted");
         let now = *count;
-        if now == 0 {
-            self.counts.remove(&neighbour);
-        }
-        let listed_at = (before > 0).then(|| self.position(before, neighbour, locals)).flatten();
-        match now.cmp(&before) {
-            Ordering::Equal => Effect::None,
-            Ordering::Less => match listed_at {
-                None => Effect::None,
-                Some(position) => {
-                    self.listed.remove(position);
-                    Effect::Fell(-i64::from(before))
+        let at = if before > 0 && self.is_listed(before, neighbour, locals) { self.position(neighbour) } else { None };
+        match (at, now.cmp(&before)) {
+            (_, Ordering::Equal) | (None, Ordering::Less) => Effect::None,
+            (Some(at), Ordering::Less) => {
+                self.remove(at, locals);
+                Effect::Fell(-i64::from(before))
+            }
+            (Some(at), Ordering::Greater) => {
+                self.listed_counts[at] = now;
+                if at == self.last {
+                    self.find_last(locals);
                 }
-            },
-            Ordering::Greater => {
-                let to = self.place(now, neighbour, locals);
-                if let Some(position) = listed_at {
-                    self.listed[to..=position].rotate_right(1);
-                    self.listed[to] = (now, neighbour);
-                    return Effect::Listed(i64::from(now - before));
-                }
+                Effect::Listed(i64::from(now - before))
+            }
+            (None, Ordering::Greater) => {
                 let room = self.listed.len() < limits.list_length
                     || now >= limits.min_together && self.listed.len() < limits.candidates;
-                if to == self.listed.len() && !room {
+                let at_end = !self.is_listed(now, neighbour, locals);
+                if at_end && !room {
                     return Effect::None;
                 }
-                self.listed.insert(to, (now, neighbour));
+                self.listed.push(neighbour);
+                self.listed_counts.push(now);
+                if at_end {
+                    self.last = self.listed.len() - 1;
+                }
                 Effect::Listed(i64::from(now))
             }
         }
     }
 
+    /// Whether a neighbour with that count stands in the list, or would: it is not behind the last in order.
+    fn is_listed(&self, count: u32, neighbour: u32, locals: &LocalNames) -> bool {
+        let Some(&last_count) = self.listed_counts.get(self.last) else { return false };
+        count > last_count || count == last_count && locals.order(neighbour, self.listed[self.last]).is_le()
+    }
+
+    /// Where a neighbour stands. Blocks of fixed length are compared at once.
+    fn position(&self, neighbour: u32) -> Option<usize> {
+        const BLOCK: usize = 16;
+        let (blocks, rest) = self.listed.as_chunks::<BLOCK>();
+        for (index, block) in blocks.iter().enumerate() {
+            if block.iter().fold(false, |found, &other| found | (other == neighbour)) {
+                return block.iter().position(|&other| other == neighbour).map(|at| index * BLOCK + at);
+            }
+        }
+        rest.iter().position(|&other| other == neighbour).map(|at| blocks.len() * BLOCK + at)
+    }
+
+    fn remove(&mut self, at: usize, locals: &LocalNames) {
+        self.listed.swap_remove(at);
+        self.listed_counts.swap_remove(at);
+        self.find_last(locals);
+    }
+
+    /// Finds the last in order: the smallest count, of those the greatest text.
+    fn find_last(&mut self, locals: &LocalNames) {
+        let least = self.listed_counts.iter().copied().min().unwrap_or(0);
+        let candidates = self.listed_counts.iter().enumerate().filter(|(_, count)| **count == least);
+        let last = candidates.map(|(at, _)| at).max_by(|&a, &b| locals.order(self.listed[a], self.listed[b]));
+        self.last = last.unwrap_or(0);
+    }
+
     /// Drops the tail that does not belong to the list any more.
-    fn trim(&mut self, limits: &RelatedSettings, mut dropped: impl FnMut(u32, u32)) {
-        while let Some(&(count, neighbour)) = self.listed.last() {
+    fn trim(&mut self, limits: &RelatedSettings, locals: &LocalNames, mut dropped: impl FnMut(u32, u32)) {
+        while let Some(&count) = self.listed_counts.get(self.last) {
             let length = self.listed.len();
             let belongs = length <= limits.list_length || length <= limits.candidates && count >= limits.min_together;
             if belongs {
                 break;
             }
-            self.listed.pop();
+            let neighbour = self.listed[self.last];
+            self.remove(self.last, locals);
             dropped(count, neighbour);
         }
     }
 
     /// Chooses the list anew from all counts. Returns the one before.
     fn relist(&mut self, limits: &RelatedSettings, locals: &LocalNames) -> Vec<(u32, u32)> {
-        let mut all: Vec<(u32, u32)> = self.counts.iter().map(|(&neighbour, &count)| (count, neighbour)).collect();
+        let before = self.listed_counts.drain(..).zip(self.listed.drain(..)).collect();
+        let mut all: Vec<(u32, u32)> = self.counts.iter().map(|(neighbour, count)| (count, neighbour)).collect();
         let order = |a: &(u32, u32), b: &(u32, u32)| b.0.cmp(&a.0).then_with(|| locals.order(a.1, b.1));
         let longest = limits.candidates.max(limits.list_length);
         if all.len() > longest {
@@ -312,28 +407,19 @@ impl Item {
             all.truncate(longest);
         }
         all.sort_unstable_by(order);
-        let before = std::mem::replace(&mut self.listed, all);
-        self.trim(limits, |_, _| {});
+        let enough = all.iter().take_while(|(count, _)| *count >= limits.min_together).count();
+        all.truncate(enough.min(limits.candidates).max(limits.list_length));
+        self.listed_counts.extend(all.iter().map(|(count, _)| *count));
+        self.listed.extend(all.iter().map(|(_, neighbour)| *neighbour));
+        self.last = self.listed.len().saturating_sub(1);
         before
-    }
-
-    /// Where a neighbour with that count stands in the list.
-    fn position(&self, count: u32, neighbour: u32, locals: &LocalNames) -> Option<usize> {
-        let at = self.place(count, neighbour, locals);
-        (self.listed.get(at) == Some(&(count, neighbour))).then_some(at)
-    }
-
-    /// Where it belongs: behind all that come before it in the order.
-    fn place(&self, count: u32, neighbour: u32, locals: &LocalNames) -> usize {
-        self.listed.partition_point(|&(other_count, other)| {
-            other_count > count || other_count == count && locals.order(other, neighbour).is_lt()
-        })
     }
 }
 
 /// Builds the operator.
 pub fn pairs<'s>(changes: StreamVec<'s, u64, PairChange>, shared: &Shared) -> StreamVec<'s, u64, Change> {
     let mut builder = OperatorBuilder::new("Pairs".to_owned(), changes.scope());
+    let (index, peers) = (changes.scope().index() as u64, changes.scope().peers() as u64);
     let mut input = builder.new_input(changes, Exchange::new(|change: &PairChange| change.a.0));
     let (output, rows) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Change>>>::from(output);
@@ -347,7 +433,7 @@ pub fn pairs<'s>(changes: StreamVec<'s, u64, PairChange>, shared: &Shared) -> St
             let open = open_epoch(frontiers);
             while let Some(epoch) = next_closed([stash.first()], open) {
                 let held = capabilities.at(epoch);
-                stash.take(epoch).iter().flatten().for_each(|change| state.push(change));
+                stash.take(epoch).iter().flatten().for_each(|change| state.push(change, |name| worker_of(name, peers) == index));
                 let mut output = output.activate();
                 let mut session = output.session(&held[0]);
                 state.close(epoch, |change| session.give(change));

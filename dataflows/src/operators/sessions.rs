@@ -13,14 +13,14 @@ use crate::context::{Bucket, Buckets, Shared};
 use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
-use crate::operators::pairs::{PairChange, RelatedKind, TouchedSet};
+use crate::operators::tables::{IdHead, IdTable, prefetch};
+use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
 use crate::rows::{Change, Netting};
 use crate::settings::FunnelUnit;
 use crate::views::funnel::{Contribution, FunnelKeys};
 use crate::views::{quality, traffic};
 use millrace_schema::{Body, Event, Id, Name, Page, Warning};
 use rustc_hash::FxHashMap;
-use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -133,8 +133,8 @@ struct Sessions {
     /// Whether a product record names it, by local number.
     known: Vec<bool>,
     origins: Vec<(u32, u32)>,
-    origin_numbers: FxHashMap<(u32, u32), u32>,
-    numbers: hashbrown::HashMap<Id, u32, BuildHasherDefault<IdHasher>>,
+    origin_numbers: FxHashMap<(Name, Name), u32>,
+    numbers: IdTable,
     sessions: Vec<Session>,
     dirty: Vec<u32>,
     /// Sessions by the local number of the first product viewed. May hold sessions that have another one by now.
@@ -161,11 +161,10 @@ impl Parts {
     }
 }
 
-#[derive(Default)]
 struct Outputs {
     funnel: Netting,
     traffic: Netting,
-    pairs: Vec<PairChange>,
+    pairs: PairChanges,
     quality: Netting,
 }
 
@@ -186,7 +185,7 @@ impl std::hash::Hasher for IdHasher {
 }
 
 impl Sessions {
-    fn new(shared: Shared, parts: Parts) -> Sessions {
+    fn new(shared: Shared, parts: Parts, peers: usize) -> Sessions {
         Sessions {
             keys: FunnelKeys::new(&shared),
             buckets: Buckets::new(shared.context.calendar.clone()),
@@ -195,12 +194,17 @@ impl Sessions {
             known: vec![true],
             origins: Vec::new(),
             origin_numbers: FxHashMap::default(),
-            numbers: hashbrown::HashMap::default(),
+            numbers: IdTable::default(),
             sessions: Vec::new(),
             dirty: Vec::new(),
             by_first_product: vec![Vec::new()],
             unknown: FxHashMap::default(),
-            out: Outputs::default(),
+            out: Outputs {
+                funnel: Netting::default(),
+                traffic: Netting::default(),
+                pairs: PairChanges::new(peers),
+                quality: Netting::default(),
+            },
             shared,
             parts,
         }
@@ -226,13 +230,13 @@ impl Sessions {
 
     fn origin(&mut self, body: &Body) -> u32 {
         let (referrer, device) = match *body {
-            Body::PageView { referrer, device, .. } => (self.locals.number(referrer), self.locals.number(device)),
-            _ => (0, 0),
+            Body::PageView { referrer, device, .. } => (referrer, device),
+            _ => (Name::NONE, Name::NONE),
         };
         let next = self.origins.len() as u32;
         let number = *self.origin_numbers.entry((referrer, device)).or_insert(next);
         if number == next {
-            self.origins.push((referrer, device));
+            self.origins.push((self.locals.number(referrer), self.locals.number(device)));
         }
         number
     }
@@ -275,19 +279,33 @@ impl Sessions {
         }
     }
 
+    /// Inserts a batch; while one event is at work, the memory that later ones need is on its way.
+    fn insert_all(&mut self, batch: &[Event], unit: FunnelUnit) {
+        const AHEAD: usize = 8;
+        let owner = |index: usize| batch.get(index).map(|event| Sessions::owner(event, unit));
+        for (index, event) in batch.iter().enumerate() {
+            if let Some(later) = owner(index + 2 * AHEAD) {
+                self.numbers.prefetch(IdHead::of(later));
+            }
+            if let Some(number) = owner(index + AHEAD).and_then(|later| self.numbers.get(IdHead::of(later))) {
+                prefetch(&self.sessions, number as usize);
+            }
+            let owner = Sessions::owner(event, unit);
+            if !owner.is_none() {
+                self.insert(event, owner);
+            }
+        }
+    }
+
     fn insert(&mut self, event: &Event, owner: Id) {
         let Some(act) = Act::of(&event.body) else { return };
         let product = self.product(event.product);
         let origin = self.origin(&event.body);
-        let session = match self.numbers.entry(owner) {
-            hashbrown::hash_map::Entry::Occupied(known) => *known.get(),
-            hashbrown::hash_map::Entry::Vacant(free) => {
-                let number = self.sessions.len() as u32;
-                free.insert(number);
-                self.sessions.push(Session::default());
-                number
-            }
-        };
+        let next = self.sessions.len() as u32;
+        let session = self.numbers.enter(IdHead::of(owner), next).unwrap_or(next);
+        if session == next {
+            self.sessions.push(Session::default());
+        }
         let new = SessionEvent { time: event.time, product, origin, tie: (event.id.high >> 32) as u32, act };
         if self.parts.quality && product != 0 && !self.known[product as usize] {
             self.warn_unknown(event, product);
@@ -383,7 +401,7 @@ fn count_traffic(
 
 /// Enters a touch that is about to join the list. A small session emits the new pairs at once: without a cap in
 /// reach its set of products only grows.
-fn touch(state: &mut Session, new: &SessionEvent, locals: &LocalNames, shared: &Shared, out: &mut Vec<PairChange>) {
+fn touch(state: &mut Session, new: &SessionEvent, locals: &LocalNames, shared: &Shared, out: &mut PairChanges) {
     let cap = shared.context.related.max_products_per_session;
     if state.touched.is_none() && state.events.len() + 1 >= SMALL_SESSION.min(cap) {
         let old = state.events.iter().filter(|event| event.act.touches() && event.product != 0);
@@ -406,12 +424,12 @@ fn touch(state: &mut Session, new: &SessionEvent, locals: &LocalNames, shared: &
     }
     let kind = RelatedKind::ViewedTogether;
     let product = locals.name(new.product);
-    out.push(PairChange::item(kind, product, 1));
+    out.item(kind, product, 1);
     if count == 0 {
-        out.push(PairChange::total(kind, 1));
+        out.total(kind, 1);
     }
     for &other in &distinct[..count] {
-        out.extend(PairChange::pair(kind, product, locals.name(other), 1));
+        out.pair(kind, product, locals.name(other), 1);
     }
 }
 
@@ -431,6 +449,7 @@ pub fn sessions<'s>(
     parts: Parts,
     unit: FunnelUnit,
 ) -> SessionStreams<'s> {
+    let peers = events.scope().peers();
     let mut builder = OperatorBuilder::new("Sessions".to_owned(), events.scope());
     let route = move |event: &Event| Sessions::owner(event, unit).low;
     let mut events = builder.new_input(events, Exchange::new(route));
@@ -444,7 +463,7 @@ pub fn sessions<'s>(
     let mut traffic_output = OutputBuilder::<_, Builder<Change>>::from(traffic_output);
     let mut pair_output = OutputBuilder::<_, Builder<PairChange>>::from(pair_output);
     let mut quality_output = OutputBuilder::<_, Builder<Change>>::from(quality_output);
-    let mut state = Sessions::new(shared.clone(), parts);
+    let mut state = Sessions::new(shared.clone(), parts, peers);
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
@@ -456,17 +475,14 @@ pub fn sessions<'s>(
             while let Some(epoch) = next_closed([waiting.first(), waiting_histories.first()], open) {
                 let held = capabilities.at(epoch);
                 state.recategorise(waiting_histories.take(epoch).into_iter().flatten().collect());
-                for event in waiting.take(epoch).iter().flatten() {
-                    let owner = Sessions::owner(event, unit);
-                    if !owner.is_none() {
-                        state.insert(event, owner);
-                    }
+                for batch in waiting.take(epoch) {
+                    state.insert_all(&batch, unit);
                 }
                 state.close();
                 let out = &mut state.out;
                 funnel_output.activate().session(&held[0]).give_iterator(out.funnel.drain(epoch));
                 traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));
-                pair_output.activate().session(&held[2]).give_iterator(out.pairs.drain(..));
+                pair_output.activate().session(&held[2]).give_iterator(out.pairs.drain());
                 quality_output.activate().session(&held[3]).give_iterator(out.quality.drain(epoch));
             }
             capabilities.release(open);

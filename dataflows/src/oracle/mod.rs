@@ -9,7 +9,8 @@
 //! - Filters hold for every fact that a row is made of. A filter's time is compared as an instant, so that
 //!   `07:00:00Z` and `07:00:00+00:00` are one hour.
 //! - A range zero-fills hours, days and months (not minutes), also where there is no fact at all, except those that a
-//!   filter on a time column rules out. Zero money that no fact stands behind is in the default currency.
+//!   filter on a time column rules out. Zero money that no fact stands behind is in the currency of the others where
+//!   that is one, else in the default currency.
 //! - Whether there are several currencies is asked of all accepted sales facts, whatever the filters and days.
 
 pub mod accept;
@@ -24,8 +25,9 @@ pub mod traffic;
 
 pub use accept::{Incoming, observe};
 
+use crate::settings::ViewContext;
 use asked::{Asked, row};
-use millrace_schema::{Cents, Kind, OwnedRecord, Place, Rule};
+use millrace_schema::{Cents, Currency, Kind, OwnedRecord, Place, Rule};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One source record and what became of it.
@@ -80,6 +82,12 @@ fn sales_facts(observed: &[Observed]) -> impl Iterator<Item = &OwnedRecord> {
 
 fn has_several_currencies(observed: &[Observed]) -> bool {
     sales_facts(observed).map(|record| record.currency).collect::<BTreeSet<_>>().len() > 1
+}
+
+/// The currency of money that no fact stands behind.
+fn currency_of_nothing(context: &ViewContext, observed: &[Observed]) -> Currency {
+    let currencies: BTreeSet<Currency> = sales_facts(observed).map(|record| record.currency).collect();
+    if currencies.len() == 1 { currencies.into_iter().next() } else { None }.unwrap_or(context.default_currency)
 }
 
 fn text_or_none(text: &str) -> String {

@@ -61,9 +61,8 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
             }
         }
     }
-    let zero_filled = asked.zero_filled();
-    groups.retain(|key, counts| !by_rule || counts.has_finding() || zero_filled.contains(key));
-    for key in zero_filled {
+    groups.retain(|_, counts| !by_rule || counts.has_finding());
+    for key in asked.zero_filled() {
         groups.entry(key).or_default();
     }
 

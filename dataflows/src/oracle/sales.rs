@@ -3,7 +3,9 @@
 //! Choices: `average_order_value` is a float in the currency's major unit (`order_revenue` in minor units divided once,
 //! by orders × 10^digits). A return's `returns_as_sold` falls in the range and under the filters of the sale's time.
 
-use super::{Asked, Observed, Products, has_several_currencies, is_sold_line, returned, row, sales_facts};
+use super::{
+    Asked, Observed, Products, currency_of_nothing, has_several_currencies, is_sold_line, returned, row, sales_facts,
+};
 use crate::query::{Query, QueryError};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
@@ -89,8 +91,9 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
         groups.entry(key).or_default();
     }
 
+    let nothing = currency_of_nothing(context, observed);
     let mut table = asked.table(VALUES);
-    table.rows = groups.iter().map(|(key, sums)| row(key, values(sums, context.default_currency))).collect();
+    table.rows = groups.iter().map(|(key, sums)| row(key, values(sums, nothing))).collect();
     query.arrange(table)
 }
 

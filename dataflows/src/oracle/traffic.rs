@@ -1,16 +1,17 @@
 //! What happened in a minute, an hour, a day, and by how many?
 //!
 //! Choices: with several currencies a bucket has its `(none)` row only where it holds an event with a session (refunds
-//! have none), and the counters of the currencies' rows are 0. `currency` can be neither asked for nor filtered by.
+//! have none), and the counters of the currencies' rows are 0. So it is with one currency where `currency` is asked for
+//! or filtered by.
 
-use super::{Asked, NONE, Observed, events, has_several_currencies, is_sold_line, returned, row};
+use super::{Asked, NONE, Observed, currency_of_nothing, events, has_several_currencies, is_sold_line, returned, row};
 use crate::query::{Query, QueryError};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
 use millrace_schema::{Cents, Currency, Kind, OwnedRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
-const GROUPS: [&str; 3] = ["minute", "hour", "day"];
+const GROUPS: [&str; 4] = ["minute", "hour", "day", "currency"];
 const VALUES: [&str; 6] = ["page_views", "cart_additions", "purchases", "active_sessions", "active_users", "net_sales"];
 
 /// The events of one row, added up.
@@ -65,8 +66,9 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
         groups.entry(key).or_default();
     }
 
+    let nothing = currency_of_nothing(context, observed);
     let mut table = asked.table(VALUES);
-    table.rows = groups.iter().map(|(key, sums)| row(key, values(sums, context.default_currency))).collect();
+    table.rows = groups.iter().map(|(key, sums)| row(key, values(sums, nothing))).collect();
     query.arrange(table)
 }
 

@@ -96,8 +96,40 @@ pub fn sum(groups: &mut Groups, key: Vec<u64>, measures: &Measures) {
     groups.entry(key).or_default().plus_equals(measures);
 }
 
-/// The buckets of a type from day `first` to day `last`, both included.
-pub fn buckets_between(kind: GroupType, (first, last): (i64, i64), calendar: &Calendar) -> Vec<u64> {
+/// The groups that are there even without data: of one hour, day or month column, the buckets from day `first` to day
+/// `last`, both included, but for those that a filter on a time rules out.
+pub fn zero_filled(
+    asked: &[(String, GroupType)],
+    filters: &[(String, GroupType, u64)],
+    days: Option<(i64, i64)>,
+    calendar: &Calendar,
+) -> Vec<Vec<u64>> {
+    let (Some((first, last)), [(_, kind)]) = (days, asked) else { return Vec::new() };
+    let (mut from, mut to) = (calendar.day_start(first), calendar.day_start(last + 1));
+    for (_, kind, part) in filters {
+        if let Some((start, end)) = span(*kind, *part, calendar) {
+            (from, to) = (from.max(start), to.min(end));
+        }
+    }
+    let open = |bucket: &u64| span(*kind, *bucket, calendar).is_some_and(|(start, end)| start.max(from) < end.min(to));
+    buckets_between(*kind, (first, last), calendar).into_iter().filter(open).map(|bucket| vec![bucket]).collect()
+}
+
+/// From when to when (excluded) a bucket lasts; `None` of what is no time.
+fn span(kind: GroupType, part: u64, calendar: &Calendar) -> Option<(i64, i64)> {
+    let part = part as i64;
+    Some(match kind {
+        GroupType::Minute if calendar.minute_start(part) == part => (part, part + calendar::MICROS_PER_MINUTE),
+        GroupType::Hour if calendar.hour_start(part) == part => (part, part + calendar::MICROS_PER_HOUR),
+        GroupType::Minute | GroupType::Hour => (part, part),
+        GroupType::Day => (calendar.day_start(part), calendar.day_start(part + 1)),
+        GroupType::Month => (calendar.day_start(part), calendar.day_start(Calendar::month_of_day(part + 31))),
+        GroupType::Name | GroupType::Currency => return None,
+    })
+}
+
+/// The hours, days or months from day `first` to day `last`, both included.
+fn buckets_between(kind: GroupType, (first, last): (i64, i64), calendar: &Calendar) -> Vec<u64> {
     let days = || first..=last;
     match kind {
         GroupType::Day => days().map(|day| day as u64).collect(),
@@ -106,20 +138,15 @@ pub fn buckets_between(kind: GroupType, (first, last): (i64, i64), calendar: &Ca
             months.dedup();
             months
         }
-        GroupType::Hour | GroupType::Minute => {
-            let step = if kind == GroupType::Hour { calendar::MICROS_PER_HOUR } else { calendar::MICROS_PER_MINUTE };
+        GroupType::Hour => {
             // Local days are 23 to 25 hours long: walk from before the first to after the last.
             let (from, to) = ((first - 1) * calendar::MICROS_PER_DAY, (last + 2) * calendar::MICROS_PER_DAY);
-            let starts = (from..to).step_by(step as usize);
-            let start = |time| if kind == GroupType::Hour { calendar.hour_start(time) } else { time };
-            let mut starts: Vec<u64> = starts
-                .map(start)
-                .filter(|&time| (first..=last).contains(&calendar.day(time)))
-                .map(|time| time as u64)
-                .collect();
+            let starts = (from..to).step_by(calendar::MICROS_PER_HOUR as usize).map(|time| calendar.hour_start(time));
+            let mut starts: Vec<u64> =
+                starts.filter(|&time| (first..=last).contains(&calendar.day(time))).map(|time| time as u64).collect();
             starts.dedup();
             starts
         }
-        GroupType::Name | GroupType::Currency => Vec::new(),
+        GroupType::Minute | GroupType::Name | GroupType::Currency => Vec::new(),
     }
 }

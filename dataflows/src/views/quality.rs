@@ -9,7 +9,7 @@ use crate::query::{Query, QueryError};
 use crate::rows::{Key, Measures, Rows, State};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use crate::views::grouping::{GroupColumns, GroupType, Groups, sum};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, sum, zero_filled};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::{Name, Rule, Warning};
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,8 +177,8 @@ impl View for Quality {
             "source" => key.parts[1],
             _ => key.parts[2],
         };
-        let rule_filter = filters.iter().find(|(column, ..)| column == "rule");
-        let rule_wanted = |rule: u64| rule_filter.is_none_or(|(.., name)| Name::of(rules[rule as usize]).0 == *name);
+        let of_rule = || filters.iter().filter(|(column, ..)| column == "rule");
+        let rule_wanted = |rule: u64| of_rule().all(|(.., name)| Name::of(rules[rule as usize]).0 == *name);
         let wanted = |key: &Key| {
             let rest = filters.iter().filter(|(column, ..)| column != "rule");
             rest.into_iter().all(|(column, _, wanted)| part(key, column) == *wanted)
@@ -201,6 +201,14 @@ impl View for Quality {
                     measures,
                 );
             }
+        }
+        if of_rule().next().is_some() {
+            // A filter on the rule leaves the groups in which it has a count.
+            totals
+                .retain(|group, _| caught.get(group).is_some_and(|rules| rules.keys().any(|&rule| rule_wanted(rule))));
+        }
+        for group in zero_filled(&asked, &filters, query.days, context.calendar()) {
+            totals.entry(group).or_default();
         }
         let by_rule = query.group_by.iter().position(|column| column == "rule");
         let mut table = Table::new(query.group_by.iter().chain(&self.values));
@@ -231,8 +239,8 @@ impl View for Quality {
                     });
                 }
                 row.extend((READ..=WARNED).map(|index| Value::Int(measures.get(index))));
-                let kept = measures.get(READ) - measures.get(QUARANTINED);
-                row.push(Value::ratio(kept, measures.get(READ)));
+                let bad = Value::ratio(measures.get(QUARANTINED), measures.get(READ));
+                row.push(if let Value::Float(bad) = bad { Value::Float(1.0 - bad) } else { Value::Null });
                 table.rows.push(row);
             }
         }

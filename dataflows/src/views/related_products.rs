@@ -171,7 +171,7 @@ impl View for RelatedProducts {
             }
             list.truncate(limits.list_length);
             for (index, (related, counts)) in list.into_iter().enumerate() {
-                if wanted.related.as_ref().is_some_and(|wanted| **wanted != *related) {
+                if wanted.related.iter().any(|wanted| **wanted != *related) {
                     continue;
                 }
                 table.rows.push(vec![
@@ -197,12 +197,12 @@ impl View for RelatedProducts {
     }
 }
 
-/// What of the lists is asked for.
+/// What of the lists is asked for: all of these must hold.
 struct Wanted {
     score: Score,
-    kind: Option<u64>,
-    product: Option<Name>,
-    related: Option<String>,
+    kinds: Vec<u64>,
+    products: Vec<Name>,
+    related: Vec<String>,
 }
 
 impl Wanted {
@@ -214,7 +214,7 @@ impl Wanted {
             column: column.to_owned(),
             known: "kind, product_id, related_id".to_owned(),
         };
-        let mut wanted = Wanted { score, kind: None, product: None, related: None };
+        let mut wanted = Wanted { score, kinds: Vec::new(), products: Vec::new(), related: Vec::new() };
         for column in &query.group_by {
             if !["kind", "product_id", "related_id", "rank"].contains(&column.as_str()) {
                 return Err(unknown(column));
@@ -229,10 +229,10 @@ impl Wanted {
                         text: text.clone(),
                         expected: "viewed_together or bought_together",
                     })?;
-                    wanted.kind = Some(kind as u64);
+                    wanted.kinds.push(kind as u64);
                 }
-                "product_id" => wanted.product = Some(Name::of(text)),
-                "related_id" => wanted.related = Some(text.clone()),
+                "product_id" => wanted.products.push(Name::of(text)),
+                "related_id" => wanted.related.push(text.clone()),
                 _ => return Err(unknown(column)),
             }
         }
@@ -240,6 +240,6 @@ impl Wanted {
     }
 
     fn product(&self, key: &Key) -> bool {
-        self.kind.is_none_or(|kind| key.parts[0] == kind) && self.product.is_none_or(|name| key.parts[1] == name.0)
+        self.kinds.iter().all(|&kind| key.parts[0] == kind) && self.products.iter().all(|name| key.parts[1] == name.0)
     }
 }

@@ -14,7 +14,7 @@ use crate::query::{Query, QueryError};
 use crate::rows::{Key, Measures, Rows, State};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use crate::views::grouping::{GroupColumns, GroupType, Groups, buckets_between, currency, sum};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, currency, sum, zero_filled};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::Currency;
 use std::collections::BTreeSet;
@@ -124,38 +124,39 @@ impl View for Traffic {
     fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
         let asked = COLUMNS.asked(query)?;
         let filters = COLUMNS.filters(query)?;
-        let times: BTreeSet<&str> = asked
-            .iter()
-            .map(|(column, _)| column.as_str())
-            .chain(filters.iter().map(|(column, ..)| column.as_str()))
-            .filter(|column| *column != "currency")
-            .collect();
-        if times.len() > 1 {
+        if asked.iter().filter(|(column, _)| column != "currency").count() > 1 {
             return Err(QueryError::SeveralTimes("minute, hour and day"));
         }
-        let grain = match times.first().copied() {
-            Some("minute") => Grain::Minute,
-            Some("hour") => Grain::Hour,
-            Some(_) => Grain::Day,
-            None if query.days.is_some() => return Err(QueryError::RangeNeedsDays),
-            None => Grain::All,
+        // The finest that is named: a coarser filter or column follows from it, and where a filter is the finest, it
+        // leaves one bucket, in which distinct counts are exact whatever they are grouped by.
+        let named = |column: &str| {
+            asked.iter().any(|(name, _)| name == column) || filters.iter().any(|(name, ..)| name == column)
+        };
+        let grain = match () {
+            () if named("minute") => Grain::Minute,
+            () if named("hour") => Grain::Hour,
+            () if named("day") => Grain::Day,
+            () if query.days.is_some() => return Err(QueryError::RangeNeedsDays),
+            () => Grain::All,
         };
         let currencies: BTreeSet<u64> = state.iter().map(|(key, _)| key.parts[1]).filter(|&code| code != 0).collect();
-        let split = currencies.len() > 1 || query.group_by.iter().any(|column| column == "currency");
         let forced = currencies.len() > 1 && !query.group_by.iter().any(|column| column == "currency");
         let only = currencies.first().copied().filter(|_| currencies.len() == 1);
         let default_currency = only.map_or(context.shared.context.default_currency, currency);
-        let part = |key: &Key, column: &str| if column == "currency" { key.parts[1] } else { key.parts[0] };
+        let calendar = context.calendar();
+        let part = |key: &Key, column: &str| match (column, grain) {
+            ("currency", _) => key.parts[1],
+            ("hour", Grain::Minute) => calendar.hour_start(key.parts[0] as i64) as u64,
+            ("day", Grain::Minute | Grain::Hour) => calendar.day(key.parts[0] as i64) as u64,
+            _ => key.parts[0],
+        };
         let mut groups = Groups::new();
         for (key, measures) in state.iter().filter(|(key, _)| key.table == grain as u8) {
             if !filters.iter().all(|(column, _, wanted)| part(key, column) == *wanted) {
                 continue;
             }
-            let day = match grain {
-                Grain::Minute | Grain::Hour => context.calendar().day(key.parts[0] as i64),
-                Grain::Day | Grain::All => key.parts[0] as i64,
-            };
-            if grain != Grain::All && query.days.is_some_and(|(first, last)| !(first..=last).contains(&day)) {
+            let in_range = |(first, last): (i64, i64)| (first..=last).contains(&(part(key, "day") as i64));
+            if !query.days.is_none_or(in_range) {
                 continue;
             }
             let mut parts: Vec<u64> = asked.iter().map(|(column, _)| part(key, column)).collect();
@@ -164,14 +165,12 @@ impl View for Traffic {
             }
             sum(&mut groups, parts, measures);
         }
-        if let (Some(days), [(_, kind)], false) = (query.days, asked.as_slice(), split) {
-            for bucket in buckets_between(*kind, days, context.calendar()) {
-                groups.entry(vec![bucket]).or_default();
-            }
-        }
         let mut columns: Vec<(String, GroupType)> = asked;
         if forced {
             columns.insert(0, ("currency".to_owned(), GroupType::Currency));
+        }
+        for group in zero_filled(&columns, &filters, query.days, calendar) {
+            groups.entry(group).or_default();
         }
         let mut table = Table::new(columns.iter().map(|(column, _)| column).chain(&self.values));
         let currency_at = columns.iter().position(|(column, _)| column == "currency");

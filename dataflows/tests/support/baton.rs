@@ -40,7 +40,8 @@ impl Baton {
         if !state.running.is_empty() {
             // One worker often takes many turns in a row: that is what free threads rarely do.
             if !more || state.random.random_bool(0.4) {
-                let next = state.random.random_range(0..state.running.len());
+                let running = state.running.len();
+                let next = state.random.random_range(0..running);
                 state.holder = state.running[next];
             }
         }

@@ -94,6 +94,11 @@ pub fn check(ran: &Ran, lines: &[Line], seed: u64, questions: usize) {
         assert_eq!(accounting.read, observed.len() as i64, "epoch {epoch}");
     }
     check_verdicts(ran, lines, last);
+    // What is closed changes no more: an epoch that somebody could read was whole.
+    for &(closed, count) in &ran.closed {
+        let late = ran.changes[count..].iter().find(|(_, (_, epoch, _))| *epoch <= closed);
+        assert_eq!(late, None, "a change after epoch {closed} was closed");
+    }
 }
 
 pub fn check_answer(
@@ -136,7 +141,8 @@ fn difference(answer: &Table, expected: &Table) -> String {
     if answer.columns != expected.columns {
         text += &format!("  oracle's {}\n", expected.columns.join(" | "));
     }
-    let only = |of: &[String], other: &[String]| of.iter().filter(|row| !other.contains(row)).cloned().collect::<Vec<_>>();
+    let only =
+        |of: &[String], other: &[String]| of.iter().filter(|row| !other.contains(row)).cloned().collect::<Vec<_>>();
     only(&got, &wanted).iter().for_each(|row| text += &format!("  answer  {row}\n"));
     only(&wanted, &got).iter().for_each(|row| text += &format!("  oracle  {row}\n"));
     text

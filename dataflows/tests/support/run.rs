@@ -15,8 +15,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Input;
@@ -35,18 +35,20 @@ pub struct How {
     pub burst: usize,
     /// Decides which worker reads what: even, partitions as a whole; odd, chunks of three lines.
     pub spread: u64,
+    /// The view that is maintained, by its index in [`VIEWS`] (and `quality`, which always is); `None` for all.
+    pub only: Option<usize>,
     /// The seed of the order in which workers move, one at a time; `None` where they run freely.
     pub schedule: Option<u64>,
 }
 
 impl How {
     pub fn workers(workers: usize) -> How {
-        How { workers, in_flight: 1, burst: usize::MAX, spread: 1, schedule: None }
+        How { workers, in_flight: 1, burst: usize::MAX, spread: 1, only: None, schedule: None }
     }
 
     fn reader(&self, place: Place) -> usize {
         let partition = u64::from(place.partition());
-        let chunk = if self.spread % 2 == 0 { 0 } else { place.offset() / 3 };
+        let chunk = if self.spread.is_multiple_of(2) { 0 } else { place.offset() / 3 };
         let mixed = (partition + 31 * chunk + self.spread).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         mixed as usize % self.workers
     }
@@ -55,13 +57,22 @@ impl How {
 /// Everything that left the dataflow.
 pub struct Ran {
     pub shared: Shared,
-    /// The view's index in [`VIEWS`], and its change; of all workers.
+    /// The view's index in [`VIEWS`], and its change; of all workers, in the order in which they left.
     pub changes: Vec<(usize, Change)>,
+    /// Each time that a worker saw an epoch closed: the epoch, and how many of the changes had left by then.
+    pub closed: Vec<(u64, usize)>,
     /// What each worker heard of records that were not accepted: epoch, place, verdict; in this order.
     pub verdicts: Vec<Vec<(u64, Place, Verdict)>>,
 }
 
 type Log<D> = Rc<RefCell<Vec<D>>>;
+
+/// What all workers have seen leave.
+#[derive(Default)]
+struct Left {
+    changes: Vec<(usize, Change)>,
+    closed: Vec<(u64, usize)>,
+}
 
 /// # Panics
 /// Where a worker does.
@@ -69,7 +80,9 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
     let partitions = Partitions::default();
     (0..).zip(SOURCES).for_each(|(partition, source)| partitions.set(partition, Name::of(source)));
     let names = Arc::new(Names::default());
-    SOURCES.iter().for_each(|source| drop(names.intern(source).expect("no collision")));
+    for source in SOURCES {
+        names.intern(source).expect("no collision");
+    }
     let shared = Shared::new(context.clone(), names, Arc::new(partitions));
     let last_epoch = lines.iter().map(|line| line.epoch).max().unwrap_or(0);
     let mut portions: Vec<VecDeque<Line>> = vec![VecDeque::new(); how.workers];
@@ -78,6 +91,8 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
     in_order.into_iter().for_each(|line| portions[how.reader(line.place)].push_back(line.clone()));
 
     let (baton, failed) = (Baton::new(how.schedule, how.workers), AtomicBool::new(false));
+    let left: Arc<Mutex<Left>> = Arc::default();
+    let (built, of_all) = (Barrier::new(how.workers), left.clone());
     let of_workers = shared.clone();
     let config = match how.workers {
         1 => timely::Config::thread(),
@@ -85,7 +100,8 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
     };
     let guards = timely::execute(config, move |worker| {
         let portion = portions[worker.index()].clone();
-        let mut reader = Reader::new(worker, &of_workers, portion, last_epoch, how);
+        let mut reader = Reader::new(worker, &of_workers, of_all.clone(), portion, last_epoch, how);
+        built.wait();
         let mut panicked = None;
         let mut more = true;
         while more {
@@ -106,16 +122,16 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
             // Without the one that panicked, the dataflow never completes.
             worker.installed_dataflows().into_iter().for_each(|dataflow| worker.drop_dataflow(dataflow));
         }
-        (reader.changes.take(), reader.verdicts.take())
+        reader.verdicts.take()
     });
-    let (mut changes, mut verdicts) = (Vec::new(), Vec::new());
+    let mut verdicts = Vec::new();
     for result in guards.expect("threads start").join() {
-        let (of_worker, mut heard) = result.expect("no worker panics");
-        changes.extend(of_worker);
+        let mut heard = result.expect("no worker panics");
         heard.sort_unstable();
         verdicts.push(heard);
     }
-    Ran { shared, changes, verdicts }
+    let Left { changes, closed } = std::mem::take(&mut *left.lock().expect("no worker panics"));
+    Ran { shared, changes, closed, verdicts }
 }
 
 /// One worker's inputs, and what it has seen leave.
@@ -128,39 +144,64 @@ struct Reader {
     probe: ProbeHandle<u64>,
     names: NameCache,
     receipts: Receipts,
-    changes: Log<(usize, Change)>,
+    left: Arc<Mutex<Left>>,
+    /// The first epoch that was open when last looked.
+    open: u64,
     verdicts: Log<(u64, Place, Verdict)>,
 }
 
 impl Reader {
-    fn new(worker: &mut Worker, shared: &Shared, lines: VecDeque<Line>, last_epoch: u64, how: How) -> Reader {
-        let (changes, verdicts) = (Log::default(), Log::default());
+    fn new(
+        worker: &mut Worker,
+        shared: &Shared,
+        left: Arc<Mutex<Left>>,
+        lines: VecDeque<Line>,
+        last_epoch: u64,
+        how: How,
+    ) -> Reader {
+        let verdicts = Log::default();
         let probe = ProbeHandle::new();
         let inputs = worker.dataflow::<u64, _, _>(|scope| {
             let (events_input, events) = scope.new_input();
             let (receipts_input, receipts) = scope.new_input();
-            let enabled = VIEWS.map(|(name, _)| name.to_owned());
+            let wanted = |(index, _): &(usize, &str)| how.only.is_none_or(|only| only == *index);
+            let enabled: Vec<String> = VIEWS
+                .map(|(name, _)| name)
+                .into_iter()
+                .enumerate()
+                .filter(wanted)
+                .map(|(_, name)| name.to_owned())
+                .collect();
             let outputs = graph::build(scope, events, receipts, shared, &enabled);
-            for (index, (name, rows)) in outputs.views.into_iter().enumerate() {
-                assert_eq!(name, VIEWS[index].0, "views leave in the order of VIEWS");
-                let log = Log::clone(&changes);
+            for (name, rows) in outputs.views {
+                let index = VIEWS.iter().position(|(known, _)| *known == name).expect("VIEWS names it");
+                let left = left.clone();
                 keep(rows.inner, &probe, move |epoch, change: Change| {
                     assert!(change.1 >= epoch, "{name}: a change of epoch {} left at {epoch}", change.1);
-                    log.borrow_mut().push((index, change));
+                    left.lock().expect("no worker panics").changes.push((index, change));
                 });
             }
             let log = Log::clone(&verdicts);
-            keep(outputs.verdicts, &probe, move |epoch, (place, verdict)| log.borrow_mut().push((epoch, place, verdict)));
+            keep(outputs.verdicts, &probe, move |epoch, (place, verdict)| {
+                log.borrow_mut().push((epoch, place, verdict))
+            });
             (events_input, receipts_input)
         });
         let (names, receipts) = (NameCache::new(shared.names.clone()), Receipts::new(shared));
-        Reader { lines, last_epoch, how, inputs: Some(inputs), probe, names, receipts, changes, verdicts }
+        Reader { lines, last_epoch, how, inputs: Some(inputs), probe, names, receipts, left, open: 0, verdicts }
     }
 
     /// Reads some lines and steps once. Returns whether there is more to do.
     fn turn(&mut self, worker: &mut Worker) -> bool {
         self.read();
         worker.step();
+        let open = self.probe.with_frontier(|frontier| frontier.first().copied().unwrap_or(self.last_epoch + 1));
+        if open > self.open {
+            let mut left = self.left.lock().expect("no worker panics");
+            let count = left.changes.len();
+            left.closed.push((open - 1, count));
+            self.open = open;
+        }
         if self.how.schedule.is_none() {
             std::thread::yield_now();
         }
@@ -212,14 +253,18 @@ fn read_line(line: &Line, names: &mut NameCache, receipts: &mut Receipts) -> Opt
 }
 
 /// Hands what leaves to `take` with the epoch it leaves at, and counts on `probe`.
-fn keep<'s, D: Clone + 'static>(stream: StreamVec<'s, u64, D>, probe: &ProbeHandle<u64>, mut take: impl FnMut(u64, D) + 'static) {
-    let logic = move |_, _| {
-        move |input: &mut timely::dataflow::operators::generic::InputHandleCore<u64, Vec<D>, _>, _: &mut _| {
+fn keep<'s, D: Clone + 'static>(
+    stream: StreamVec<'s, u64, D>,
+    probe: &ProbeHandle<u64>,
+    mut take: impl FnMut(u64, D) + 'static,
+) {
+    let kept = stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "Keep", move |_, _| {
+        move |input, _| {
             input.for_each(|capability, data| {
                 let epoch = *capability.least().expect("a message has a time");
                 data.drain(..).for_each(|change| take(epoch, change));
             });
         }
-    };
-    stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "Keep", logic).probe_with(probe);
+    });
+    kept.probe_with(probe);
 }

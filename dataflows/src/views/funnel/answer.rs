@@ -5,7 +5,7 @@ use crate::query::{Query, QueryError};
 use crate::rows::{Key, Measures, State};
 use crate::table::{Table, Value};
 use crate::views::AnswerContext;
-use crate::views::grouping::{GroupColumns, GroupType, buckets_between};
+use crate::views::grouping::{GroupColumns, GroupType, zero_filled};
 use differential_dataflow::difference::Semigroup;
 use millrace_schema::calendar::Calendar;
 use std::collections::BTreeMap;
@@ -79,10 +79,8 @@ pub fn answer(values: &[String], state: &State, context: &AnswerContext, query: 
             *group.durations.entry(key.parts[4] as u16).or_default() += measures.get(0);
         }
     }
-    if let (Some(days), [(_, kind)]) = (query.days, asked.as_slice()) {
-        for bucket in buckets_between(*kind, days, context.calendar()) {
-            groups.entry(vec![bucket]).or_default();
-        }
+    for group in zero_filled(&asked, &filters, query.days, context.calendar()) {
+        groups.entry(group).or_default();
     }
     let mut table = Table::new(query.group_by.iter().chain(values));
     for (parts, group) in &groups {

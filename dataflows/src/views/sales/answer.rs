@@ -6,7 +6,7 @@ use crate::query::{Query, QueryError};
 use crate::rows::{Key, Measures, State};
 use crate::table::{Table, Value};
 use crate::views::AnswerContext;
-use crate::views::grouping::{GroupColumns, GroupType, Groups, buckets_between, currency, sum};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, currency, sum, zero_filled};
 use millrace_schema::Currency;
 use millrace_schema::calendar::Calendar;
 use std::collections::BTreeSet;
@@ -83,10 +83,8 @@ pub fn answer(state: &State, context: &AnswerContext, query: &Query) -> Result<T
         let parts = asked.iter().map(|(column, _)| part(key, time, column, calendar)).collect();
         sum(&mut groups, parts, measures);
     }
-    if let (Some(days), [(_, kind)], false) = (query.days, asked.as_slice(), several) {
-        for bucket in buckets_between(*kind, days, calendar) {
-            groups.entry(vec![bucket]).or_default();
-        }
+    for group in zero_filled(&asked, &filters, query.days, calendar) {
+        groups.entry(group).or_default();
     }
 
     let only = currencies.first().map_or(context.shared.context.default_currency, |&code| currency(code));

@@ -1,0 +1,262 @@
+//! Events and rejects as Parquet: what goes in comes out.
+
+use crate::{read_all, texts};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
+use millrace_connectors::lake::*;
+use millrace_connectors::source::{PartitionInfo, ReadOptions};
+use millrace_schema::calendar::{Calendar, MICROS_PER_DAY};
+use millrace_schema::decode::{Bump, DecodeSettings, decode};
+use millrace_schema::{Currency, Kind, OwnedRecord, Page, Reject, Rule, Warnings};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use tempfile::tempdir;
+
+fn partitions() -> Vec<PartitionInfo> {
+    let named = |source: &str, partition| PartitionInfo { source: source.into(), partition, path: source.into() };
+    vec![named("a.jsonl", 0), named("b.jsonl", 7)]
+}
+
+fn record(kind: Kind, number: i64) -> OwnedRecord {
+    let mut record = OwnedRecord::empty(kind);
+    record.event_id = format!("e{number}");
+    record.time = 1_569_888_000_000_000 + number * 1_000_003;
+    record.product_id = format!("p{}", number % 3);
+    record
+}
+
+/// One record of every kind and many values, with the JSON it should come back as.
+fn samples() -> Vec<OwnedRecord> {
+    let mut records = Vec::new();
+    for number in 0..60 {
+        let kind = Kind::ALL[number as usize % Kind::ALL.len()];
+        let mut sample = record(kind, number);
+        sample.received_at = (number % 2 == 0).then_some(sample.time + 5);
+        match kind {
+            Kind::PageView => {
+                sample.session_id = format!("s \"{number}\" \\ ü \n");
+                sample.page = Page::ALL[number as usize % 7];
+                sample.referrer = "google".into();
+            }
+            Kind::AddToCart | Kind::RemoveFromCart => {
+                sample.quantity = 0;
+                sample.unit_price = Some(199);
+            }
+            Kind::CheckoutStarted => sample.user_id = "u".into(),
+            Kind::Purchase => {
+                sample.currency = Currency::parse(["USD", "JPY", "KWD"][number as usize / 9 % 3]).unwrap();
+                // In yen the largest amount that validation lets pass, which needs every digit of the column.
+                sample.amount = if number / 9 % 3 == 1 { -1_000_000_000_000_000 } else { -1_234 - number };
+                sample.quantity = -2;
+                sample.unit_price = Some(0);
+                sample.order_id = "o".into();
+            }
+            Kind::Refund => {
+                sample.amount = 9_007_199_254_740;
+                sample.quantity = i32::MAX;
+                sample.reason = "broken".into();
+            }
+            Kind::Product => {
+                sample.price = Some(5);
+                sample.deleted = number % 4 == 0;
+                sample.category = "a.b".into();
+            }
+            Kind::User => sample.signup_time = Some(1),
+            Kind::Inventory => {
+                sample.on_hand = -3;
+                sample.lead_time_days = Some(0);
+            }
+        }
+        if number % 5 == 0 {
+            sample.extra = format!("{{\"ab_test\":[1,{{\"x\":null}}],\"source\":\"web\",\"z\":{number}}}");
+        }
+        records.push(sample);
+    }
+    records
+}
+
+/// Numbers by value, so that 1.20 equals 1.2000.
+fn normal(line: &str) -> BTreeMap<String, Value> {
+    let value: BTreeMap<String, Value> = serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let normal = |(key, value): (String, Value)| {
+        let value = value.as_f64().map_or(value, Value::from);
+        (key, value)
+    };
+    value.into_iter().map(normal).filter(|(key, value)| !(key == "deleted" && value == &Value::Bool(false))).collect()
+}
+
+fn write(directory: &Path, batches: Vec<StagedEvents>, settings: EventSettings) -> EventReport {
+    let writer = EventWriter::start(directory, 3, &partitions(), settings).unwrap();
+    let sender = writer.sender();
+    batches.into_iter().for_each(|batch| sender.send(batch).unwrap());
+    drop(sender);
+    writer.finish().unwrap()
+}
+
+fn read_batches(path: &Path) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+    reader.map(Result::unwrap).collect()
+}
+
+#[test]
+fn event_files_read_back_as_the_same_records() {
+    let directory = tempdir().unwrap();
+    let samples = samples();
+    for compression in [Compression::None, Compression::Snappy, Compression::Zstd] {
+        let events = directory.path().join(format!("{compression:?}"));
+        let mut columns = EventColumns::new(Calendar::utc());
+        let mut batches = Vec::new();
+        for (number, sample) in samples.iter().enumerate() {
+            columns.push(&sample.as_record(), number as u64 * 10, 1, 42);
+            if number % 7 == 6 {
+                batches.push(columns.finish(None));
+            }
+        }
+        batches.push(columns.finish(None));
+        let report = write(&events, batches, EventSettings { compression, ..EventSettings::default() });
+        assert_eq!((report.rows, report.files.len()), (60, 1));
+        assert!(report.files[0].path.ends_with("event_date=2019-10-01/part-003-00000.parquet"));
+        assert_eq!(report.files[0].bytes, std::fs::metadata(&report.files[0].path).unwrap().len());
+
+        let options = ReadOptions { chunk_bytes: 300, max_records: 7, ..ReadOptions::default() };
+        let read = read_all(&[events], options).unwrap();
+        assert_eq!(read.iter().map(|(_, row, _)| *row).collect::<Vec<_>>(), (0..60).collect::<Vec<_>>());
+        for (line, sample) in texts(&read).iter().zip(&samples) {
+            let mut want = normal(&sample.to_json());
+            if !sample.extra.is_empty() {
+                want.extend(normal(&sample.extra));
+            }
+            assert_eq!(normal(line), want, "{line}");
+        }
+        let batch = &read_batches(&report.files[0].path)[0];
+        let source = batch.column_by_name("source").unwrap().as_string::<i32>();
+        assert_eq!(source.value(0), "b.jsonl");
+        assert_eq!(batch.column_by_name("partition").unwrap().as_primitive::<Int32Type>().value(59), 7);
+        assert_eq!(batch.column_by_name("offset").unwrap().as_primitive::<Int64Type>().value(59), 590);
+        assert_eq!(batch.column_by_name("epoch").unwrap().as_primitive::<Int64Type>().value(0), 42);
+    }
+}
+
+/// The records of a path, without warnings: a rounded amount is read back as the rounded one.
+fn decoded(path: &Path) -> Vec<OwnedRecord> {
+    let (settings, arena) = (DecodeSettings::default(), Bump::new());
+    let read = read_all(&[path.to_owned()], ReadOptions::default()).unwrap();
+    let decoded = read.iter().map(|(_, _, line)| {
+        let record = decode(line, None, &settings, &arena);
+        let mut record =
+            record.unwrap_or_else(|reject| panic!("{reject}: {}", String::from_utf8_lossy(line))).to_owned();
+        record.warnings = Warnings::default();
+        record
+    });
+    let mut records: Vec<_> = decoded.collect();
+    records.sort_by_key(|record| (record.time, record.event_id.clone(), record.kind));
+    records
+}
+
+#[test]
+fn what_was_decoded_decodes_to_the_same_after_the_lake() {
+    let directory = tempdir().unwrap();
+    let records = decoded(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/kinds.jsonl")));
+    let mut columns = EventColumns::new(Calendar::utc());
+    records.iter().for_each(|record| columns.push(&record.as_record(), 0, 0, 0));
+    let report = write(directory.path(), vec![columns.finish(None)], EventSettings::default());
+    assert_eq!(report.rows, 10);
+    assert_eq!(decoded(directory.path()), records);
+}
+
+#[test]
+fn events_are_split_by_the_day_of_the_store_and_dropped_where_not_kept() {
+    let directory = tempdir().unwrap();
+    let mut columns = EventColumns::new(Calendar::of("America/New_York").unwrap());
+    let (mut batches, mut want) = (Vec::new(), BTreeMap::<String, Vec<String>>::new());
+    let calendar = Calendar::of("America/New_York").unwrap();
+    let mut keep = Vec::new();
+    for number in 0..5_000_i64 {
+        let mut sample = record(Kind::CheckoutStarted, number);
+        sample.time += number * 7_919 % 40 * (MICROS_PER_DAY / 4);
+        columns.push(&sample.as_record(), number as u64, 0, 1);
+        keep.push(number % 10 != 3);
+        if number % 10 != 3 {
+            let day = millrace_schema::calendar::format_day(calendar.day(sample.time));
+            want.entry(day).or_default().push(sample.event_id.clone());
+        }
+        if columns.len() == 900 {
+            batches.push(columns.finish(Some(std::mem::take(&mut keep))));
+        }
+    }
+    batches.push(columns.finish(Some(keep)));
+    // Small limits: files roll, row groups are ended early.
+    let settings =
+        EventSettings { file_rows: 200, row_group_rows: 64, buffer_bytes: 100_000, ..EventSettings::default() };
+    let report = write(directory.path(), batches, settings);
+    let mut found = BTreeMap::<String, Vec<String>>::new();
+    for file in &report.files {
+        let folder = file.path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        let ids = found.entry(folder.strip_prefix("event_date=").unwrap().to_owned()).or_default();
+        let before = ids.len();
+        for batch in read_batches(&file.path) {
+            let column = batch.column_by_name("event_id").unwrap().as_string::<i32>();
+            ids.extend(column.iter().map(|id| id.unwrap().to_owned()));
+        }
+        assert_eq!((ids.len() - before) as u64, file.rows);
+    }
+    assert_eq!(found, want);
+    assert_eq!(report.rows, 4_500);
+    assert!(report.files.len() > want.len(), "files have rolled");
+    let unfinished = std::process::Command::new("find").arg(directory.path()).args(["-name", "*unfinished*"]).output();
+    assert!(unfinished.unwrap().stdout.is_empty());
+}
+
+#[test]
+fn a_partition_that_is_not_in_the_table_is_an_error_of_the_writer() {
+    let directory = tempdir().unwrap();
+    let mut columns = EventColumns::new(Calendar::utc());
+    columns.push(&record(Kind::Purchase, 1).as_record(), 0, 2, 1);
+    let writer = EventWriter::start(directory.path(), 0, &partitions(), EventSettings::default()).unwrap();
+    writer.sender().send(columns.finish(None)).unwrap();
+    assert!(matches!(writer.finish(), Err(LakeError::UnknownPartition(2))));
+}
+
+#[test]
+fn quarantine_is_sorted_cut_and_spread_over_files() {
+    let directory = tempdir().unwrap();
+    let settings = QuarantineSettings { record_bytes: 10, buffer_bytes: 20_000, ..QuarantineSettings::default() };
+    let mut writer = QuarantineWriter::new(directory.path(), 0, &partitions(), settings);
+    let reject = Reject { rule: Rule::MissingField, field: Some("event_id"), message: "event_id is required".into() };
+    for number in 0..1_000_u64 {
+        let bytes = vec![0xFF; (number % 20) as usize];
+        let row = QuarantineRow {
+            partition: (number % 2) as u16,
+            offset: number * 7 % 1_000,
+            reject: &reject,
+            received_at: None,
+            bytes: &bytes,
+            total_bytes: number,
+        };
+        writer.push(row).unwrap();
+    }
+    let files = writer.finish().unwrap();
+    assert!(files.len() > 5);
+    assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), 1_000);
+    for file in files {
+        for batch in read_batches(&file.path) {
+            let partition = batch.column_by_name("partition").unwrap().as_primitive::<Int32Type>();
+            let offset = batch.column_by_name("offset").unwrap().as_primitive::<Int64Type>();
+            let places: Vec<_> = (0..batch.num_rows()).map(|row| (partition.value(row), offset.value(row))).collect();
+            assert!(places.is_sorted());
+            let bytes = batch.column_by_name("bytes").unwrap().as_binary::<i32>();
+            assert!(bytes.iter().all(|bytes| bytes.unwrap().len() <= 10));
+            assert_eq!(batch.column_by_name("rule").unwrap().as_string::<i32>().value(0), "missing_field");
+            assert_eq!(batch.column_by_name("received_at").unwrap().null_count(), batch.num_rows());
+        }
+    }
+    assert!(
+        QuarantineWriter::new(directory.path(), 1, &partitions(), QuarantineSettings::default())
+            .finish()
+            .unwrap()
+            .is_empty()
+    );
+}
