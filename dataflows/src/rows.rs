@@ -3,13 +3,13 @@
 //! A view's collection holds one row per group, and consolidation is the aggregation: adding a sold line to a group
 //! is one update whose difference is (1 line, 3 units, 597 cents, …).
 
+use crate::operators::tables::prefetch;
 use crate::settings::MAX_FUNNEL_STEPS;
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use std::collections::hash_map::Entry;
 
 /// The most measures a view may have.
 pub const MAX_MEASURES: usize = 2 * MAX_FUNNEL_STEPS + 4;
@@ -35,6 +35,13 @@ impl PartialEq for Key {
 impl std::hash::Hash for Key {
     #[inline]
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        state.write_u64(self.mixed());
+    }
+}
+
+impl Key {
+    #[inline]
+    fn mixed(&self) -> u64 {
         // Odd constants keep equal parts in different places apart; names are hashes already.
         const SPREAD: [u64; 5] = [
             0x9e37_79b9_7f4a_7c15,
@@ -43,10 +50,9 @@ impl std::hash::Hash for Key {
             0xd6e8_feb8_6659_fd93,
             0xa076_1d64_78bd_642f,
         ];
-        let mixed = self.parts.iter().zip(SPREAD).fold(u64::from(self.table), |sum, (part, odd)| {
+        self.parts.iter().zip(SPREAD).fold(u64::from(self.table), |sum, (part, odd)| {
             sum.wrapping_add((part ^ (part >> 32)).wrapping_mul(odd)).rotate_left(9)
-        });
-        state.write_u64(mixed);
+        })
     }
 }
 
@@ -74,6 +80,11 @@ impl Measures {
 
     pub fn get(&self, index: usize) -> i64 {
         self.0.get(index).copied().unwrap_or(0)
+    }
+
+    /// Whether all components are equal.
+    fn same(&self, other: &Measures) -> bool {
+        (0..self.0.len().max(other.0.len())).all(|index| self.get(index) == other.get(index))
     }
 
     pub fn add(&mut self, index: usize, value: i64) {
@@ -118,39 +129,100 @@ pub type Rows<'s> = VecCollection<'s, u64, Key, Measures>;
 pub type Change = (Key, u64, Measures);
 
 /// What has accumulated of a view's changes up to some epoch.
-#[derive(Clone, Debug, Default, PartialEq)]
+///
+/// An open-addressing index into a dense list of groups: a batch of changes asks for all the memory it needs before it
+/// changes any of it, which is most of the time that applying takes.
+#[derive(Clone, Debug, Default)]
 pub struct State {
-    groups: FxHashMap<Key, Measures>,
+    /// 1 + the position in `groups`; 0 is free. A power of two, at most half full.
+    slots: Vec<u32>,
+    /// Groups whose measures have become zero stay until the index grows.
+    groups: Vec<(Key, Measures)>,
 }
+
+/// Changes that are looked up together.
+const BATCH: usize = 64;
+const FIRST_SLOTS: usize = 64;
 
 impl State {
     pub fn apply(&mut self, key: Key, difference: &Measures) {
-        match self.groups.entry(key) {
-            Entry::Vacant(_) if difference.is_zero() => {}
-            Entry::Vacant(entry) => drop(entry.insert(difference.clone())),
-            Entry::Occupied(mut entry) => {
-                entry.get_mut().plus_equals(difference);
-                if entry.get().is_zero() {
-                    entry.remove();
-                }
+        if self.groups.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let slot = self.find(&key);
+        match self.slots[slot] {
+            0 => {
+                self.groups.push((key, difference.clone()));
+                self.slots[slot] = u32::try_from(self.groups.len()).expect("a view has fewer than 2^32 groups");
             }
+            position => self.groups[position as usize - 1].1.plus_equals(difference),
+        }
+    }
+
+    pub fn apply_all(&mut self, changes: &[Change]) {
+        for batch in changes.chunks(BATCH) {
+            if !self.slots.is_empty() {
+                batch.iter().for_each(|(key, ..)| prefetch(&self.slots, self.home(key)));
+                let likely = |key: &Key| self.slots[self.home(key)];
+                batch.iter().for_each(|(key, ..)| prefetch(&self.groups, (likely(key) as usize).wrapping_sub(1)));
+            }
+            batch.iter().for_each(|(key, _, difference)| self.apply(*key, difference));
         }
     }
 
     pub fn get(&self, key: &Key) -> Option<&Measures> {
-        self.groups.get(key)
+        let slot = (!self.slots.is_empty()).then(|| self.slots[self.find(key)])?;
+        let (_, measures) = self.groups.get((slot as usize).checked_sub(1)?)?;
+        (!measures.is_zero()).then_some(measures)
     }
 
+    /// The groups in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Measures)> {
-        self.groups.iter()
+        self.groups.iter().filter(|(_, measures)| !measures.is_zero()).map(|(key, measures)| (key, measures))
     }
 
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.iter().count()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
+        self.iter().next().is_none()
+    }
+
+    #[inline]
+    fn home(&self, key: &Key) -> usize {
+        let shift = 64 - self.slots.len().trailing_zeros();
+        (key.mixed().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
+    }
+
+    /// The slot of a key, or the free one where it belongs.
+    #[inline]
+    fn find(&self, key: &Key) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = self.home(key);
+        while self.slots[slot] != 0 && self.groups[self.slots[slot] as usize - 1].0 != *key {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    fn grow(&mut self) {
+        self.groups.retain(|(_, measures)| !measures.is_zero());
+        let size = ((self.groups.len() + 1) * 4).next_power_of_two().max(FIRST_SLOTS);
+        self.slots.clear();
+        self.slots.resize(size, 0);
+        for position in 0..self.groups.len() {
+            let slot = self.find(&self.groups[position].0);
+            self.slots[slot] = position as u32 + 1;
+        }
+    }
+}
+
+/// Equal where the groups are.
+impl PartialEq for State {
+    fn eq(&self, other: &State) -> bool {
+        let within = |a: &State, b: &State| a.iter().all(|(key, measures)| b.get(key).is_some_and(|m| m.same(measures)));
+        within(self, other) && within(other, self)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A valid record with its texts, borrowed from the line or owned.
 
+use crate::decode::content_of;
 use crate::{Body, Cents, Collision, Currency, Event, Id, Kind, Name, NameCache, Page, Place, Warnings};
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -173,7 +174,7 @@ impl<'a> Record<'a> {
         words[9] = self.amount as u64;
         words[10] = optional(self.unit_price);
         words[11] = self.currency.code();
-        words[12] = text(self.extra);
+        words[12] = text(&content_of(self.extra));
         let used = match *body {
             Body::PageView { referrer, device, .. } => {
                 words[13..15].copy_from_slice(&[referrer.0, device.0]);

@@ -128,7 +128,8 @@ fn funnel_columns(funnel: &FunnelSettings) -> Vec<String> {
     // Nothing is before the first step to convert from.
     all.extend(names().skip(1).map(|step| format!("step_conversion_{step}")));
     all.extend(columns(
-        "overall_conversion median_seconds_to_purchase p90_seconds_to_purchase mean_seconds_to_purchase immature_until",
+        "overall_conversion median_seconds_to_purchase p90_seconds_to_purchase mean_seconds_to_purchase immature_until \
+         capped_sessions",
     ));
     all
 }

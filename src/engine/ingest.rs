@@ -8,7 +8,7 @@ use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::receipts::Receipts;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
 use millrace_schema::{Event, Name, NameCache, Place, Reject, Rule};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// A chunk whose events are in the dataflow and whose verdicts are not in yet.
 struct Waiting {
@@ -28,7 +28,7 @@ pub struct Ingest {
     events: Option<(EventColumns, EventSender)>,
     quarantine: QuarantineWriter,
     waiting: BTreeMap<u64, Vec<Waiting>>,
-    verdicts: BTreeMap<u64, HashMap<Place, Verdict>>,
+    verdicts: BTreeMap<u64, BTreeMap<Place, Verdict>>,
     /// The largest event time of a valid event, UTC microseconds.
     latest: Option<i64>,
 }
@@ -129,12 +129,13 @@ impl Ingest {
         Ok(())
     }
 
-    fn settle_chunk(&mut self, waiting: Waiting, verdicts: &HashMap<Place, Verdict>) -> anyhow::Result<()> {
+    fn settle_chunk(&mut self, waiting: Waiting, verdicts: &BTreeMap<Place, Verdict>) -> anyhow::Result<()> {
         let Waiting { chunk, offsets, staged } = waiting;
-        let verdict = |offset: u64| verdicts.get(&Place::new(chunk.partition, offset)).copied();
-        let conflicts = || offsets.iter().any(|&offset| verdict(offset) == Some(Verdict::Conflict));
-        if !verdicts.is_empty() && conflicts() {
-            for raw in chunk.records().filter(|raw| verdict(raw.offset) == Some(Verdict::Conflict)) {
+        let place = |offset: u64| Place::new(chunk.partition, offset);
+        let lost = || verdicts.range(place(chunk.base_offset)..place(chunk.next_offset()));
+        if lost().any(|(_, verdict)| *verdict == Verdict::Conflict) {
+            let conflicts = |offset: u64| verdicts.get(&place(offset)) == Some(&Verdict::Conflict);
+            for raw in chunk.records().filter(|raw| conflicts(raw.offset)) {
                 let reject = Reject {
                     rule: Rule::IdConflict,
                     field: Some("event_id"),
@@ -151,8 +152,14 @@ impl Ingest {
             }
         }
         if let (Some(mut staged), Some((_, sender))) = (staged, &self.events) {
-            if !verdicts.is_empty() && offsets.iter().any(|&offset| verdict(offset).is_some()) {
-                staged.keep_only(offsets.iter().map(|&offset| verdict(offset).is_none()).collect());
+            if lost().next().is_some() {
+                let mut keep = vec![true; offsets.len()];
+                for (place, _) in lost() {
+                    if let Ok(row) = offsets.binary_search(&place.offset()) {
+                        keep[row] = false;
+                    }
+                }
+                staged.keep_only(keep);
             }
             sender.send(staged)?;
         }

@@ -69,6 +69,7 @@ fn quarantine(data_dir: &Path, query: &Query) -> anyhow::Result<Table> {
 fn value(column: &Column, row: usize) -> Value {
     let value = match column {
         Column::Text(texts) => texts.get(row).map(Value::text),
+        Column::Bytes(values) => values[row].as_deref().map(|bytes| Value::text(String::from_utf8_lossy(bytes))),
         Column::Int(values) => values[row].map(Value::Int),
         Column::Float(values) => values[row].map(Value::Float),
         Column::Bool(values) => values[row].map(|value| Value::Int(i64::from(value))),

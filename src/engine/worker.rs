@@ -111,10 +111,7 @@ fn build(worker: &mut Worker, plan: &Plan) -> (Inputs, Outcomes) {
                 "Collect",
                 move |_, _| {
                     move |input, _output| {
-                        input.for_each(|_, data| {
-                            let mut sum = sum.borrow_mut();
-                            data.iter().for_each(|(key, _, measures)| sum.apply(*key, measures));
-                        });
+                        input.for_each(|_, data| sum.borrow_mut().apply_all(data));
                     }
                 },
             );

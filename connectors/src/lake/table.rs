@@ -13,6 +13,8 @@ pub struct Columns {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Column {
     Text(TextColumn),
+    /// What need not be text: the bytes of rejected records.
+    Bytes(Vec<Option<Box<[u8]>>>),
     Int(Vec<Option<i64>>),
     Float(Vec<Option<f64>>),
     Bool(Vec<Option<bool>>),
@@ -95,6 +97,7 @@ impl Column {
     pub fn len(&self) -> usize {
         match self {
             Column::Text(texts) => texts.keys.len(),
+            Column::Bytes(values) => values.len(),
             Column::Int(values) | Column::Timestamp(values) | Column::Decimal { values, .. } => values.len(),
             Column::Float(values) => values.len(),
             Column::Bool(values) => values.len(),
@@ -114,6 +117,7 @@ impl Column {
                 texts.dictionary.extend(other.dictionary);
                 texts.keys.extend(other.keys.into_iter().map(|key| key.map(|key| key + shift)));
             }
+            (Column::Bytes(values), Column::Bytes(other)) => values.extend(other),
             (Column::Int(values), Column::Int(other)) => values.extend(other),
             (Column::Float(values), Column::Float(other)) => values.extend(other),
             (Column::Bool(values), Column::Bool(other)) => values.extend(other),

@@ -60,6 +60,7 @@ pub fn write_table(path: &Path, table: &Columns, compression: Compression, sync:
 fn data_type(column: &Column) -> DataType {
     match column {
         Column::Text(_) => DataType::Dictionary(Box::new(DataType::UInt32), Box::new(DataType::Utf8)),
+        Column::Bytes(_) => DataType::Binary,
         Column::Int(_) => DataType::Int64,
         Column::Float(_) => DataType::Float64,
         Column::Bool(_) => DataType::Boolean,
@@ -85,6 +86,7 @@ fn array(
             let values = dictionary.expect("every text column has its dictionary");
             Arc::new(DictionaryArray::try_new(keys, Arc::clone(values))?)
         }
+        Column::Bytes(values) => Arc::new(BinaryArray::from_iter(values[rows].iter().map(Option::as_deref))),
         Column::Int(values) => Arc::new(values[rows].iter().copied().collect::<Int64Array>()),
         Column::Float(values) => Arc::new(values[rows].iter().copied().collect::<Float64Array>()),
         Column::Bool(values) => Arc::new(values[rows].iter().copied().collect::<BooleanArray>()),
@@ -173,6 +175,7 @@ pub fn read_tables(directory: &Path) -> Result<Columns, LakeError> {
 fn empty_column(data_type: &DataType) -> Option<Column> {
     Some(match data_type {
         DataType::Dictionary(_, _) => Column::Text(TextColumn::default()),
+        DataType::Binary => Column::Bytes(Vec::new()),
         other if other.is_integer() => Column::Int(Vec::new()),
         other if other.is_floating() => Column::Float(Vec::new()),
         DataType::Boolean => Column::Bool(Vec::new()),
@@ -192,6 +195,7 @@ fn read_array(column: &mut Column, known: &mut Known, array: &ArrayRef) -> Resul
     let utc_micros = || DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     match column {
         Column::Text(texts) => read_texts(texts, known, array.as_dictionary::<Int32Type>()),
+        Column::Bytes(values) => values.extend(array.as_binary::<i32>().iter().map(|bytes| bytes.map(Box::from))),
         Column::Int(values) => values.extend(cast(array, &DataType::Int64)?.as_primitive::<Int64Type>().iter()),
         Column::Float(values) => values.extend(cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().iter()),
         Column::Bool(values) => values.extend(array.as_boolean().iter()),

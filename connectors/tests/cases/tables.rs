@@ -13,6 +13,8 @@ fn table(rows: usize) -> Columns {
     table.push("text", Column::Text(texts.iter().map(Option::as_deref).collect()));
     table.push("int", Column::Int((0..rows).map(|row| some(row).then_some(row as i64 - 3)).collect()));
     table.push("float", Column::Float((0..rows).map(|row| some(row).then_some(row as f64 / 3.0)).collect()));
+    let bytes = |row: usize| [0, 0xFF, row as u8].into();
+    table.push("bytes", Column::Bytes((0..rows).map(|row| some(row).then(|| bytes(row))).collect()));
     table.push("bool", Column::Bool((0..rows).map(|row| some(row).then_some(row % 2 == 0)).collect()));
     table.push("date", Column::Date((0..rows).map(|row| some(row).then_some(row as i32)).collect()));
     table.push("time", Column::Timestamp((0..rows).map(|row| some(row).then_some(row as i64 * 1_000_001)).collect()));

@@ -58,21 +58,21 @@ fn head(event: &Event) -> IdHead {
 }
 
 /// How many events ahead a slot is asked for.
-const AHEAD: usize = 12;
+const AHEAD: usize = 24;
 
 impl Seen {
     /// Decides an epoch. Returns the verdicts, by place.
     pub fn decide(&mut self, batches: &[Vec<Event>]) -> Vec<(Place, Verdict)> {
         // Ids met again, with how often and the content they had. Most epochs have few.
         let mut again: FxHashMap<IdHead, (usize, u32)> = FxHashMap::default();
-        for batch in batches {
-            for (index, event) in batch.iter().enumerate() {
-                if let Some(later) = batch.get(index + AHEAD) {
-                    self.ids.prefetch(head(later));
-                }
-                if let Some(content) = self.ids.enter(head(event), event.content) {
-                    again.entry(head(event)).or_insert((0, content)).0 += 1;
-                }
+        let mut ahead = batches.iter().flatten();
+        ahead.by_ref().take(AHEAD).for_each(|event| self.ids.prefetch(head(event)));
+        for event in batches.iter().flatten() {
+            if let Some(later) = ahead.next() {
+                self.ids.prefetch(head(later));
+            }
+            if let Some(content) = self.ids.enter(head(event), event.content) {
+                again.entry(head(event)).or_insert((0, content)).0 += 1;
             }
         }
         if again.is_empty() {

@@ -13,7 +13,7 @@
 use crate::context::Shared;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
-use crate::operators::tables::CountTable;
+use crate::operators::tables::{CountTable, prefetch};
 use crate::rows::{Change, Key, Measures};
 use crate::settings::RelatedSettings;
 use millrace_schema::{Name, Names};
@@ -260,11 +260,19 @@ impl Pairs {
     fn close(&mut self, epoch: u64, mut emit: impl FnMut(Change)) {
         let Pairs { locals, limits, items, pending, touched, totals } = self;
         pending.sort_unstable_by_key(|&(pair, _)| pair);
-        for group in pending.chunk_by(|a, b| a.0 >> 32 == b.0 >> 32) {
-            let number = (group[0].0 >> 32) as u32;
+        let groups: Vec<&[(u64, i32)]> = pending.chunk_by(|a, b| a.0 >> 32 == b.0 >> 32).collect();
+        let number_of = |group: &[(u64, i32)]| (group[0].0 >> 32) as u32;
+        for (index, group) in groups.iter().enumerate() {
+            // While one product is at work, the memory that the next ones need is on its way.
+            if let Some(later) = groups.get(index + 4) {
+                prefetch(items, number_of(later) as usize);
+            }
+            if let Some(next) = groups.get(index + 1) {
+                items[number_of(next) as usize].prefetch(next);
+            }
+            let number = number_of(group);
             let (kind, a) = (u64::from(number % 2), locals.name(number / 2).0);
             let item = &mut items[number as usize];
-            group.iter().for_each(|(pair, _)| item.counts.prefetch(*pair as u32));
             let mut row = |neighbour: u32, value: i64| {
                 let key = Key::new(PAIR_TABLE, [kind, a, locals.name(neighbour).0]);
                 emit((key, epoch, Measures::one(value)));
@@ -292,6 +300,7 @@ impl Pairs {
                 now.for_each(|(&neighbour, &count)| row(neighbour, i64::from(count)));
             }
         }
+        drop(groups);
         pending.clear();
         for number in touched.drain(..) {
             let touches = std::mem::take(&mut items[number as usize].touches);
@@ -314,6 +323,14 @@ enum Effect {
 }
 
 impl Item {
+    /// Asks for the memory that a group of changes needs.
+    fn prefetch(&self, group: &[(u64, i32)]) {
+        group.iter().for_each(|(pair, _)| self.counts.prefetch(*pair as u32));
+        prefetch(&self.listed_counts, self.last);
+        prefetch(&self.listed, self.last);
+        (0..self.listed.len()).step_by(16).take(6).for_each(|at| prefetch(&self.listed, at));
+    }
+
     fn change(&mut self, neighbour: u32, difference: i32, limits: &RelatedSettings, locals: &LocalNames) -> Effect {
         let count = self.counts.entry(neighbour);
         let before = *count;

@@ -279,17 +279,23 @@ impl Sessions {
         }
     }
 
-    /// Inserts a batch; while one event is at work, the memory that later ones need is on its way.
-    fn insert_all(&mut self, batch: &[Event], unit: FunnelUnit) {
-        const AHEAD: usize = 8;
-        let owner = |index: usize| batch.get(index).map(|event| Sessions::owner(event, unit));
-        for (index, event) in batch.iter().enumerate() {
-            if let Some(later) = owner(index + 2 * AHEAD) {
-                self.numbers.prefetch(IdHead::of(later));
+    /// Inserts an epoch's events. While one is at work, the memory that later ones need is on its way: first the slot
+    /// of the session's number, then the session, then the end of its list.
+    fn insert_all(&mut self, batches: &[Vec<Event>], unit: FunnelUnit) {
+        const STAGE: usize = 12;
+        let events: Vec<&Event> = batches.iter().flatten().collect();
+        let head = |index: usize| events.get(index).map(|event| IdHead::of(Sessions::owner(event, unit)));
+        let mut numbers = [u32::MAX; 2 * STAGE];
+        for (index, event) in events.iter().enumerate() {
+            if let Some(head) = head(index + 3 * STAGE) {
+                self.numbers.prefetch(head);
             }
-            if let Some(number) = owner(index + AHEAD).and_then(|later| self.numbers.get(IdHead::of(later))) {
-                prefetch(&self.sessions, number as usize);
+            let number = head(index + 2 * STAGE).and_then(|head| self.numbers.get(head)).unwrap_or(u32::MAX);
+            prefetch(&self.sessions, number as usize);
+            if let Some(session) = self.sessions.get(numbers[(index + STAGE) % (2 * STAGE)] as usize) {
+                prefetch(&session.events, session.events.len().saturating_sub(1));
             }
+            numbers[index % (2 * STAGE)] = number;
             let owner = Sessions::owner(event, unit);
             if !owner.is_none() {
                 self.insert(event, owner);
@@ -343,7 +349,15 @@ impl Sessions {
 
     /// Emits what the touched sessions contribute now, less what they did before.
     fn close(&mut self) {
-        for session in std::mem::take(&mut self.dirty) {
+        const STAGE: usize = 8;
+        let dirty = std::mem::take(&mut self.dirty);
+        for (index, &session) in dirty.iter().enumerate() {
+            if let Some(&later) = dirty.get(index + 2 * STAGE) {
+                prefetch(&self.sessions, later as usize);
+            }
+            if let Some(&later) = dirty.get(index + STAGE) {
+                prefetch(&self.sessions[later as usize].events, 0);
+            }
             let state = &mut self.sessions[session as usize];
             state.dirty = false;
             if let Some(touched) = &mut state.touched {
@@ -475,9 +489,7 @@ pub fn sessions<'s>(
             while let Some(epoch) = next_closed([waiting.first(), waiting_histories.first()], open) {
                 let held = capabilities.at(epoch);
                 state.recategorise(waiting_histories.take(epoch).into_iter().flatten().collect());
-                for batch in waiting.take(epoch) {
-                    state.insert_all(&batch, unit);
-                }
+                state.insert_all(&waiting.take(epoch), unit);
                 state.close();
                 let out = &mut state.out;
                 funnel_output.activate().session(&held[0]).give_iterator(out.funnel.drain(epoch));

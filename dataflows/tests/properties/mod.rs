@@ -32,7 +32,7 @@ fn how() -> impl Strategy<Value = How> {
 }
 
 proptest! {
-    #![proptest_config(config(150, "tests/properties/answers.regressions"))]
+    #![proptest_config(config(120, "tests/properties/answers.regressions"))]
 
     #[test]
     fn every_closed_epoch_is_the_oracle_s(
@@ -48,7 +48,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(config(25, "tests/properties/changes.regressions"))]
+    #![proptest_config(config(15, "tests/properties/changes.regressions"))]
 
     #[test]
     fn changes_are_the_same_however_they_are_run(

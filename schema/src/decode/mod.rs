@@ -33,6 +33,7 @@ mod validate;
 
 use crate::{Currency, Kind, Record, Reject, Rule};
 pub use bumpalo::Bump;
+pub(crate) use extra::content_of;
 use fields::Fields;
 
 /// What decoding depends on besides the bytes.

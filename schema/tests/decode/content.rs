@@ -101,3 +101,20 @@ fn an_event_is_itself_by_its_id() {
     assert_eq!(one.content, two.content);
     assert_eq!(event(&line("\"1\"")), one);
 }
+
+/// What is not known counts by its value, however it is spelled.
+#[test]
+fn spelling_is_no_content() {
+    let content = |extra: &str| {
+        let head = r#"{"event_type":"checkout_started","event_id":1,"event_time":"2020-01-02T03:04:05Z","session_id":1"#;
+        event(&format!("{head},{extra}}}")).content
+    };
+    let same = |a: &str, b: &str| assert_eq!(content(a), content(b), "{a} {b}");
+    same(r#""x":"B\u00e9 \"q\" \/\u000a""#, r#""x":"Bé \"q\" /\n""#);
+    same(r#""x":{"a b":[1,2,{"c":" d "}]},"y":1"#, r#""y": 1 , "x" : {"a b": [1, 2 ,{ "c": " d "} ] }"#);
+    same(r#""x":"\\","y":"\"""#, r#""y":"\u0022", "x":"\u005c""#);
+    let differ = |a: &str, b: &str| assert_ne!(content(a), content(b), "{a} {b}");
+    differ(r#""x":" d""#, r#""x":"d""#);
+    differ(r#""x":"a\\nb""#, r#""x":"a\nb""#);
+    differ(r#""x":[1,2]"#, r#""x":[12]"#);
+}

@@ -1,0 +1,13 @@
+//! Black-box tests of the binary, and the rules of the house, as one binary.
+
+mod blackbox {
+    mod bad_input;
+    mod generate;
+    mod house;
+    mod judge;
+    mod query;
+    mod real_data;
+    mod replay;
+    mod settings;
+    mod support;
+}
