@@ -164,7 +164,12 @@ impl State {
             if !self.slots.is_empty() {
                 batch.iter().for_each(|(key, ..)| prefetch(&self.slots, self.home(key)));
                 let likely = |key: &Key| self.slots[self.home(key)];
-                batch.iter().for_each(|(key, ..)| prefetch(&self.groups, (likely(key) as usize).wrapping_sub(1)));
+                for (key, ..) in batch {
+                    // A group may lie on two cache lines; its neighbour's start is on the second.
+                    let group = (likely(key) as usize).wrapping_sub(1);
+                    prefetch(&self.groups, group);
+                    prefetch(&self.groups, group.wrapping_add(1));
+                }
             }
             batch.iter().for_each(|(key, _, difference)| self.apply(*key, difference));
         }
@@ -221,7 +226,8 @@ impl State {
 /// Equal where the groups are.
 impl PartialEq for State {
     fn eq(&self, other: &State) -> bool {
-        let within = |a: &State, b: &State| a.iter().all(|(key, measures)| b.get(key).is_some_and(|m| m.same(measures)));
+        let within =
+            |a: &State, b: &State| a.iter().all(|(key, measures)| b.get(key).is_some_and(|m| m.same(measures)));
         within(self, other) && within(other, self)
     }
 }

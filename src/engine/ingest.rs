@@ -66,22 +66,21 @@ impl Ingest {
         for raw in chunk.records() {
             let place = Place::new(chunk.partition, raw.offset);
             let decoded = decode(raw.bytes, chunk.received_at, &self.decode, &self.arena);
-            let event = decoded.and_then(|record| {
-                let collision = |error: millrace_schema::Collision| Reject {
+            // A record is large: it is looked at where it lies.
+            let event = match &decoded {
+                Ok(record) => record.to_event(place, &mut self.names).map_err(|collision| Reject {
                     rule: Rule::IdCollision,
                     field: None,
-                    message: error.to_string(),
-                };
-                Ok((record, record.to_event(place, &mut self.names).map_err(collision)?))
-            });
+                    message: collision.to_string(),
+                }),
+                Err(reject) => Err(reject.clone()),
+            };
             match event {
-                Ok((record, event)) => {
+                Ok(event) => {
                     self.receipts.valid(&event, source);
-                    if !record.kind.is_dimension() {
-                        self.latest = self.latest.max(Some(event.time));
-                    }
-                    if let Some((columns, _)) = &mut self.events {
-                        columns.push(&record, raw.offset, chunk.partition, epoch);
+                    self.latest = self.latest.max(if event.kind().is_dimension() { None } else { Some(event.time) });
+                    if let (Some((columns, _)), Ok(record)) = (&mut self.events, &decoded) {
+                        columns.push(record, raw.offset, chunk.partition, epoch);
                     }
                     offsets.push(raw.offset);
                     send(event);

@@ -227,8 +227,16 @@ fn parts_of(column: &Column, stored: &Stored<'_>, names: &Names) -> anyhow::Resu
                     _ => Ok(names.intern(text)?.0),
                 }
             };
-            let known: Vec<u64> = texts.dictionary.iter().map(of).collect::<anyhow::Result<_>>()?;
-            texts.keys.iter().map(|key| key.map(|key| known[key as usize])).collect()
+            // A column of nulls alone comes back with a text that no row has: only those in use need to be understood.
+            let mut known: Vec<Option<u64>> = vec![None; texts.dictionary.len()];
+            let mut value = |key: u32| -> anyhow::Result<u64> {
+                let slot = &mut known[key as usize];
+                Ok(match *slot {
+                    Some(value) => value,
+                    None => *slot.insert(of(&texts.dictionary[key as usize])?),
+                })
+            };
+            texts.keys.iter().map(|key| key.map(&mut value).transpose()).collect::<anyhow::Result<_>>()?
         }
         (Column::Int(values) | Column::Timestamp(values), _) => {
             values.iter().map(|value| value.map(|value| value as u64)).collect()

@@ -76,7 +76,9 @@ fn check_ended(lines: &[Line], accepted: u64, duplicates: u64, end: &[u8], start
 #[test]
 fn each_bad_record_is_one_row() {
     let mut lines = Vec::new();
-    for text in ["{", "[]", "42", "null", "not json", "\"text\"", "{\"event_id\":}", "{}{}", "{},", "\u{feff}{}", "{'a':1}"] {
+    for text in
+        ["{", "[]", "42", "null", "not json", "\"text\"", "{\"event_id\":}", "{}{}", "{},", "\u{feff}{}", "{'a':1}"]
+    {
         lines.push(bad("malformed_json", text));
     }
     lines.push(bad("malformed_json", [&b"{\"event_type\":\"purchase\0\"}"[..]].concat()));
@@ -86,7 +88,10 @@ fn each_bad_record_is_one_row() {
     lines.push(bad("malformed_json", purchase("b1", ":10.00", ":010.00")));
     lines.push(bad("malformed_json", purchase("b2", ":10.00", ":NaN")));
     lines.push(bad("malformed_json", purchase("b3", "\"s\"", "\"\\ud800\"")));
-    lines.push(bad("invalid_utf8", purchase("b4", "\"s\"", "\"S\"").iter().map(|&b| if b == b'S' { 0xFF } else { b }).collect::<Vec<u8>>()));
+    lines.push(bad(
+        "invalid_utf8",
+        purchase("b4", "\"s\"", "\"S\"").iter().map(|&b| if b == b'S' { 0xFF } else { b }).collect::<Vec<u8>>(),
+    ));
     lines.push(bad("invalid_utf8", vec![0xC3, 0x28]));
     lines.push(bad("duplicate_key", purchase("b5", "{", "{\"quantity\":1,")));
     lines.push(bad("duplicate_key", purchase("b6", "{", "{\"x\":1,\"x\":1,")));
@@ -94,10 +99,26 @@ fn each_bad_record_is_one_row() {
     lines.push(bad("unknown_event_type", purchase("b7", "\"purchase\"", "\"Purchase\"")));
     lines.push(bad("unknown_event_type", purchase("b8", "\"purchase\"", "null")));
     lines.push(bad("wrong_type", purchase("b9", "\"purchase\"", "7")));
-    for time in ["yesterday", "", "2024-05-01", "2024-05-01T10:00:00", "2024-02-30T10:00:00Z", "2024-05-01T24:00:00Z", "0000-00-00T00:00:00Z", "12024-05-01T10:00:00Z", "2024-05-01T10:00:00+2:00"] {
+    for time in [
+        "yesterday",
+        "",
+        "2024-05-01",
+        "2024-05-01T10:00:00",
+        "2024-02-30T10:00:00Z",
+        "2024-05-01T24:00:00Z",
+        "0000-00-00T00:00:00Z",
+        "12024-05-01T10:00:00Z",
+        "2024-05-01T10:00:00+2:00",
+    ] {
         lines.push(bad("unparsable_time", purchase("t1", "2024-05-01T10:04:00Z", time)));
     }
-    for time in ["1969-12-31T23:59:59Z", "0001-01-01T00:00:00Z", "2200-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "1970-01-01T00:30:00+01:00"] {
+    for time in [
+        "1969-12-31T23:59:59Z",
+        "0001-01-01T00:00:00Z",
+        "2200-01-01T00:00:00Z",
+        "9999-12-31T23:59:59Z",
+        "1970-01-01T00:30:00+01:00",
+    ] {
         lines.push(bad("time_out_of_range", purchase("t2", "2024-05-01T10:04:00Z", time)));
     }
     for time in ["1714557840", "true", "{}"] {
@@ -105,13 +126,27 @@ fn each_bad_record_is_one_row() {
     }
     lines.push(bad("future_time", purchase("t4", "{", "{\"received_at\":\"2024-05-01T09:58:59Z\",")));
     for (part, by) in [
-        (":10.00", ":\"10.00\""), (":10.00", ":true"), (":10.00", ":[]"), (":1,", ":1.5,"), (":1,", ":\"1\","), (":1,", ":1e0,"),
-        ("\"o\"", "{}"), ("\"o\"", "1.5"), ("\"p\"", "[1]"), ("\"s\"", "false"), ("{", "{\"currency\":\"dollars\","),
-        ("{", "{\"currency\":\"usd\","), ("{", "{\"currency\":5,"), ("{", "{\"discount_code\":5,"), ("{", "{\"unit_price\":\"x\","),
+        (":10.00", ":\"10.00\""),
+        (":10.00", ":true"),
+        (":10.00", ":[]"),
+        (":1,", ":1.5,"),
+        (":1,", ":\"1\","),
+        (":1,", ":1e0,"),
+        ("\"o\"", "{}"),
+        ("\"o\"", "1.5"),
+        ("\"p\"", "[1]"),
+        ("\"s\"", "false"),
+        ("{", "{\"currency\":\"dollars\","),
+        ("{", "{\"currency\":\"usd\","),
+        ("{", "{\"currency\":5,"),
+        ("{", "{\"discount_code\":5,"),
+        ("{", "{\"unit_price\":\"x\","),
     ] {
         lines.push(bad("wrong_type", purchase("w", part, by)));
     }
-    for (part, by) in [(":1,", ":3000000000,"), (":1,", ":99999999999999999999,"), (":10.00", ":1e300"), (":10.00", ":-1e300")] {
+    for (part, by) in
+        [(":1,", ":3000000000,"), (":1,", ":99999999999999999999,"), (":10.00", ":1e300"), (":10.00", ":-1e300")]
+    {
         lines.push(bad("number_out_of_range", purchase("n", part, by)));
     }
     for (part, by) in [(":10.00", ":-0.01"), (":10.00", ":-1e1"), ("{", "{\"unit_price\":-1,")] {
@@ -208,7 +243,13 @@ fn line_ends_blank_lines_and_marks() {
     let offset = text.windows(7).position(|window| window == b"{broken").expect("it is there");
     assert_eq!(rows.pick("offset bytes bytes_total"), [format!("{offset} {{broken 7")]);
 
-    check_ended(&[bad("malformed_json", "oops"), good(a), bad("malformed_json", "{")], 1, 0, b"\r\n\r\n", b"\xEF\xBB\xBF");
+    check_ended(
+        &[bad("malformed_json", "oops"), good(a), bad("malformed_json", "{")],
+        1,
+        0,
+        b"\r\n\r\n",
+        b"\xEF\xBB\xBF",
+    );
     for (name, text) in [("empty.jsonl", ""), ("blank.jsonl", "\n\n  \n"), ("mark.jsonl", "\u{feff}")] {
         place.write(name, text);
         assert_eq!(place.replay(name, "none", ""), [0; 5], "{name}");

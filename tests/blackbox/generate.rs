@@ -12,7 +12,8 @@ fn equal_options_give_equal_bytes() {
     let a = place.read("a.jsonl");
     assert!(a.iter().filter(|&&byte| byte == b'\n').count() >= 2_500 && a.ends_with(b"\n"));
     assert!(a == place.read("b.jsonl"));
-    assert!(place.ok(&format!("{SHOP} -")).as_bytes() == a, "stdout is a file like any other");
+    let printed = place.command().args(SHOP.split_whitespace()).arg("-").output().expect("the binary starts");
+    assert!(printed.status.success() && printed.stdout == a, "stdout is a file like any other");
     place.ok(&format!("{} c.jsonl", SHOP.replace("--seed 11", "--seed 12")));
     assert!(a != place.read("c.jsonl"));
 }
@@ -56,7 +57,7 @@ fn check_head(mut child: Child, lines: usize) {
     let mut line = String::new();
     for _ in 0..lines {
         line.clear();
-        assert!(reader.read_line(&mut line).expect("text") > 10, "{line}");
+        assert!(reader.read_line(&mut line).expect("text") > 0, "there are fewer than {lines} lines");
     }
     drop(reader);
     let mut said = String::new();
@@ -77,9 +78,9 @@ fn a_reader_that_goes_away_is_no_failure() {
     place.replay("a.jsonl", "data", "");
     for format in ["csv", "json", "table"] {
         // More than a pipe holds.
-        let by = "--group-by minute,product_id";
-        let by = if place.run(&format!("query sales --data-dir data {by}")).code == 0 { by } else { "--group-by hour,product_id,category_as_was" };
-        check_head(start(&format!("query sales --data-dir data {by} --limit 100000 --format {format}")), 3);
+        let question = "query related_products --data-dir data --rank-by n_ab --limit 100000";
+        assert!(place.ok(&format!("{question} --format {format}")).len() > 66_000, "it would fit into the pipe");
+        check_head(start(&format!("{question} --format {format}")), 3);
     }
 }
 
@@ -90,7 +91,7 @@ fn mistakes_are_named() {
         ("--to a --duplicate-fraction 2", &["fraction"][..]),
         ("--to a --days 0", &["days"]),
         ("--to a --products 0", &["products"]),
-        ("--to a --currencies USD,dollars", &["dollars"]),
+        ("--to a --currencies USD,dollars", &["currencies"]),
         ("--to a --start yesterday", &["--start"]),
         ("--to a --log b", &["--log"]),
         ("--to a --partitions 2", &["--partitions"]),

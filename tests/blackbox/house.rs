@@ -22,9 +22,7 @@ fn dependencies(member: &str) -> Vec<String> {
     let sections = places.flat_map(|place| ["dependencies", "build-dependencies"].map(|section| place.get(section)));
     let tables = sections.flatten().filter_map(Value::as_table);
     // A renamed one goes by its own name.
-    let name = |(key, value): (&String, &Value)| {
-        value.get("package").and_then(Value::as_str).unwrap_or(key).to_owned()
-    };
+    let name = |(key, value): (&String, &Value)| value.get("package").and_then(Value::as_str).unwrap_or(key).to_owned();
     let names: Vec<String> = tables.flatten().map(name).collect();
     assert!(!names.is_empty(), "{}", path.display());
     names
@@ -70,8 +68,19 @@ fn no_other_members() {
 #[test]
 fn the_core_touches_nothing_outside() {
     let forbidden = [
-        "std::fs", "std::net", "std::process", "std::env", "SystemTime::now", "Instant::now", "Timestamp::now",
-        "Zoned::now", "rand::rng", "thread_rng", "println!", "print!", "dbg!",
+        "std::fs",
+        "std::net",
+        "std::process",
+        "std::env",
+        "SystemTime::now",
+        "Instant::now",
+        "Timestamp::now",
+        "Zoned::now",
+        "rand::rng",
+        "thread_rng",
+        "println!",
+        "print!",
+        "dbg!",
     ];
     let mut files = 0;
     for member in ["schema/src", "dataflows/src"] {

@@ -165,24 +165,27 @@ fn write_parquet(text: &[u8], path: &Path) {
     for name in names {
         let values = rows.iter().map(|row| row.get(name));
         let first = values.clone().flatten().next().expect("a name is of a field");
-        table.push(name, match first {
-            _ if MONEY.contains(&name.as_str()) => {
-                Column::Decimal { scale: 3, values: values.map(|value| value.map(thousandths)).collect() }
-            }
-            Value::String(text) if parse_rfc3339(text).is_some() => {
-                let time = |value: &Value| parse_rfc3339(value.as_str().expect("a text")).expect("a time");
-                Column::Timestamp(values.map(|value| value.map(time)).collect())
-            }
-            Value::String(_) => {
-                let mut texts = TextBuilder::default();
-                values.for_each(|value| texts.push(value.map(|value| value.as_str().expect("a text"))));
-                Column::Text(texts.finish())
-            }
-            Value::Number(_) => {
-                Column::Int(values.map(|value| value.map(|value| value.as_i64().expect("an integer"))).collect())
-            }
-            other => panic!("{name} is {other}"),
-        });
+        table.push(
+            name,
+            match first {
+                _ if MONEY.contains(&name.as_str()) => {
+                    Column::Decimal { scale: 3, values: values.map(|value| value.map(thousandths)).collect() }
+                }
+                Value::String(text) if parse_rfc3339(text).is_some() => {
+                    let time = |value: &Value| parse_rfc3339(value.as_str().expect("a text")).expect("a time");
+                    Column::Timestamp(values.map(|value| value.map(time)).collect())
+                }
+                Value::String(_) => {
+                    let mut texts = TextBuilder::default();
+                    values.for_each(|value| texts.push(value.map(|value| value.as_str().expect("a text"))));
+                    Column::Text(texts.finish())
+                }
+                Value::Number(_) => {
+                    Column::Int(values.map(|value| value.map(|value| value.as_i64().expect("an integer"))).collect())
+                }
+                other => panic!("{name} is {other}"),
+            },
+        );
     }
     write_table(path, &table, Compression::Zstd, false).expect("it can be written");
 }

@@ -59,9 +59,9 @@ class Engine:
         return {name: int(found[name]) for name in names} | {"pending": int(found.get("pending", 0))}
 
     def watermark(self):
-        """In microseconds since 1970, or None where the report names none."""
-        found = find(self.report, lambda node: "watermark" in node)
-        return instant(found["watermark"]) if found and isinstance(found["watermark"], str) else None
+        """In microseconds since 1970, from the record of the run; None where it names none."""
+        run = Path(self.data_dir) / "run.json"
+        return json.loads(run.read_text(encoding="utf-8")).get("watermark") if run.exists() else None
 
 
 def find(node, wanted):

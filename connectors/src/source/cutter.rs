@@ -138,18 +138,6 @@ impl LineCutter {
 
     /// Appends up to a chunk's worth. True at the end of the stream, or at a fault, which is kept.
     fn read(&mut self, stream: &mut dyn Read, bytes: &mut Vec<u8>) -> bool {
-        if self.fill_bytes >= self.options.chunk_bytes {
-            // Into spare capacity: a buffer that is filled to its end need not be zeroed first.
-            bytes.reserve(self.options.chunk_bytes.max(1));
-            let wanted = self.options.chunk_bytes.max(1) as u64;
-            return match stream.take(wanted).read_to_end(bytes) {
-                Ok(read) => (read as u64) < wanted,
-                Err(error) => {
-                    self.fault = Some(error);
-                    true
-                }
-            };
-        }
         let mut filled = bytes.len();
         let least = filled + self.fill_bytes.min(self.options.chunk_bytes);
         bytes.resize(filled + self.options.chunk_bytes.max(1), 0);

@@ -11,8 +11,8 @@
 //! with probability 2⁻³²).
 
 use crate::context::{Buckets, Shared};
-use crate::operators::tables::{IdHead, IdTable};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
+use crate::operators::tables::{IdHead, IdTable};
 use crate::receipts;
 use crate::rows::{Change, Netting};
 use millrace_schema::{Body, Event, Place};

@@ -64,7 +64,7 @@ pub struct PairChange {
 
 /// The worker that keeps a product's pairs, as `Exchange` routes.
 fn worker_of(name: Name, peers: u64) -> u64 {
-    name.0 % peers
+    if peers.is_power_of_two() { name.0 & (peers - 1) } else { name.0 % peers }
 }
 
 /// Changes on their way to the operator. A pair is sent once to each of the (one or two) workers of its products, who
@@ -450,7 +450,11 @@ pub fn pairs<'s>(changes: StreamVec<'s, u64, PairChange>, shared: &Shared) -> St
             let open = open_epoch(frontiers);
             while let Some(epoch) = next_closed([stash.first()], open) {
                 let held = capabilities.at(epoch);
-                stash.take(epoch).iter().flatten().for_each(|change| state.push(change, |name| worker_of(name, peers) == index));
+                stash
+                    .take(epoch)
+                    .iter()
+                    .flatten()
+                    .for_each(|change| state.push(change, |name| worker_of(name, peers) == index));
                 let mut output = output.activate();
                 let mut session = output.session(&held[0]);
                 state.close(epoch, |change| session.give(change));

@@ -13,8 +13,8 @@ use crate::context::{Bucket, Buckets, Shared};
 use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
-use crate::operators::tables::{IdHead, IdTable, prefetch};
 use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
+use crate::operators::tables::{IdHead, IdTable, prefetch};
 use crate::rows::{Change, Netting};
 use crate::settings::FunnelUnit;
 use crate::views::funnel::{Contribution, FunnelKeys};
@@ -295,20 +295,24 @@ impl Sessions {
             if let Some(session) = self.sessions.get(numbers[(index + STAGE) % (2 * STAGE)] as usize) {
                 prefetch(&session.events, session.events.len().saturating_sub(1));
             }
-            numbers[index % (2 * STAGE)] = number;
+            let known = std::mem::replace(&mut numbers[index % (2 * STAGE)], number);
             let owner = Sessions::owner(event, unit);
             if !owner.is_none() {
-                self.insert(event, owner);
+                self.insert(event, owner, known);
             }
         }
     }
 
-    fn insert(&mut self, event: &Event, owner: Id) {
+    /// `number` is the session's if it was known when last looked for, `u32::MAX` otherwise.
+    fn insert(&mut self, event: &Event, owner: Id, number: u32) {
         let Some(act) = Act::of(&event.body) else { return };
         let product = self.product(event.product);
         let origin = self.origin(&event.body);
         let next = self.sessions.len() as u32;
-        let session = self.numbers.enter(IdHead::of(owner), next).unwrap_or(next);
+        let session = match number {
+            u32::MAX => self.numbers.enter(IdHead::of(owner), next).unwrap_or(next),
+            known => known,
+        };
         if session == next {
             self.sessions.push(Session::default());
         }
@@ -332,7 +336,11 @@ impl Sessions {
         if state.events.capacity() == state.events.len() {
             state.events.reserve_exact((state.events.len() / 2).max(4));
         }
-        state.events.insert(position, new);
+        if position == state.events.len() {
+            state.events.push(new);
+        } else {
+            state.events.insert(position, new);
+        }
         if !state.dirty {
             state.dirty = true;
             self.dirty.push(session);

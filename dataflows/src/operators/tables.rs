@@ -9,7 +9,9 @@ pub fn prefetch<T>(slots: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     if let Some(slot) = slots.get(index) {
         // SAFETY: prefetching has no effect on memory, and the address is that of a live slot.
-        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(slot).cast()) };
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(std::ptr::from_ref(slot).cast())
+        };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (slots, index);
@@ -80,11 +82,21 @@ impl CountTable {
 pub struct IdHead(pub [u32; 3]);
 
 impl IdHead {
-    const FREE: IdHead = IdHead([0; 3]);
-
     #[inline]
     pub fn of(id: Id) -> IdHead {
         IdHead([(id.high >> 32) as u32, id.high as u32, (id.low >> 32) as u32])
+    }
+
+    /// The first 64 bits: where in a shard it belongs. The shard is chosen by the others.
+    #[inline]
+    fn home(self) -> u64 {
+        u64::from(self.0[0]) << 32 | u64::from(self.0[1])
+    }
+
+    /// All bits. The id of zeros takes its neighbour's: one more collision among 2⁹⁶.
+    #[inline]
+    fn word(self) -> u128 {
+        (u128::from(self.home()) << 32 | u128::from(self.0[2])).max(1)
     }
 }
 
@@ -95,17 +107,27 @@ pub struct IdTable {
     shards: Vec<Shard>,
 }
 
+/// A cache line of slots. A slot holds an id's 96 bits and the value in the low 32; one without an id is free, and so
+/// are those after it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    id: IdHead,
-    value: u32,
+#[repr(align(64))]
+struct Line([u128; Line::SLOTS]);
+
+impl Line {
+    const SLOTS: usize = 4;
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// An id of zeros is free. At most three quarters full: linear probing degrades quickly beyond.
-    slots: Box<[Slot]>,
+    lines: Box<[Line]>,
     used: usize,
+}
+
+/// Where an id is, or belongs.
+struct Found {
+    line: usize,
+    slot: usize,
+    known: bool,
 }
 
 impl Default for IdTable {
@@ -113,6 +135,8 @@ impl Default for IdTable {
         IdTable { shards: (0..Self::SHARDS).map(|_| Shard::default()).collect() }
     }
 }
+
+const VALUE_BITS: u32 = 32;
 
 impl IdTable {
     const SHARDS: usize = 64;
@@ -125,82 +149,85 @@ impl IdTable {
     #[inline]
     pub fn prefetch(&self, id: IdHead) {
         let shard = &self.shards[Self::shard(id)];
-        if !shard.slots.is_empty() {
-            prefetch(&shard.slots, shard.home(id));
-        }
+        prefetch(&shard.lines, shard.home(id));
     }
 
     /// The value that an id came with before; otherwise remembers it with this one.
     #[inline]
     pub fn enter(&mut self, id: IdHead, value: u32) -> Option<u32> {
-        let id = Self::stored(id);
         let shard = &mut self.shards[Self::shard(id)];
-        if shard.used * 4 >= shard.slots.len() * 3 {
+        if shard.used * 4 >= shard.lines.len() * Line::SLOTS * 3 {
             shard.grow();
         }
-        let slot = shard.find(id);
-        if shard.slots[slot].id == id {
-            return Some(shard.slots[slot].value);
+        let word = id.word();
+        let Found { line, slot, known } = shard.find(id.home(), word);
+        let slot = &mut shard.lines[line].0[slot];
+        if known {
+            return Some(*slot as u32);
         }
-        shard.slots[slot] = Slot { id, value };
+        *slot = word << VALUE_BITS | u128::from(value);
         shard.used += 1;
         None
     }
 
     #[inline]
     pub fn get(&self, id: IdHead) -> Option<u32> {
-        let id = Self::stored(id);
         let shard = &self.shards[Self::shard(id)];
-        let slot = (!shard.slots.is_empty()).then(|| &shard.slots[shard.find(id)])?;
-        (slot.id == id).then_some(slot.value)
+        if shard.lines.is_empty() {
+            return None;
+        }
+        let Found { line, slot, known } = shard.find(id.home(), id.word());
+        known.then(|| shard.lines[line].0[slot] as u32)
     }
 
     /// Changes the value of an id that has been entered.
     pub fn set(&mut self, id: IdHead, value: u32) {
-        let id = Self::stored(id);
         let shard = &mut self.shards[Self::shard(id)];
-        let slot = shard.find(id);
-        debug_assert_eq!(shard.slots[slot].id, id, "the id has been entered");
-        shard.slots[slot].value = value;
-    }
-
-    /// The id of zeros shares the slot of its neighbour: one more collision among 2⁹⁶.
-    #[inline]
-    fn stored(id: IdHead) -> IdHead {
-        if id == IdHead::FREE { IdHead([0, 1, 0]) } else { id }
+        let word = id.word();
+        let Found { line, slot, known } = shard.find(id.home(), word);
+        debug_assert!(known, "the id has been entered");
+        shard.lines[line].0[slot] = word << VALUE_BITS | u128::from(value);
     }
 }
 
 impl Shard {
-    const FIRST_SLOTS: usize = 64;
+    const FIRST_LINES: usize = 8;
 
     #[inline]
     fn home(&self, id: IdHead) -> usize {
-        // The bits that choose the shard are the low ones of the third word; these are of the first two.
-        let hash = u64::from(id.0[0]) << 32 | u64::from(id.0[1]);
-        // Multiplying by the size and keeping the top takes any size, not only powers of two: memory grows by halves.
-        ((u128::from(hash) * self.slots.len() as u128) >> 64) as usize
+        self.place(id.home())
     }
 
-    /// The slot of an id, or the free one where it belongs.
+    /// Multiplying by the size and keeping the top takes any size, not only powers of two: memory grows by halves.
     #[inline]
-    fn find(&self, id: IdHead) -> usize {
-        let mut slot = self.home(id);
-        while self.slots[slot].id != IdHead::FREE && self.slots[slot].id != id {
-            slot += 1;
-            if slot == self.slots.len() {
-                slot = 0;
+    fn place(&self, home: u64) -> usize {
+        ((u128::from(home) * self.lines.len() as u128) >> 64) as usize
+    }
+
+    #[inline]
+    fn find(&self, home: u64, word: u128) -> Found {
+        let mut line = self.place(home);
+        loop {
+            for (slot, &stored) in self.lines[line].0.iter().enumerate() {
+                let id = stored >> VALUE_BITS;
+                if id == word || id == 0 {
+                    return Found { line, slot, known: id == word };
+                }
+            }
+            line += 1;
+            if line == self.lines.len() {
+                line = 0;
             }
         }
-        slot
     }
 
     fn grow(&mut self) {
-        let size = (self.slots.len() + self.slots.len() / 2).max(Self::FIRST_SLOTS);
-        let old = std::mem::replace(&mut self.slots, vec![Slot::default(); size].into_boxed_slice());
-        for kept in old.into_iter().filter(|slot| slot.id != IdHead::FREE) {
-            let slot = self.find(kept.id);
-            self.slots[slot] = kept;
+        let size = (self.lines.len() + self.lines.len() / 2).max(Self::FIRST_LINES);
+        let old = std::mem::replace(&mut self.lines, vec![Line::default(); size].into_boxed_slice());
+        for stored in old.iter().flat_map(|line| line.0).filter(|stored| stored >> VALUE_BITS != 0) {
+            let word = stored >> VALUE_BITS;
+            let Found { line, slot, .. } = self.find((word >> 32) as u64, word);
+            self.lines[line].0[slot] = stored;
         }
     }
 }
@@ -226,7 +253,7 @@ mod tests {
         #[test]
         fn ids_are_those_of_a_map(ids in prop::collection::vec(([0_u32..2, 0_u32..3, 0_u32..200], 0_u32..9), 0..900)) {
             let (mut table, mut map) = (IdTable::default(), HashMap::new());
-            for (id, value) in ids.into_iter().filter(|(id, _)| *id != [0; 3] && *id != [0, 1, 0]) {
+            for (id, value) in ids.into_iter().filter(|(id, _)| *id != [0; 3] && *id != [0, 0, 1]) {
                 let id = IdHead(id);
                 prop_assert_eq!(table.enter(id, value), map.get(&id).copied());
                 map.entry(id).or_insert(value);

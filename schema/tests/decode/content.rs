@@ -106,7 +106,8 @@ fn an_event_is_itself_by_its_id() {
 #[test]
 fn spelling_is_no_content() {
     let content = |extra: &str| {
-        let head = r#"{"event_type":"checkout_started","event_id":1,"event_time":"2020-01-02T03:04:05Z","session_id":1"#;
+        let head =
+            r#"{"event_type":"checkout_started","event_id":1,"event_time":"2020-01-02T03:04:05Z","session_id":1"#;
         event(&format!("{head},{extra}}}")).content
     };
     let same = |a: &str, b: &str| assert_eq!(content(a), content(b), "{a} {b}");
