@@ -2,7 +2,7 @@
 
 use crate::table::{Table, Value};
 
-/// A question to a view. Group columns and values are named as METRICS names them.
+/// A question to a view. Group columns and values are named as docs/metrics.md names them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
     /// Group columns, in the order in which they are to stand in the answer.

@@ -82,6 +82,8 @@ pub struct Reject {
     pub field: Option<&'static str>,
     /// Says what was expected; never the record's own text beyond a short, cut piece.
     pub message: String,
+    /// The record's own `received_at` where it was read before the fault, UTC microseconds.
+    pub received_at: Option<i64>,
 }
 
 /// Something odd about an accepted record that the record itself shows.

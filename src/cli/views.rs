@@ -3,8 +3,9 @@
 use super::SettingsArgs;
 use super::output::{Format, Layout, print};
 use clap::{Args, ValueEnum};
-use millrace_dataflows::settings::FunnelSettings;
+use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::table::{Table, Value};
+use millrace_dataflows::views::{VIEWS, View as MaintainedView};
 use serde::Serialize;
 use std::io::Write;
 
@@ -42,14 +43,14 @@ enum ViewsFormat {
 struct View {
     name: &'static str,
     question: &'static str,
-    group_columns: Vec<&'static str>,
+    group_columns: Vec<String>,
     columns: Vec<String>,
 }
 
 impl ViewsArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let loaded = self.settings.load()?;
-        let views = catalogue(&loaded.settings.views.funnel);
+        let views = catalogue(&loaded.validate()?.views);
         match self.format {
             ViewsFormat::Table => print(&rows(&views), Format::Table, Layout::of_texts(), out)?,
             ViewsFormat::Json => {
@@ -63,75 +64,39 @@ impl ViewsArgs {
 
 /// The names that `millrace query` takes.
 pub(super) fn queryable() -> Vec<&'static str> {
-    crate::settings::VIEWS.into_iter().chain([QUARANTINE]).collect()
+    VIEWS.into_iter().map(|(name, _)| name).chain([QUARANTINE]).collect()
 }
 
-/// Columns as `METRICS.md` names them.
-fn catalogue(funnel: &FunnelSettings) -> Vec<View> {
-    vec![
+/// What each view answers; the columns are the views' own.
+fn catalogue(context: &ViewContext) -> Vec<View> {
+    let view = |(name, make): (&'static str, fn(&ViewContext) -> Box<dyn MaintainedView>)| {
+        let view = make(context);
         View {
-            name: "sales",
-            question: "How much was sold and returned, of what, when?",
-            group_columns: words("hour day month product_id category category_as_was currency"),
-            columns: columns(
-                "lines orders units units_returned net_units gross_sales discounts order_revenue returns \
-                 returns_as_sold net_sales average_order_value",
-            ),
-        },
-        View {
-            name: "funnel",
-            question: "How far do visits come, from a view to a purchase, and how long does it take?",
-            group_columns: words("day month category referrer device"),
-            columns: funnel_columns(funnel),
-        },
-        View {
-            name: "related_products",
-            question: "Which products are viewed or bought together?",
-            group_columns: words("kind product_id rank"),
-            columns: columns("related_id n_ab n_a n_b cosine jaccard lift llr"),
-        },
-        View {
-            name: "traffic",
-            question: "What is going on in the shop, by the minute?",
-            group_columns: words("minute hour day"),
-            columns: columns("page_views cart_additions purchases active_sessions active_users net_sales"),
-        },
-        View {
-            name: "quality",
-            question: "How good is the data, by rule and source?",
-            group_columns: words("hour day source rule"),
-            columns: columns("read accepted duplicates quarantined pending late warned quality_score"),
-        },
-        View {
-            name: QUARANTINE,
-            question: "Which records were rejected, and why?",
-            group_columns: Vec::new(),
-            columns: columns("source partition offset rule field message received_at bytes bytes_total"),
-        },
-    ]
+            name,
+            question: question(name),
+            group_columns: view.group_columns().to_vec(),
+            columns: view.value_columns().to_vec(),
+        }
+    };
+    let quarantine = View {
+        name: QUARANTINE,
+        question: question(QUARANTINE),
+        group_columns: Vec::new(),
+        columns: crate::engine::QUARANTINE_COLUMNS.map(str::to_owned).to_vec(),
+    };
+    VIEWS.into_iter().map(view).chain([quarantine]).collect()
 }
 
-fn words(text: &'static str) -> Vec<&'static str> {
-    text.split_whitespace().collect()
-}
-
-fn columns(text: &str) -> Vec<String> {
-    text.split_whitespace().map(str::to_owned).collect()
-}
-
-fn funnel_columns(funnel: &FunnelSettings) -> Vec<String> {
-    let names = || funnel.steps.iter().map(|step| step.name.as_str());
-    let mut all = columns("sessions");
-    all.extend(names().map(|step| format!("reached_{step}")));
-    all.extend(names().map(|step| format!("ordered_{step}")));
-    all.extend(columns("carts_abandoned cart_abandonment"));
-    // Nothing is before the first step to convert from.
-    all.extend(names().skip(1).map(|step| format!("step_conversion_{step}")));
-    all.extend(columns(
-        "overall_conversion median_seconds_to_purchase p90_seconds_to_purchase mean_seconds_to_purchase immature_until \
-         capped_sessions",
-    ));
-    all
+fn question(view: &str) -> &'static str {
+    match view {
+        "sales" => "How much was sold and returned, of what, when?",
+        "funnel" => "How far do visits come, from a view to a purchase, and how long does it take?",
+        "related_products" => "Which products are viewed or bought together?",
+        "traffic" => "What is going on in the shop, by the minute?",
+        "quality" => "How good is the data, by rule and source?",
+        QUARANTINE => "Which records were rejected, and why?",
+        _ => "",
+    }
 }
 
 fn rows(views: &[View]) -> Table {
@@ -145,5 +110,5 @@ fn rows(views: &[View]) -> Table {
 
 #[cfg(test)]
 pub(super) fn names(settings: &crate::settings::Settings) -> Vec<&'static str> {
-    catalogue(&settings.views.funnel).iter().map(|view| view.name).collect()
+    catalogue(&settings.validate().expect("the settings are good").views).iter().map(|view| view.name).collect()
 }

@@ -72,6 +72,7 @@ impl Ingest {
                     rule: Rule::IdCollision,
                     field: None,
                     message: collision.to_string(),
+                    received_at: record.received_at,
                 }),
                 Err(reject) => Err(reject.clone()),
             };
@@ -86,12 +87,13 @@ impl Ingest {
                     send(event);
                 }
                 Err(reject) => {
-                    self.receipts.rejected(reject.rule, chunk.received_at, source);
+                    let received_at = chunk.received_at.or(reject.received_at);
+                    self.receipts.rejected(reject.rule, received_at, source);
                     self.quarantine.push(QuarantineRow {
                         partition: chunk.partition,
                         offset: raw.offset,
                         reject: &reject,
-                        received_at: chunk.received_at,
+                        received_at,
                         bytes: raw.bytes,
                         total_bytes: raw.true_bytes,
                     })?;
@@ -135,16 +137,20 @@ impl Ingest {
         if lost().any(|(_, verdict)| *verdict == Verdict::Conflict) {
             let conflicts = |offset: u64| verdicts.get(&place(offset)) == Some(&Verdict::Conflict);
             for raw in chunk.records().filter(|raw| conflicts(raw.offset)) {
+                // Conflicts are few: decoding one again costs less than keeping what all have in store.
+                let decoded = decode(raw.bytes, chunk.received_at, &self.decode, &self.arena);
+                let received_at = decoded.ok().and_then(|record| record.received_at);
                 let reject = Reject {
                     rule: Rule::IdConflict,
                     field: Some("event_id"),
                     message: "another record has this event_id with other content, and came first".to_owned(),
+                    received_at,
                 };
                 self.quarantine.push(QuarantineRow {
                     partition: chunk.partition,
                     offset: raw.offset,
                     reject: &reject,
-                    received_at: chunk.received_at,
+                    received_at,
                     bytes: raw.bytes,
                     total_bytes: raw.true_bytes,
                 })?;

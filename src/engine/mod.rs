@@ -14,5 +14,5 @@ mod run;
 mod usage;
 mod worker;
 
-pub use query::query;
+pub use query::{QUARANTINE_COLUMNS, query};
 pub use replay::{Replayed, replay};

@@ -13,6 +13,10 @@ use millrace_schema::calendar::{format_day, rfc3339_micros};
 use std::path::Path;
 use std::sync::Arc;
 
+/// What is kept of a rejected record.
+pub const QUARANTINE_COLUMNS: [&str; 9] =
+    ["source", "partition", "offset", "rule", "field", "message", "received_at", "bytes", "bytes_total"];
+
 /// Answers from a data directory. Besides the views there is `quarantine`.
 ///
 /// # Errors
@@ -42,7 +46,7 @@ pub fn query(data_dir: &Path, name: &str, query: &Query) -> anyhow::Result<Table
 fn quarantine(data_dir: &Path, query: &Query) -> anyhow::Result<Table> {
     let folder = data_dir.join("quarantine");
     let stored = if folder.exists() { read_tables(&folder)? } else { Columns::default() };
-    let names = ["source", "partition", "offset", "rule", "field", "message", "received_at", "bytes", "bytes_total"];
+    let names = QUARANTINE_COLUMNS;
     let unknown = |column: &String| QueryError::UnknownGroup {
         view: "quarantine",
         column: column.clone(),

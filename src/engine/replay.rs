@@ -54,7 +54,8 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         epochs_in_flight: settings.replay.epochs_in_flight as u64,
     });
     let writers = event_writers(settings, request.workers, &partitions, &staging)?;
-    let ingests = ingests(settings, &validated.decode, &shared, &sources, &writers, &partitions, &staging);
+    let ingests =
+        ingests(settings, request.workers, &validated.decode, &shared, &sources, &writers, &partitions, &staging);
 
     let (shares, failures) = run_workers(&plan, ingests, &mut reader, epoch_records, progress)?;
     for writer in writers {
@@ -135,6 +136,7 @@ fn event_writers(
 
 fn ingests(
     settings: &Settings,
+    workers: usize,
     decode: &DecodeSettings,
     shared: &Shared,
     sources: &[Name],
@@ -152,7 +154,7 @@ fn ingests(
         let quarantine = QuarantineWriter::new(&staging.quarantine(), worker, partitions, quarantine.clone());
         Ingest::new(decode.clone(), shared, sources.to_vec(), sender, quarantine)
     };
-    (0..settings.replay.workers.max(1)).map(make).collect()
+    (0..workers).map(make).collect()
 }
 
 /// Runs reader and workers to the end.

@@ -78,7 +78,7 @@ fn text<'a>(record: &'a Value, key: &str) -> &'a str {
     record[key].as_str().unwrap_or_else(|| panic!("{key} of {record} is a text"))
 }
 
-/// The rules of METRICS.md that a line can break, in short.
+/// The rules of docs/metrics.md that a line can break, in short.
 fn judge(bytes: &[u8]) -> Result<Value, &'static str> {
     let line = std::str::from_utf8(bytes).map_err(|_| "not UTF-8")?;
     let record: Value = serde_json::from_str(line).map_err(|_| "not JSON")?;

@@ -21,7 +21,7 @@ pub use error::SettingsError;
 pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
 pub use secret::{is_secret, redacted};
 pub use tree::{Leaf, Origin};
-pub use validate::{VIEWS, Validated, nearest};
+pub use validate::{Validated, nearest};
 
 use millrace_dataflows::settings::ViewSettings;
 use serde::{Deserialize, Serialize};

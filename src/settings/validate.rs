@@ -3,13 +3,16 @@
 use super::error::SettingsError;
 use super::{Settings, redacted};
 use millrace_dataflows::settings::{SettingError, ViewContext};
+use millrace_dataflows::views::VIEWS;
 use millrace_schema::calendar::Calendar;
 use millrace_schema::decode::DecodeSettings;
 use millrace_schema::{Currency, Kind};
 use toml::Value;
 
 /// The views that `views.enabled` may name.
-pub const VIEWS: [&str; 5] = ["sales", "funnel", "related_products", "traffic", "quality"];
+fn views() -> [&'static str; VIEWS.len()] {
+    VIEWS.map(|(name, _)| name)
+}
 
 const MICROS_PER_MILLISECOND: i64 = 1_000;
 /// A hundred years: what is larger is a mistake in the unit.
@@ -69,8 +72,8 @@ impl Settings {
     fn check_views(&self) -> Result<(), SettingsError> {
         let mut seen: Vec<&str> = Vec::new();
         for view in &self.views.enabled {
-            let expected = if !VIEWS.contains(&view.as_str()) {
-                format!("names of views ({}); the nearest is {}", VIEWS.join(", "), nearest(view, &VIEWS))
+            let expected = if !views().contains(&view.as_str()) {
+                format!("names of views ({}); the nearest is {}", views().join(", "), nearest(view, &views()))
             } else if seen.contains(&view.as_str()) {
                 "each view once".to_owned()
             } else {

@@ -74,7 +74,7 @@ fn a_reader_that_goes_away_is_no_failure() {
         command.spawn().expect("the binary starts")
     };
     check_head(start("generate --events 100000000 --seed 1 --products 50 --quiet --to -"), 10);
-    place.ok(&format!("{SHOP} a.jsonl"));
+    place.ok(&format!("{} a.jsonl", SHOP.replace("--products 60", "--products 200")));
     place.replay("a.jsonl", "data", "");
     for format in ["csv", "json", "table"] {
         // More than a pipe holds.

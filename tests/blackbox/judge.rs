@@ -38,6 +38,7 @@ fn check(seed: u32, events: u32, data: &str, compare: &str) {
         run(&python, "compare.py", &format!("--millrace {binary} --data {} {compare}", folder.display()));
     let failed: Vec<&str> = said.lines().filter(|line| !line.starts_with("ok ")).collect();
     assert!(agreed, "seed {seed}: {}", failed.join("\n"));
+    assert!(!said.contains("not compared"), "{said}");
     let verdict = said.lines().last().unwrap_or_default();
     let passed: u32 = verdict.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0);
     assert!(passed >= 60, "only {passed} questions were judged: {verdict}");

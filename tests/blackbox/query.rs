@@ -42,7 +42,7 @@ const RELATED: &str = "kind,product_id,rank,related_id,n_ab,n_a,n_b,cosine,jacca
 const TRAFFIC: &str = "page_views,cart_additions,purchases,active_sessions,active_users,net_sales";
 const QUALITY: &str = "read,accepted,duplicates,quarantined,pending,late,warned,quality_score";
 
-/// Each view's columns, alone and after each group column, are those of METRICS and of `millrace views`.
+/// Each view's columns, alone and after each group column, are those of docs/metrics.md and of `millrace views`.
 #[test]
 fn columns_are_as_promised() {
     let place = shop();

@@ -1,4 +1,4 @@
--- What METRICS.md means, said once more in SQL.
+-- What docs/metrics.md means, said once more in SQL.
 --
 -- judge.py makes these tables first, then runs this file, then groups what it leaves (sales_facts, funnel_sessions,
 -- related_candidates, traffic_events) by whatever columns a question asks for:

@@ -1,4 +1,4 @@
-"""Computes every answer of METRICS.md from raw JSON lines, with DuckDB and answers.sql, and nothing of the engine's.
+"""Computes every answer of docs/metrics.md from raw JSON lines, with DuckDB and answers.sql, and nothing of the engine's.
 
     python judge.py DATADIR ANSWERS_DIR [--time-zone Europe/London] [--window unlimited]
 

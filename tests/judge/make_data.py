@@ -1,6 +1,6 @@
 """Generates a small shop whose data is awkward on purpose.
 
-Writes products.jsonl, users.jsonl and events.jsonl into OUTDIR. Every kind of case that METRICS.md defines and that is
+Writes products.jsonl, users.jsonl and events.jsonl into OUTDIR. Every kind of case that docs/metrics.md defines and that is
 easy to get wrong occurs many times: see the functions below, one per kind of case. The same arguments give the same
 bytes. It shares no code with the engine, its generator or its oracles.
 

@@ -439,8 +439,8 @@ STUB = """\
         data.mkdir(parents=True)
         files = a[1:a.index("--data-dir")]
         sets = dict(s.split("=") for n, s in zip(a, a[1:]) if n == "--set")
-        (data / "run.json").write_text(json.dumps([files, sets]))
-    files, sets = json.loads((data / "run.json").read_text())
+        (data / "asked.json").write_text(json.dumps([files, sets]))
+    files, sets = json.loads((data / "asked.json").read_text())
     judge = Judge(files, sets.get("store.time_zone", "UTC"), sets.get("views.funnel.window", "24h"))
     if a[0] == "replay":
         print(json.dumps({{"epoch": 3, "accounting": judge.accounting() | {{"pending": 0}}}}))

@@ -225,7 +225,12 @@ fn quarantine_is_sorted_cut_and_spread_over_files() {
     let directory = tempdir().unwrap();
     let settings = QuarantineSettings { record_bytes: 10, buffer_bytes: 20_000, ..QuarantineSettings::default() };
     let mut writer = QuarantineWriter::new(directory.path(), 0, &partitions(), settings);
-    let reject = Reject { rule: Rule::MissingField, field: Some("event_id"), message: "event_id is required".into() };
+    let reject = Reject {
+        rule: Rule::MissingField,
+        field: Some("event_id"),
+        message: "event_id is required".into(),
+        received_at: None,
+    };
     for number in 0..1_000_u64 {
         let bytes = vec![0xFF; (number % 20) as usize];
         let row = QuarantineRow {

@@ -1,4 +1,4 @@
-//! Naive batch answers: what METRICS says, over texts, with nothing incremental.
+//! Naive batch answers: what docs/metrics.md says, over texts, with nothing incremental.
 //!
 //! ```text
 //! Incoming ──accept::observe──▶ Observed ──<view>::answer──▶ Table

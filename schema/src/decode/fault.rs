@@ -35,7 +35,7 @@ impl Fault {
             },
             _ => format!("expected another value for {name}, got {got}"),
         };
-        Reject { rule: self.rule, field: Some(name), message }
+        Reject { rule: self.rule, field: Some(name), message, received_at: None }
     }
 }
 

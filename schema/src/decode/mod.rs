@@ -94,7 +94,7 @@ pub fn decode_reference<'a>(
     if bytes.len() > settings.max_record_bytes {
         let message =
             format!("expected at most {} bytes, got {}: see max_record_bytes", settings.max_record_bytes, bytes.len());
-        return Err(Reject { rule: Rule::TooLarge, field: None, message });
+        return Err(Reject { rule: Rule::TooLarge, field: None, message, received_at: None });
     }
     let mut fields = Fields::new(arena);
     reference::read(bytes, &mut fields)?;

@@ -17,7 +17,7 @@ const DEPTH_MAX: usize = 127;
 
 /// Fills `fields`.
 pub fn read<'a>(bytes: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Reject> {
-    let reject = |rule, field, message| Reject { rule, field, message };
+    let reject = |rule, field, message| Reject { rule, field, message, received_at: None };
     let line = std::str::from_utf8(bytes).map_err(|error| {
         reject(Rule::InvalidUtf8, None, format!("expected utf-8, got something else at byte {}", error.valid_up_to()))
     })?;

@@ -26,7 +26,8 @@ pub fn validate<'a>(
     if let Ok(record) = &mut answer
         && let Err(fault) = check(fields, record, received_at, settings)
     {
-        answer = Err(fault.reject(fields));
+        let received_at = record.received_at;
+        answer = Err(Reject { received_at, ..fault.reject(fields) });
     }
     answer
 }

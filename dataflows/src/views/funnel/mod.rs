@@ -6,7 +6,7 @@
 //!        count_if(<a chain up to the step within the window>) AS ordered_<step>, …
 //! ```
 //!
-//! What an analyst would expect where METRICS is silent:
+//! What an analyst would expect where docs/metrics.md is silent:
 //! - the *first* of several referrers, devices or products at one instant is the smallest text;
 //! - an optional step counts as ordered when it follows a chain of all mandatory steps before it;
 //! - the time to purchase is taken from the earliest start whose chain fits the window;

@@ -10,7 +10,7 @@
 //! has k > 1 cells in one group of the grain has a row of −(k−1) there. An order of one cell, which most are, has none.
 //! Hence at every grain `sum(orders)` over the cells and the overlap rows of that grain is the exact distinct count.
 //!
-//! What an analyst would expect where METRICS is silent: a return is *as sold* at the earliest sold line of its order
+//! What an analyst would expect where docs/metrics.md is silent: a return is *as sold* at the earliest sold line of its order
 //! and product, or of its order, and in the category that the product had then.
 
 mod answer;

@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""The whole job: from a file of JSON lines to answers, beside DuckDB's one recompute of the like job.
+
+    cargo build --release && python3 benches/job.py [--events N] [--rounds R] [--no-duckdb]
+
+Generates the events once (in arrival order, and the same lines shuffled with a fixed seed) under target/bench/, then runs each job R
+times in turns and prints the median of the CPU seconds, so that what else the machine does falls on all alike.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BINARY = ROOT / "target/release/millrace"
+FOLDER = ROOT / "target/bench"
+HEADLINE = ["--set", "views.enabled=sales,funnel,related_products", "--set", "lake.events=false"]
+GENERATE = ["--conflict-fraction", "0", "--malformed-fraction", "0", "--duplicate-fraction", "0.01", "--bot-fraction", "0"]
+
+
+def generate(events: int) -> tuple[pathlib.Path, pathlib.Path]:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    ordered, shuffled = FOLDER / f"ordered-{events}.jsonl", FOLDER / f"shuffled-{events}.jsonl"
+    if not ordered.exists():
+        command = [BINARY, "generate", "--events", str(events), "--seed", "1", *GENERATE, "--quiet", "--to", ordered]
+        subprocess.run(command, check=True)
+    if not shuffled.exists():
+        lines = ordered.read_bytes().splitlines(keepends=True)
+        random.Random(1).shuffle(lines)
+        shuffled.write_bytes(b"".join(lines))
+    return ordered, shuffled
+
+
+def replay(path: pathlib.Path, workers: int, settings: list[str]) -> dict:
+    command = [BINARY, "replay", path, "--data-dir", FOLDER / "out", "--workers", str(workers), "--quiet"]
+    output = subprocess.run([*command, "--format", "json", *settings], check=True, capture_output=True)
+    return json.loads(output.stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--events", type=int, default=5_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--no-duckdb", action="store_true")
+    arguments = parser.parse_args()
+    ordered, shuffled = generate(arguments.events)
+    jobs = {
+        "sales, funnel, related; in order, 1 worker": (ordered, 1, HEADLINE),
+        "sales, funnel, related; in order, 2 workers": (ordered, 2, HEADLINE),
+        "sales, funnel, related; random order, 1 worker": (shuffled, 1, HEADLINE),
+        "all views and event Parquet; in order, 1 worker": (ordered, 1, []),
+        "all views and event Parquet; in order, 2 workers": (ordered, 2, []),
+    }
+    runs: dict[str, list[dict]] = {name: [] for name in jobs}
+    for _ in range(arguments.rounds):
+        for name, (path, workers, settings) in jobs.items():
+            runs[name].append(replay(path, workers, settings))
+    print(f"| job | CPU seconds | records per CPU-second | wall seconds | peak memory |\n|---|---|---|---|---|")
+    for name, results in runs.items():
+        median = statistics.median(result["cpu_seconds"] for result in results)
+        wall = statistics.median(result["seconds"] for result in results)
+        memory = max(result["peak_rss_bytes"] for result in results) / 1e6
+        rate = results[0]["read"] / median / 1e6
+        print(f"| {name} | {median:.2f} | {rate:.2f} M | {wall:.2f} | {memory:.0f} MB |", flush=True)
+    if not arguments.no_duckdb:
+        subprocess.run([sys.executable, ROOT / "benches/duckdb_job.py", ordered], check=True)
+
+
+if __name__ == "__main__":
+    main()
