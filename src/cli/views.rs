@@ -5,7 +5,7 @@ use super::output::{Format, Layout, print};
 use clap::{Args, ValueEnum};
 use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::table::{Table, Value};
-use millrace_dataflows::views::{VIEWS, View as MaintainedView};
+use millrace_dataflows::views::{MakeView, VIEWS};
 use serde::Serialize;
 use std::io::Write;
 
@@ -69,7 +69,7 @@ pub(super) fn queryable() -> Vec<&'static str> {
 
 /// What each view answers; the columns are the views' own.
 fn catalogue(context: &ViewContext) -> Vec<View> {
-    let view = |(name, make): (&'static str, fn(&ViewContext) -> Box<dyn MaintainedView>)| {
+    let view = |(name, make): (&'static str, MakeView)| {
         let view = make(context);
         View {
             name,

@@ -15,7 +15,6 @@ use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::rows::State;
 use millrace_dataflows::views::quality::{Accounting, warned};
 use millrace_dataflows::views::view;
-use millrace_schema::decode::DecodeSettings;
 use millrace_schema::{Name, Names};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -54,8 +53,12 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         epochs_in_flight: settings.replay.epochs_in_flight as u64,
     });
     let writers = event_writers(settings, request.workers, &partitions, &staging)?;
-    let ingests =
-        ingests(settings, request.workers, &validated.decode, &shared, &sources, &writers, &partitions, &staging);
+    let ingest = |worker: usize| {
+        let events = writers.get(worker).map(EventWriter::sender);
+        let quarantine = quarantine_writer(settings, worker, &partitions, &staging);
+        Ingest::new(validated.decode.clone(), &shared, sources.clone(), events, quarantine)
+    };
+    let ingests = (0..request.workers).map(ingest).collect();
 
     let (shares, failures) = run_workers(&plan, ingests, &mut reader, epoch_records, progress)?;
     for writer in writers {
@@ -134,27 +137,18 @@ fn event_writers(
     Ok((0..workers).map(start).collect::<Result<_, _>>()?)
 }
 
-fn ingests(
+fn quarantine_writer(
     settings: &Settings,
-    workers: usize,
-    decode: &DecodeSettings,
-    shared: &Shared,
-    sources: &[Name],
-    writers: &[EventWriter],
+    worker: usize,
     partitions: &[PartitionInfo],
     staging: &Staging,
-) -> Vec<Ingest> {
-    let quarantine = QuarantineSettings {
+) -> QuarantineWriter {
+    let settings = QuarantineSettings {
         compression: compression(settings),
         record_bytes: settings.lake.quarantine_bytes_max,
         ..QuarantineSettings::default()
     };
-    let make = |worker: usize| {
-        let sender = writers.get(worker).map(EventWriter::sender);
-        let quarantine = QuarantineWriter::new(&staging.quarantine(), worker, partitions, quarantine.clone());
-        Ingest::new(decode.clone(), shared, sources.to_vec(), sender, quarantine)
-    };
-    (0..workers).map(make).collect()
+    QuarantineWriter::new(&staging.quarantine(), worker, partitions, settings)
 }
 
 /// Runs reader and workers to the end.

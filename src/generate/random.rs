@@ -1,11 +1,14 @@
 //! Chance, from the seed alone.
 //!
-//! The generator is xoshiro256++ seeded by SplitMix64, written here rather than taken from `rand`: `SmallRng` may change
-//! between releases and platforms, and a seed that someone committed must give the same bytes next year.
+//! The generator is xoshiro256++ by its name, not a "small" or "standard" one that may change between releases and
+//! platforms: a seed that someone committed must give the same bytes next year.
+
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rand_xoshiro::rand_core::{Rng, SeedableRng};
 
 /// A stream of random numbers; two streams of one seed and one `purpose` are equal.
 #[derive(Clone, Debug)]
-pub struct Random([u64; 4]);
+pub struct Random(Xoshiro256PlusPlus);
 
 /// Scrambles all 64 bits, one to one: distinct inputs have distinct outputs.
 pub fn mix(value: u64) -> u64 {
@@ -17,25 +20,12 @@ pub fn mix(value: u64) -> u64 {
 impl Random {
     /// `purpose` keeps the streams of one seed apart, so that drawing more from one does not disturb the others.
     pub fn new(seed: u64, purpose: u64) -> Random {
-        let mut state = mix(seed ^ mix(purpose.wrapping_add(0x6d69_6c6c_7261_6365)));
-        Random(std::array::from_fn(|_| {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            mix(state)
-        }))
+        Random(Xoshiro256PlusPlus::seed_from_u64(mix(seed ^ mix(purpose.wrapping_add(0x6d69_6c6c_7261_6365)))))
     }
 
     #[inline]
     pub fn bits(&mut self) -> u64 {
-        let state = &mut self.0;
-        let result = state[0].wrapping_add(state[3]).rotate_left(23).wrapping_add(state[0]);
-        let shifted = state[1] << 17;
-        state[2] ^= state[0];
-        state[3] ^= state[1];
-        state[1] ^= state[2];
-        state[0] ^= state[3];
-        state[2] ^= shifted;
-        state[3] = state[3].rotate_left(45);
-        result
+        self.0.next_u64()
     }
 
     /// Uniform in `0..bound`, with a bias below `bound` / 2³²; `bound` is above 0.

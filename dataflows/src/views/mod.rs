@@ -17,8 +17,10 @@ use millrace_schema::calendar::Calendar;
 use millrace_schema::{Name, Names};
 use std::sync::Arc;
 
+pub type MakeView = fn(&ViewContext) -> Box<dyn View>;
+
 /// Every view there is: name and maker.
-pub const VIEWS: [(&str, fn(&ViewContext) -> Box<dyn View>); 5] = [
+pub const VIEWS: [(&str, MakeView); 5] = [
     ("sales", |_| Box::new(sales::Sales::new())),
     ("funnel", |context| Box::new(funnel::Funnel::new(context))),
     ("related_products", |_| Box::new(related_products::RelatedProducts::new())),

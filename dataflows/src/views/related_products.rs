@@ -48,6 +48,9 @@ impl Default for RelatedProducts {
     }
 }
 
+/// The related products of one product.
+type List = Vec<(Arc<str>, Counts)>;
+
 /// How a list is ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Score {
@@ -146,7 +149,7 @@ impl View for RelatedProducts {
     fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
         let wanted = Wanted::of(query)?;
         let limits = &context.shared.context.related;
-        let mut lists: BTreeMap<(u64, Arc<str>), Vec<(Arc<str>, Counts)>> = BTreeMap::new();
+        let mut lists: BTreeMap<(u64, Arc<str>), List> = BTreeMap::new();
         for (key, measures) in state.iter().filter(|(key, _)| key.table == PAIR_TABLE && wanted.product(key)) {
             let [kind, a, b, ..] = key.parts;
             let of = |key: Key| state.get(&key).map_or(0, |measures| measures.get(0));
