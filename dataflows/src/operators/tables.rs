@@ -116,6 +116,18 @@ struct Line([u128; Line::SLOTS]);
 
 impl Line {
     const SLOTS: usize = 4;
+
+    /// The slot where an id is (`true`) or belongs; none where the line is full of others.
+    #[inline]
+    fn find(&self, word: u128) -> Option<(usize, bool)> {
+        for (slot, &stored) in self.0.iter().enumerate() {
+            let id = stored >> VALUE_BITS;
+            if id == word || id == 0 {
+                return Some((slot, id == word));
+            }
+        }
+        None
+    }
 }
 
 /// Lines in segments that stay where they are: growing adds segments and moves entries up, so memory is neither
@@ -198,7 +210,7 @@ impl IdTable {
 
 impl Shard {
     /// Lines in a segment.
-    const SEGMENT: usize = 64;
+    const SEGMENT: usize = 256;
 
     #[inline]
     fn lines(&self) -> usize {
@@ -223,19 +235,24 @@ impl Shard {
 
     #[inline]
     fn find(&self, home: u64, word: u128) -> Found {
-        let start = self.place(home);
-        let found = self.find_within(start..self.lines(), word).or_else(|| self.find_within(0..start, word));
+        let line = self.place(home);
+        // Nine of ten are on their line.
+        match self.line(line).find(word) {
+            Some((slot, known)) => Found { line, slot, known },
+            None => self.find_beyond(line, word),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_beyond(&self, line: usize, word: u128) -> Found {
+        let found = self.find_within(line + 1..self.lines(), word).or_else(|| self.find_within(0..line, word));
         found.expect("a quarter of the slots is free")
     }
 
     #[inline]
     fn find_within(&self, mut lines: Range<usize>, word: u128) -> Option<Found> {
-        lines.find_map(|line| {
-            self.line(line).0.iter().enumerate().find_map(|(slot, &stored)| {
-                let id = stored >> VALUE_BITS;
-                (id == word || id == 0).then_some(Found { line, slot, known: id == word })
-            })
-        })
+        lines.find_map(|line| self.line(line).find(word).map(|(slot, known)| Found { line, slot, known }))
     }
 
     /// Grows by half. A larger table places no id lower, so entries move up, from the last line to the first, into
