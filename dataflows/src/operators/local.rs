@@ -1,62 +1,102 @@
 //! Worker-local dense numbers for names: operators index arrays by them and compare texts without a lock.
 
 use millrace_schema::{Name, Names};
-use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Dense numbers of the names that one operator has seen. Number 0 is [`Name::NONE`].
 #[derive(Debug)]
 pub struct LocalNames {
-    names: Arc<Names>,
-    numbers: FxHashMap<u64, u32>,
-    known: Vec<Local>,
+    dictionary: Arc<Names>,
+    /// Open addressing by name, which is a hash already: (name, number), free where the name is none. A power of two
+    /// of slots, at most half full.
+    slots: Box<[(u64, u32)]>,
+    names: Vec<Name>,
+    texts: Vec<Text>,
 }
 
 #[derive(Debug)]
-struct Local {
-    name: Name,
-    /// The first eight bytes of the text, big-endian: most comparisons end here.
+struct Text {
+    /// The first eight bytes, big-endian: most comparisons end here.
     prefix: u64,
     text: Arc<str>,
 }
 
 impl LocalNames {
-    pub fn new(names: Arc<Names>) -> LocalNames {
-        let mut locals = LocalNames { names, numbers: FxHashMap::default(), known: Vec::new() };
-        locals.number(Name::NONE);
+    const FIRST_SLOTS: usize = 64;
+
+    pub fn new(dictionary: Arc<Names>) -> LocalNames {
+        let slots = vec![(Name::NONE.0, 0); Self::FIRST_SLOTS].into_boxed_slice();
+        let mut locals = LocalNames { dictionary, slots, names: Vec::new(), texts: Vec::new() };
+        locals.add(Name::NONE);
         locals
     }
 
+    #[inline]
     pub fn number(&mut self, name: Name) -> u32 {
-        if let Some(&number) = self.numbers.get(&name.0) {
-            return number;
+        if name.is_none() {
+            return 0;
         }
-        let text = self.names.text(name);
-        let mut prefix = [0; 8];
-        let head = &text.as_bytes()[..text.len().min(8)];
-        prefix[..head.len()].copy_from_slice(head);
-        let number = u32::try_from(self.known.len()).expect("there are fewer than 2^32 names");
-        self.known.push(Local { name, prefix: u64::from_be_bytes(prefix), text });
-        self.numbers.insert(name.0, number);
+        let slot = self.find(name);
+        if self.slots[slot].0 == name.0 {
+            return self.slots[slot].1;
+        }
+        self.enter(name, slot)
+    }
+
+    /// The slot where a name is, or belongs.
+    #[inline]
+    fn find(&self, name: Name) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = name.0 as usize & mask;
+        while self.slots[slot].0 != name.0 && self.slots[slot].0 != Name::NONE.0 {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    #[cold]
+    fn enter(&mut self, name: Name, slot: usize) -> u32 {
+        let number = self.add(name);
+        self.slots[slot] = (name.0, number);
+        if self.names.len() * 2 > self.slots.len() {
+            let size = self.slots.len() * 2;
+            let old = std::mem::replace(&mut self.slots, vec![(Name::NONE.0, 0); size].into_boxed_slice());
+            for entry in old.into_iter().filter(|entry| entry.0 != Name::NONE.0) {
+                let slot = self.find(Name(entry.0));
+                self.slots[slot] = entry;
+            }
+        }
         number
     }
 
+    fn add(&mut self, name: Name) -> u32 {
+        let text = self.dictionary.text(name);
+        let mut prefix = [0; 8];
+        let head = &text.as_bytes()[..text.len().min(8)];
+        prefix[..head.len()].copy_from_slice(head);
+        let number = u32::try_from(self.names.len()).expect("there are fewer than 2^32 names");
+        self.names.push(name);
+        self.texts.push(Text { prefix: u64::from_be_bytes(prefix), text });
+        number
+    }
+
+    #[inline]
     pub fn name(&self, number: u32) -> Name {
-        self.known[number as usize].name
+        self.names[number as usize]
     }
 
     /// By the texts' bytes.
     pub fn order(&self, a: u32, b: u32) -> Ordering {
-        let (a, b) = (&self.known[a as usize], &self.known[b as usize]);
+        let (a, b) = (&self.texts[a as usize], &self.texts[b as usize]);
         a.prefix.cmp(&b.prefix).then_with(|| a.text.as_bytes().cmp(b.text.as_bytes()))
     }
 
     pub fn len(&self) -> usize {
-        self.known.len()
+        self.names.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
+        self.names.is_empty()
     }
 }

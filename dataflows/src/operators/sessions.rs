@@ -5,7 +5,7 @@
 //! category histories (on every worker) ─┘
 //! ```
 //!
-//! A session's state is the list of its events in order of time, 24 bytes each. Its part in the funnel is a function
+//! A session's state is the list of its events in order of time, 20 bytes each. Its part in the funnel is a function
 //! of that list (a *contribution*); a touched session emits its contribution now less the one before. Traffic and the
 //! products touched grow event by event.
 
@@ -92,28 +92,50 @@ impl Act {
     }
 }
 
-/// One event of a session: 24 bytes. Names are the operator's local numbers, 0 for none.
+/// One event of a session: 20 bytes, of which there are as many as events. Names are the operator's local numbers, 0
+/// for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, packed(4))]
 pub struct SessionEvent {
     pub time: i64,
     pub product: u32,
-    /// The number of a (referrer, device) pair.
-    origin: u32,
+    /// The number of a (referrer, device) pair, and the act in the low bits.
+    origin_and_act: u32,
     /// Orders events of one time, so that a cap does not depend on arrival: the head of the event id's hash.
     tie: u32,
-    pub act: Act,
 }
 
 impl SessionEvent {
+    const ACT_BITS: u32 = 4;
+
+    fn new(event: &Event, act: Act, product: u32, origin: u32) -> SessionEvent {
+        let origin_and_act = origin << Self::ACT_BITS | act as u32;
+        SessionEvent { time: event.time, product, origin_and_act, tie: (event.id.high >> 32) as u32 }
+    }
+
+    #[inline]
     pub fn origin(&self) -> u32 {
-        self.origin
+        self.origin_and_act >> Self::ACT_BITS
+    }
+
+    #[inline]
+    pub fn act(&self) -> Act {
+        Act::ALL[(self.origin_and_act & ((1 << Self::ACT_BITS) - 1)) as usize]
+    }
+
+    /// The product it touches.
+    #[inline]
+    fn touched(&self) -> Option<u32> {
+        (self.product != 0 && self.act().touches()).then_some(self.product)
     }
 }
 
 /// Sessions of up to this many events look for a product by scanning the list.
 const SMALL_SESSION: usize = 32;
 
+/// One cache line.
 #[derive(Debug, Default)]
+#[repr(align(64))]
 struct Session {
     /// In order of (time, tie).
     events: Vec<SessionEvent>,
@@ -122,6 +144,11 @@ struct Session {
     touched: Option<Box<TouchedSet>>,
     dirty: bool,
 }
+
+const RECENT_ORIGINS: usize = 128;
+
+/// The origin of events that have neither referrer nor device.
+const NO_ORIGIN: u32 = 0;
 
 /// The operator's state on one worker.
 struct Sessions {
@@ -134,6 +161,8 @@ struct Sessions {
     known: Vec<bool>,
     origins: Vec<(u32, u32)>,
     origin_numbers: FxHashMap<(Name, Name), u32>,
+    /// Origins met lately, by a mix of their names: nearly every event has one of few.
+    recent_origins: [((Name, Name), u32); RECENT_ORIGINS],
     numbers: IdTable,
     sessions: Vec<Session>,
     dirty: Vec<u32>,
@@ -192,8 +221,9 @@ impl Sessions {
             locals: LocalNames::new(shared.names.clone()),
             categories: vec![shared.none],
             known: vec![true],
-            origins: Vec::new(),
-            origin_numbers: FxHashMap::default(),
+            origins: vec![(0, 0)],
+            origin_numbers: FxHashMap::from_iter([((Name::NONE, Name::NONE), NO_ORIGIN)]),
+            recent_origins: [((Name::NONE, Name::NONE), NO_ORIGIN); RECENT_ORIGINS],
             numbers: IdTable::default(),
             sessions: Vec::new(),
             dirty: Vec::new(),
@@ -229,15 +259,18 @@ impl Sessions {
     }
 
     fn origin(&mut self, body: &Body) -> u32 {
-        let (referrer, device) = match *body {
-            Body::PageView { referrer, device, .. } => (referrer, device),
-            _ => (Name::NONE, Name::NONE),
-        };
+        let &Body::PageView { referrer, device, .. } = body else { return NO_ORIGIN };
+        let recent = (referrer.0 ^ device.0.rotate_left(8)) as usize % RECENT_ORIGINS;
+        let (names, number) = self.recent_origins[recent];
+        if names == (referrer, device) {
+            return number;
+        }
         let next = self.origins.len() as u32;
         let number = *self.origin_numbers.entry((referrer, device)).or_insert(next);
         if number == next {
             self.origins.push((self.locals.number(referrer), self.locals.number(device)));
         }
+        self.recent_origins[recent] = ((referrer, device), number);
         number
     }
 
@@ -316,7 +349,7 @@ impl Sessions {
         if session == next {
             self.sessions.push(Session::default());
         }
-        let new = SessionEvent { time: event.time, product, origin, tie: (event.id.high >> 32) as u32, act };
+        let new = SessionEvent::new(event, act, product, origin);
         if self.parts.quality && product != 0 && !self.known[product as usize] {
             self.warn_unknown(event, product);
         }
@@ -330,10 +363,11 @@ impl Sessions {
                 (position.checked_sub(1).map(|i| state.events[i].time), state.events.get(position).map(|e| e.time));
             count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours);
         }
-        if self.parts.related && act.touches() && product != 0 {
+        if self.parts.related && new.touched().is_some() {
             touch(state, &new, &self.locals, &self.shared, &mut self.out.pairs);
         }
         if state.events.capacity() == state.events.len() {
+            // 4, 8, then by halves: few moves of the common short list, little to spare in the long ones.
             state.events.reserve_exact((state.events.len() / 2).max(4));
         }
         if position == state.events.len() {
@@ -379,12 +413,19 @@ impl Sessions {
                 continue;
             }
             let before = state.contribution.replace(now);
-            if let Some(before) = &before {
-                let category = self.categories[before.first_product as usize];
-                self.keys.emit(before, category, &self.locals, -1, &mut self.out.funnel);
-            }
             let category = self.categories[now.first_product as usize];
-            self.keys.emit(&now, category, &self.locals, 1, &mut self.out.funnel);
+            match &before {
+                Some(before) if before.same_group(&now) => {
+                    self.keys.emit_difference(before, &now, category, &self.locals, &mut self.out.funnel);
+                }
+                _ => {
+                    if let Some(before) = &before {
+                        let category = self.categories[before.first_product as usize];
+                        self.keys.emit(before, category, &self.locals, -1, &mut self.out.funnel);
+                    }
+                    self.keys.emit(&now, category, &self.locals, 1, &mut self.out.funnel);
+                }
+            }
             if now.first_product != 0 && before.is_none_or(|before| before.first_product != now.first_product) {
                 self.by_first_product[now.first_product as usize].push(session);
             }
@@ -399,9 +440,9 @@ fn count_traffic(
     event: &SessionEvent,
     neighbours: (Option<i64>, Option<i64>),
 ) {
-    let measure = if event.act.is_page_view() {
+    let measure = if event.act().is_page_view() {
         Some(traffic::PAGE_VIEWS)
-    } else if event.act == Act::AddToCart {
+    } else if event.act() == Act::AddToCart {
         Some(traffic::CART_ADDITIONS)
     } else {
         None
@@ -426,8 +467,8 @@ fn count_traffic(
 fn touch(state: &mut Session, new: &SessionEvent, locals: &LocalNames, shared: &Shared, out: &mut PairChanges) {
     let cap = shared.context.related.max_products_per_session;
     if state.touched.is_none() && state.events.len() + 1 >= SMALL_SESSION.min(cap) {
-        let old = state.events.iter().filter(|event| event.act.touches() && event.product != 0);
-        state.touched = Some(Box::new(TouchedSet::of(old.map(|event| (event.product, event.time)), locals, cap)));
+        let old = state.events.iter().filter_map(|event| event.touched().map(|product| (product, event.time)));
+        state.touched = Some(Box::new(TouchedSet::of(old, locals, cap)));
     }
     if let Some(touched) = &mut state.touched {
         touched.touch(new.product, new.time);
@@ -435,12 +476,12 @@ fn touch(state: &mut Session, new: &SessionEvent, locals: &LocalNames, shared: &
     }
     let mut distinct = [0_u32; SMALL_SESSION];
     let mut count = 0;
-    for event in state.events.iter().filter(|event| event.act.touches() && event.product != 0) {
-        if event.product == new.product {
+    for product in state.events.iter().filter_map(SessionEvent::touched) {
+        if product == new.product {
             return;
         }
-        if !distinct[..count].contains(&event.product) {
-            distinct[count] = event.product;
+        if !distinct[..count].contains(&product) {
+            distinct[count] = product;
             count += 1;
         }
     }

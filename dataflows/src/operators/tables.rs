@@ -2,6 +2,7 @@
 //! slot on one cache line, and a slot can be prefetched before it is needed.
 
 use millrace_schema::Id;
+use std::ops::Range;
 
 /// Asks for the cache line of a slot ahead of its use.
 #[inline]
@@ -115,11 +116,25 @@ struct Line([u128; Line::SLOTS]);
 
 impl Line {
     const SLOTS: usize = 4;
+
+    /// The slot where an id is (`true`) or belongs; none where the line is full of others.
+    #[inline]
+    fn find(&self, word: u128) -> Option<(usize, bool)> {
+        for (slot, &stored) in self.0.iter().enumerate() {
+            let id = stored >> VALUE_BITS;
+            if id == word || id == 0 {
+                return Some((slot, id == word));
+            }
+        }
+        None
+    }
 }
 
+/// Lines in segments that stay where they are: growing adds segments and moves entries up, so memory is neither
+/// copied nor given back in pieces that nothing fits.
 #[derive(Debug, Default)]
 struct Shard {
-    lines: Box<[Line]>,
+    segments: Vec<Box<[Line; Shard::SEGMENT]>>,
     used: usize,
 }
 
@@ -149,19 +164,22 @@ impl IdTable {
     #[inline]
     pub fn prefetch(&self, id: IdHead) {
         let shard = &self.shards[Self::shard(id)];
-        prefetch(&shard.lines, shard.home(id));
+        if !shard.segments.is_empty() {
+            prefetch(std::slice::from_ref(shard.line(shard.place(id.home()))), 0);
+        }
     }
 
     /// The value that an id came with before; otherwise remembers it with this one.
     #[inline]
     pub fn enter(&mut self, id: IdHead, value: u32) -> Option<u32> {
         let shard = &mut self.shards[Self::shard(id)];
-        if shard.used * 4 >= shard.lines.len() * Line::SLOTS * 3 {
+        if shard.used * 4 >= shard.lines() * Line::SLOTS * 3 {
             shard.grow();
         }
         let word = id.word();
-        let Found { line, slot, known } = shard.find(id.home(), word);
-        let slot = &mut shard.lines[line].0[slot];
+        let found = shard.find(id.home(), word);
+        let known = found.known;
+        let slot = shard.slot(found);
         if known {
             return Some(*slot as u32);
         }
@@ -173,61 +191,94 @@ impl IdTable {
     #[inline]
     pub fn get(&self, id: IdHead) -> Option<u32> {
         let shard = &self.shards[Self::shard(id)];
-        if shard.lines.is_empty() {
+        if shard.segments.is_empty() {
             return None;
         }
         let Found { line, slot, known } = shard.find(id.home(), id.word());
-        known.then(|| shard.lines[line].0[slot] as u32)
+        known.then(|| shard.line(line).0[slot] as u32)
     }
 
     /// Changes the value of an id that has been entered.
     pub fn set(&mut self, id: IdHead, value: u32) {
         let shard = &mut self.shards[Self::shard(id)];
         let word = id.word();
-        let Found { line, slot, known } = shard.find(id.home(), word);
-        debug_assert!(known, "the id has been entered");
-        shard.lines[line].0[slot] = word << VALUE_BITS | u128::from(value);
+        let found = shard.find(id.home(), word);
+        debug_assert!(found.known, "the id has been entered");
+        *shard.slot(found) = word << VALUE_BITS | u128::from(value);
     }
 }
 
 impl Shard {
-    const FIRST_LINES: usize = 8;
+    /// Lines in a segment.
+    const SEGMENT: usize = 256;
 
     #[inline]
-    fn home(&self, id: IdHead) -> usize {
-        self.place(id.home())
+    fn lines(&self) -> usize {
+        self.segments.len() * Self::SEGMENT
+    }
+
+    #[inline]
+    fn line(&self, line: usize) -> &Line {
+        &self.segments[line / Self::SEGMENT][line % Self::SEGMENT]
+    }
+
+    #[inline]
+    fn slot(&mut self, Found { line, slot, .. }: Found) -> &mut u128 {
+        &mut self.segments[line / Self::SEGMENT][line % Self::SEGMENT].0[slot]
     }
 
     /// Multiplying by the size and keeping the top takes any size, not only powers of two: memory grows by halves.
     #[inline]
     fn place(&self, home: u64) -> usize {
-        ((u128::from(home) * self.lines.len() as u128) >> 64) as usize
+        ((u128::from(home) * self.lines() as u128) >> 64) as usize
     }
 
     #[inline]
     fn find(&self, home: u64, word: u128) -> Found {
-        let mut line = self.place(home);
-        loop {
-            for (slot, &stored) in self.lines[line].0.iter().enumerate() {
-                let id = stored >> VALUE_BITS;
-                if id == word || id == 0 {
-                    return Found { line, slot, known: id == word };
-                }
-            }
-            line += 1;
-            if line == self.lines.len() {
-                line = 0;
-            }
+        let line = self.place(home);
+        // Nine of ten are on their line.
+        match self.line(line).find(word) {
+            Some((slot, known)) => Found { line, slot, known },
+            None => self.find_beyond(line, word),
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn find_beyond(&self, line: usize, word: u128) -> Found {
+        let found = self.find_within(line + 1..self.lines(), word).or_else(|| self.find_within(0..line, word));
+        found.expect("a quarter of the slots is free")
+    }
+
+    #[inline]
+    fn find_within(&self, mut lines: Range<usize>, word: u128) -> Option<Found> {
+        lines.find_map(|line| self.line(line).find(word).map(|(slot, known)| Found { line, slot, known }))
+    }
+
+    /// Grows by half. A larger table places no id lower, so entries move up, from the last line to the first, into
+    /// lines that have moved already. The few that would not (having been pushed off their line) go last.
+    #[cold]
     fn grow(&mut self) {
-        let size = (self.lines.len() + self.lines.len() / 2).max(Self::FIRST_LINES);
-        let old = std::mem::replace(&mut self.lines, vec![Line::default(); size].into_boxed_slice());
-        for stored in old.iter().flat_map(|line| line.0).filter(|stored| stored >> VALUE_BITS != 0) {
+        let old = self.lines();
+        let added = (self.segments.len() / 2).max(1);
+        self.segments.extend((0..added).map(|_| Box::new([Line::default(); Self::SEGMENT])));
+        let mut late = Vec::new();
+        for line in (0..old).rev() {
+            let entries = std::mem::take(&mut self.segments[line / Self::SEGMENT][line % Self::SEGMENT]);
+            for stored in entries.0.into_iter().filter(|&stored| stored != 0) {
+                let word = stored >> VALUE_BITS;
+                let target = self.place((word >> 32) as u64);
+                let found = (target >= line).then(|| self.find_within(target..self.lines(), word)).flatten();
+                match found {
+                    Some(found) => *self.slot(found) = stored,
+                    None => late.push(stored),
+                }
+            }
+        }
+        for stored in late {
             let word = stored >> VALUE_BITS;
-            let Found { line, slot, .. } = self.find((word >> 32) as u64, word);
-            self.lines[line].0[slot] = stored;
+            let found = self.find((word >> 32) as u64, word);
+            *self.slot(found) = stored;
         }
     }
 }
@@ -263,5 +314,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Ids at the very start and end of one shard, and everywhere: growing moves, wraps round and pushes off.
+    #[test]
+    fn ids_are_found_after_growing() {
+        let heads = [0, 1, u32::MAX, 7 << 28];
+        let spread = (0..4000_u32).map(|n| n.wrapping_mul(0x9e37_79b9));
+        let crowded = (0..1200).map(|n| heads[n % heads.len()]);
+        let ids: Vec<IdHead> =
+            crowded.chain(spread).enumerate().map(|(n, head)| IdHead([head, n as u32, 64])).collect();
+        let mut table = IdTable::default();
+        for (n, &id) in ids.iter().enumerate() {
+            assert_eq!(table.enter(id, n as u32), None);
+            assert!(n % 97 != 0 || (0..=n).all(|m| table.get(ids[m]) == Some(m as u32)), "after {n}");
+        }
+        assert!(ids.iter().enumerate().all(|(n, &id)| table.enter(id, 0) == Some(n as u32)));
     }
 }

@@ -65,10 +65,10 @@ impl StepOrder {
                 index += 1;
             }
             progress.reached |= steps;
-            for step in 0..self.count {
-                if steps & 1 << step == 0 {
-                    continue;
-                }
+            let mut left = steps;
+            while left != 0 {
+                let step = left.trailing_zeros() as usize;
+                left &= left - 1;
                 let start = match self.previous[step] {
                     None => Some(time),
                     Some(previous) => latest_start[previous].filter(|start| time - start <= self.window),

@@ -56,6 +56,14 @@ pub struct Contribution {
     duration_bucket: Option<u16>,
 }
 
+impl Contribution {
+    /// Whether both count in the same rows, the categories of products being what they are.
+    pub fn same_group(&self, other: &Contribution) -> bool {
+        let group = |it: &Contribution| (it.day, it.first_product, it.referrer, it.device);
+        group(self) == group(other)
+    }
+}
+
 /// From sessions to rows.
 pub struct FunnelKeys {
     order: StepOrder,
@@ -87,8 +95,10 @@ impl FunnelKeys {
         buckets: &mut Buckets,
     ) -> Contribution {
         let counted = &events[..events.len().min(self.max_events)];
-        let progress = self.order.progress(counted, |event| (event.time, self.masks[event.act as usize]));
-        let views = || counted.iter().filter(|event| event.act.is_page_view());
+        let progress = self.order.progress(counted, |event| (event.time, self.masks[event.act() as usize]));
+        let acts = counted.iter().fold(0_u32, |acts, event| acts | 1 << event.act() as u32);
+        let has = |act: Act| acts & 1 << act as u32 != 0;
+        let views = || counted.iter().filter(|event| event.act().is_page_view());
         let first = |of: &dyn Fn(&SessionEvent) -> u32| {
             let mut best: Option<(i64, u32)> = None;
             for event in views() {
@@ -102,16 +112,16 @@ impl FunnelKeys {
             }
             best.map_or(0, |(_, number)| number)
         };
-        let viewed = |event: &SessionEvent| if event.act == Act::ProductDetail { event.product } else { 0 };
+        let viewed = |event: &SessionEvent| if event.act() == Act::ProductDetail { event.product } else { 0 };
         Contribution {
             day: buckets.of(counted[0].time).day as i32,
-            first_product: first(&viewed),
+            first_product: if has(Act::ProductDetail) { first(&viewed) } else { 0 },
             referrer: first(&|event| origins[event.origin() as usize].0),
             device: first(&|event| origins[event.origin() as usize].1),
             reached: progress.reached,
             ordered: progress.ordered,
-            cart: counted.iter().any(|event| event.act == Act::AddToCart),
-            sold: counted.iter().any(|event| event.act == Act::Sold),
+            cart: has(Act::AddToCart),
+            sold: has(Act::Sold),
             capped: events.len() > counted.len(),
             duration_bucket: progress.duration.map(buckets::bucket_of),
         }
@@ -119,20 +129,58 @@ impl FunnelKeys {
 
     /// Adds a contribution `sign` times, its first product being in `category`.
     pub fn emit(&self, session: &Contribution, category: Name, locals: &LocalNames, sign: i64, out: &mut Netting) {
-        let shown = |number: u32| self.shared.shown(locals.name(number)).0;
-        let group = [session.day as i64 as u64, category.0, shown(session.referrer), shown(session.device)];
-        let mut measures = [0; FIRST_STEP + 2 * MAX_FUNNEL_STEPS];
-        measures[SESSIONS] = sign;
-        measures[CARTS] = sign * i64::from(session.cart);
-        measures[CARTS_ABANDONED] = sign * i64::from(session.cart && !session.sold);
-        measures[CAPPED] = sign * i64::from(session.capped);
-        for step in 0..self.steps {
-            measures[FIRST_STEP + step] = sign * i64::from(session.reached >> step & 1);
-            measures[FIRST_STEP + self.steps + step] = sign * i64::from(session.ordered >> step & 1);
-        }
+        let group = self.group(session, category, locals);
+        let measures = self.measures(session).map(|measure| sign * measure);
         out.add_slice(Key::new(COUNTERS, group), &measures[..FIRST_STEP + 2 * self.steps]);
+        Self::emit_duration(session, group, sign, out);
+    }
+
+    /// Adds `now` less `before`, which are of one group: one change where two would mostly cancel.
+    pub fn emit_difference(
+        &self,
+        before: &Contribution,
+        now: &Contribution,
+        category: Name,
+        locals: &LocalNames,
+        out: &mut Netting,
+    ) {
+        let group = self.group(now, category, locals);
+        let (old, mut measures) = (self.measures(before), self.measures(now));
+        measures.iter_mut().zip(old).for_each(|(measure, old)| *measure -= old);
+        if measures.iter().any(|&measure| measure != 0) {
+            out.add_slice(Key::new(COUNTERS, group), &measures[..FIRST_STEP + 2 * self.steps]);
+        }
+        if before.duration_bucket != now.duration_bucket {
+            Self::emit_duration(before, group, -1, out);
+            Self::emit_duration(now, group, 1, out);
+        }
+    }
+
+    fn group(&self, session: &Contribution, category: Name, locals: &LocalNames) -> [u64; 4] {
+        let shown = |number: u32| self.shared.shown(locals.name(number)).0;
+        [session.day as i64 as u64, category.0, shown(session.referrer), shown(session.device)]
+    }
+
+    fn measures(&self, session: &Contribution) -> [i64; FIRST_STEP + 2 * MAX_FUNNEL_STEPS] {
+        let mut measures = [0; FIRST_STEP + 2 * MAX_FUNNEL_STEPS];
+        measures[SESSIONS] = 1;
+        measures[CARTS] = i64::from(session.cart);
+        measures[CARTS_ABANDONED] = i64::from(session.cart && !session.sold);
+        measures[CAPPED] = i64::from(session.capped);
+        for step in 0..self.steps {
+            measures[FIRST_STEP + step] = i64::from(session.reached >> step & 1);
+            measures[FIRST_STEP + self.steps + step] = i64::from(session.ordered >> step & 1);
+        }
+        measures
+    }
+
+    fn emit_duration(
+        session: &Contribution,
+        [day, category, referrer, device]: [u64; 4],
+        sign: i64,
+        out: &mut Netting,
+    ) {
         if let Some(bucket) = session.duration_bucket {
-            let [day, category, referrer, device] = group;
             out.add(Key::new(DURATIONS, [day, category, referrer, device, u64::from(bucket)]), 0, sign);
         }
     }
