@@ -171,7 +171,7 @@ pub fn deduplicate<'s>(events: StreamVec<'s, u64, Event>, shared: &Shared) -> De
                         }
                     }
                     if others {
-                        batch.retain(|event| in_session(event));
+                        batch.retain(in_session);
                     }
                     if !batch.is_empty() {
                         sessions.give_container(&mut batch);
