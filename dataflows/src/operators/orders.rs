@@ -34,6 +34,9 @@ struct Order {
     dirty: bool,
 }
 
+/// Orders grow line by line up to here, by doubling from here on.
+const FEW_LINES: usize = 4;
+
 struct Orders {
     shared: Shared,
     parts: Parts,
@@ -216,7 +219,12 @@ impl Orders {
             let source = self.shared.partitions.source(line.partition);
             self.out.quality.add(quality::warning_key(hour, source, Warning::UnknownProduct), quality::WARNED, 1);
         }
-        self.orders[order as usize].lines.push(line);
+        let lines = &mut self.orders[order as usize].lines;
+        if lines.len() < FEW_LINES {
+            // Most orders have a line or two: no room for more.
+            lines.reserve_exact(1);
+        }
+        lines.push(line);
     }
 
     fn set_known(&mut self, product: u32) {
