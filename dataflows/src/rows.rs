@@ -78,6 +78,7 @@ impl Measures {
         Measures(SmallVec::from_slice(values))
     }
 
+    #[inline]
     pub fn get(&self, index: usize) -> i64 {
         self.0.get(index).copied().unwrap_or(0)
     }
@@ -213,7 +214,8 @@ impl State {
 
     fn grow(&mut self) {
         self.groups.retain(|(_, measures)| !measures.is_zero());
-        let size = ((self.groups.len() + 1) * 4).next_power_of_two().max(FIRST_SLOTS);
+        // Twice the size where most groups stay, the same where a third or more had become zero.
+        let size = ((self.groups.len() + 1) * 3).next_power_of_two().max(FIRST_SLOTS);
         self.slots.clear();
         self.slots.resize(size, 0);
         for position in 0..self.groups.len() {

@@ -13,7 +13,7 @@ use crate::context::{Buckets, Shared};
 use crate::operators::categories::{History, HistoryChange};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
-use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
+use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet, emit_difference};
 use crate::operators::sessions::{IdHasher, Parts};
 use crate::rows::{Change, Netting};
 use crate::views::sales::{Contributor, Line, LineKind};
@@ -30,8 +30,46 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 #[derive(Debug, Default)]
 struct Order {
     lines: Vec<Line>,
-    touched: TouchedSet,
+    /// How many of the lines have been counted as bought together.
+    settled: u32,
     dirty: bool,
+    /// Only for orders that have ever had more lines than products are counted together.
+    touched: Option<Box<TouchedSet>>,
+}
+
+/// Orders grow line by line up to here, by doubling from here on.
+const FEW_LINES: usize = 4;
+
+impl Order {
+    /// Counts the products of the lines that came since the last time. Few lines say themselves what has been counted.
+    fn settle(&mut self, locals: &LocalNames, shared: &Shared, out: &mut PairChanges) {
+        let Order { lines, settled, touched, .. } = self;
+        let (before, arrived) = lines.split_at(*settled as usize);
+        *settled = u32::try_from(lines.len()).expect("an order has fewer than 2^32 lines");
+        if arrived.is_empty() {
+            return;
+        }
+        let kind = RelatedKind::BoughtTogether;
+        let cap = shared.context.related.max_products_per_session;
+        if touched.is_none() && lines.len() <= cap {
+            let products = |lines: &[Line]| {
+                let mut products: Vec<u32> = touches(lines).map(|(product, _)| product).collect();
+                products.sort_unstable();
+                products.dedup();
+                products
+            };
+            emit_difference(kind, &products(before), &products(lines), locals, out);
+            return;
+        }
+        let set = touched.get_or_insert_with(|| Box::new(TouchedSet::of(touches(before), locals, cap)));
+        touches(arrived).for_each(|(product, time)| set.touch(product, time));
+        set.settle(kind, locals, shared, out);
+    }
+}
+
+/// The products that lines buy, and when.
+fn touches(lines: &[Line]) -> impl Iterator<Item = (u32, i64)> {
+    lines.iter().filter(|line| line.kind != LineKind::Refunded).map(|line| (line.product, line.time))
 }
 
 struct Orders {
@@ -131,8 +169,7 @@ impl Orders {
             let state = &mut self.orders[order as usize];
             state.dirty = false;
             if self.parts.related {
-                let kind = RelatedKind::BoughtTogether;
-                state.touched.settle(kind, &self.locals, &self.shared, &mut self.out.pairs);
+                state.settle(&self.locals, &self.shared, &mut self.out.pairs);
             }
             self.contribute(order, 1);
         }
@@ -193,9 +230,6 @@ impl Orders {
 
     fn add(&mut self, order: u32, line: Line) {
         self.by_product[line.product as usize].push(order);
-        if self.parts.related && line.kind != LineKind::Refunded {
-            self.orders[order as usize].touched.touch(line.product, line.time);
-        }
         if self.parts.traffic {
             let bucket = self.buckets.of(line.time);
             let currency = line.currency.code();
@@ -216,7 +250,12 @@ impl Orders {
             let source = self.shared.partitions.source(line.partition);
             self.out.quality.add(quality::warning_key(hour, source, Warning::UnknownProduct), quality::WARNED, 1);
         }
-        self.orders[order as usize].lines.push(line);
+        let lines = &mut self.orders[order as usize].lines;
+        if lines.len() < FEW_LINES {
+            // Most orders have a line or two: no room for more.
+            lines.reserve_exact(1);
+        }
+        lines.push(line);
     }
 
     fn set_known(&mut self, product: u32) {

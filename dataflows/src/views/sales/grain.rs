@@ -51,15 +51,19 @@ const fn grain(table: usize) -> Grain {
 
 const COUNT: usize = TIMES.len() * DIMENSIONS.len();
 
-/// Every grain but the cells.
-pub const COARSER: [Grain; COUNT - 1] = {
-    let mut grains = [grain(0); COUNT - 1];
-    let mut table = 1;
-    while table < COUNT {
-        grains[table - 1] = grain(table);
-        table += 1;
-    }
-    grains
+/// Every grain but the cells, by their dimensions: of each, the grain of all time first.
+pub const COARSER: [&[Grain]; DIMENSIONS.len()] = {
+    const BY_DIMENSION: [[Grain; TIMES.len()]; DIMENSIONS.len()] = {
+        let mut grains = [[Grain::CELL; TIMES.len()]; DIMENSIONS.len()];
+        let mut table = 0;
+        while table < COUNT {
+            grains[table % DIMENSIONS.len()][TIMES.len() - 1 - table / DIMENSIONS.len()] = grain(table);
+            table += 1;
+        }
+        grains
+    };
+    let [[coarser @ .., _cell], ..] = &BY_DIMENSION;
+    [coarser, &BY_DIMENSION[1], &BY_DIMENSION[2], &BY_DIMENSION[3], &BY_DIMENSION[4], &BY_DIMENSION[5]]
 };
 
 /// Every grain, by its table.
@@ -76,13 +80,19 @@ impl Grain {
     }
 
     pub fn table(&self) -> u8 {
-        let dimensions = (self.product, self.category, self.as_was);
-        let dimension = DIMENSIONS.iter().position(|&known| known == dimensions);
-        let dimension = dimension.expect("a grain with the product has the category");
+        let dimension = match (self.product, self.category, self.as_was) {
+            (true, _, true) => 0,
+            (true, _, false) => 1,
+            (false, true, true) => 2,
+            (false, true, false) => 3,
+            (false, false, true) => 4,
+            (false, false, false) => 5,
+        };
         (self.time as usize * DIMENSIONS.len() + dimension) as u8
     }
 
     /// The group of a cell.
+    #[inline]
     pub fn key(&self, cell: &Cell) -> Key {
         let time = match self.time {
             Time::Hour => cell.bucket.hour,

@@ -113,7 +113,11 @@ impl Contributor {
                 measures[UNITS] = sign * line.quantity;
                 measures[GROSS_SALES] = sign * line.list_price;
                 measures[ORDER_REVENUE] = sign * line.amount;
-                self.cells.push(here);
+                if lines.len() == 1 {
+                    measures[ORDERS] = sign;
+                } else {
+                    self.cells.push(here);
+                }
             } else {
                 measures[UNITS_RETURNED] = sign * line.quantity;
                 measures[RETURNS] = sign * line.amount;
@@ -137,12 +141,20 @@ impl Contributor {
         if cells.len() < 2 {
             return;
         }
-        for grain in COARSER {
-            groups.clear();
-            groups.extend(cells.iter().map(|cell| grain.key(cell)));
-            groups.sort_unstable();
-            for same in groups.chunk_by(|a, b| a == b) {
-                out.add(same[0], ORDERS, -sign * (same.len() as i64 - 1));
+        for grains in COARSER {
+            for grain in grains {
+                groups.clear();
+                groups.extend(cells.iter().map(|cell| grain.key(cell)));
+                groups.sort_unstable();
+                let mut overlap = false;
+                for same in groups.chunk_by(|a, b| a == b).filter(|same| same.len() > 1) {
+                    out.add(same[0], ORDERS, -sign * (same.len() as i64 - 1));
+                    overlap = true;
+                }
+                if !overlap {
+                    // Cells apart over all time are apart in any part of it.
+                    break;
+                }
             }
         }
     }
