@@ -1,6 +1,8 @@
 //! What is asked of a view.
 
 use crate::table::{Table, Value};
+use millrace_schema::calendar::parse_rfc3339;
+use std::cmp::Ordering;
 
 /// A question to a view. Group columns and values are named as docs/metrics.md names them.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -55,18 +57,49 @@ impl Query {
                 .ok_or_else(|| QueryError::UnknownOrder { column: column.clone(), known: table.columns.join(", ") })?;
             keys.push((index, *descending));
         }
+        let instants: Vec<bool> = table.columns.iter().map(|column| column == "hour" || column == "minute").collect();
+        let order = |index: usize, a: &Vec<Value>, b: &Vec<Value>| {
+            if instants[index] { order_of_instants(&a[index], &b[index]) } else { a[index].order(&b[index]) }
+        };
         let compare = |a: &Vec<Value>, b: &Vec<Value>| {
             let asked = keys.iter().map(|&(index, descending)| {
-                let order = a[index].order(&b[index]);
+                let order = order(index, a, b);
                 if descending { order.reverse() } else { order }
             });
-            let rest = a.iter().zip(b).map(|(a, b)| a.order(b));
-            asked.chain(rest).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
+            let rest = (0..a.len()).map(|index| order(index, a, b));
+            asked.chain(rest).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
         };
         table.rows.sort_by(compare);
         if let Some(limit) = self.limit {
             table.rows.truncate(limit);
         }
         Ok(table)
+    }
+}
+
+/// Hours and minutes as the instants they are: where the clock is set back, their texts are in another order.
+fn order_of_instants(a: &Value, b: &Value) -> Ordering {
+    const OFFSET: usize = "+00:00".len();
+    if let (Value::Text(a), Value::Text(b)) = (a, b)
+        && a.as_bytes().last_chunk::<OFFSET>() != b.as_bytes().last_chunk::<OFFSET>()
+        && let (Some(a), Some(b)) = (parse_rfc3339(a), parse_rfc3339(b))
+    {
+        return a.cmp(&b);
+    }
+    a.order(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_hours_of_one_name_stand_in_the_order_in_which_they_pass() {
+        let hours = ["2024-10-27T01:00:00+00:00", "2024-10-27T01:00:00+01:00", "2024-10-27T00:00:00+01:00"];
+        let mut table = Table::new(["hour"]);
+        table.rows = hours.iter().map(|hour| vec![Value::text(hour)]).collect();
+        let arranged = Query::default().arrange(table).expect("there is nothing to complain of");
+        let expected = [hours[2], hours[1], hours[0]].map(|hour| vec![Value::text(hour)]);
+        assert_eq!(arranged.rows, expected);
     }
 }
