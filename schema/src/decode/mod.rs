@@ -16,7 +16,7 @@
 //! use millrace_schema::decode::{Bump, DecodeSettings, decode};
 //! let line = br#"{"event_type":"checkout_started","event_id":"e1","event_time":"2024-05-01T10:00:00Z","session_id":7}"#;
 //! let arena = Bump::new();
-//! let record = decode(line, None, &DecodeSettings::default(), &arena).unwrap();
+//! let record = decode(line, None, &DecodeSettings::default(), &arena).expect("the line is a valid event");
 //! assert_eq!((record.event_id, record.session_id), ("e1", "7"));
 //! ```
 
