@@ -61,7 +61,7 @@ impl Order {
             emit_difference(kind, &products(before), &products(lines), locals, out);
             return;
         }
-        let set = touched.get_or_insert_with(|| Box::new(TouchedSet::of(touches(before), locals, cap)));
+        let set = touched.get_or_insert_with(|| Box::new(TouchedSet::of(touches(before), cap)));
         touches(arrived).for_each(|(product, time)| set.touch(product, time));
         set.settle(kind, locals, shared, out);
     }

@@ -118,7 +118,7 @@ pub struct TouchedSet {
 
 impl TouchedSet {
     /// From touches that have been emitted already, fewer distinct ones than the cap.
-    pub fn of(touches: impl Iterator<Item = (u32, i64)>, _locals: &LocalNames, cap: usize) -> TouchedSet {
+    pub fn of(touches: impl Iterator<Item = (u32, i64)>, cap: usize) -> TouchedSet {
         let mut set = TouchedSet::default();
         touches.for_each(|(product, time)| set.touch(product, time));
         set.emitted = set.last.keys().copied().collect();
@@ -200,8 +200,6 @@ pub struct Pairs {
     items: Vec<Item>,
     /// The epoch's changes: item and neighbour in one word, and the difference.
     pending: Vec<(u64, i32)>,
-    /// Reused by sorting.
-    spare: Vec<(u64, i32)>,
     /// The last product asked for, and its number: changes come product by product.
     last: (Name, u32),
     /// Items whose own count changes.
@@ -216,7 +214,6 @@ impl Pairs {
             limits,
             items: Vec::new(),
             pending: Vec::new(),
-            spare: Vec::new(),
             last: (Name::NONE, 0),
             touched: Vec::new(),
             totals: FxHashMap::default(),
@@ -268,8 +265,8 @@ impl Pairs {
 
     /// Applies the epoch's changes and emits those of the rows.
     fn close(&mut self, epoch: u64, mut emit: impl FnMut(Change)) {
-        let Pairs { locals, limits, items, pending, spare, touched, totals, .. } = self;
-        sort_pairs(pending, spare, items.len());
+        let Pairs { locals, limits, items, pending, touched, totals, .. } = self;
+        pending.sort_unstable_by_key(|&(pair, _)| pair);
         let item_of = |(pair, _): &(u64, i32)| (pair >> 32) as u32;
         let mut position = 0;
         for group in pending.chunk_by(|a, b| item_of(a) == item_of(b)) {
@@ -331,31 +328,6 @@ impl Pairs {
 /// How many changes ahead the items and their counts are asked for.
 const ITEMS_AHEAD: usize = 40;
 const COUNTS_AHEAD: usize = 16;
-
-/// Sorts by item and neighbour, both of which are below `numbers`. Counting byte by byte from the last, each pass
-/// keeping the order of the one before, takes a fraction of the time of comparing.
-fn sort_pairs(pairs: &mut Vec<(u64, i32)>, spare: &mut Vec<(u64, i32)>, numbers: usize) {
-    const FEW: usize = 512;
-    if pairs.len() < FEW {
-        pairs.sort_unstable_by_key(|&(pair, _)| pair);
-        return;
-    }
-    let bytes = (usize::BITS - numbers.leading_zeros()).div_ceil(8).min(4);
-    spare.resize(pairs.len(), (0, 0));
-    for shift in (0..bytes).map(|byte| byte * 8).chain((0..bytes).map(|byte| 32 + byte * 8)) {
-        let digit = |pair: u64| (pair >> shift) as usize & 0xff;
-        let mut places = [0; 256];
-        pairs.iter().for_each(|&(pair, _)| places[digit(pair)] += 1);
-        let mut sum = 0;
-        places.iter_mut().for_each(|place| sum += std::mem::replace(place, sum));
-        for &change in pairs.iter() {
-            let place = &mut places[digit(change.0)];
-            spare[*place] = change;
-            *place += 1;
-        }
-        std::mem::swap(pairs, spare);
-    }
-}
 
 /// What a change of a count does to the list.
 enum Effect {

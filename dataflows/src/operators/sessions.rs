@@ -468,7 +468,7 @@ fn touch(state: &mut Session, new: &SessionEvent, locals: &LocalNames, shared: &
     let cap = shared.context.related.max_products_per_session;
     if state.touched.is_none() && state.events.len() + 1 >= SMALL_SESSION.min(cap) {
         let old = state.events.iter().filter_map(|event| event.touched().map(|product| (product, event.time)));
-        state.touched = Some(Box::new(TouchedSet::of(old, locals, cap)));
+        state.touched = Some(Box::new(TouchedSet::of(old, cap)));
     }
     if let Some(touched) = &mut state.touched {
         touched.touch(new.product, new.time);
