@@ -3,6 +3,7 @@
 use crate::settings::ViewContext;
 use millrace_schema::calendar::{Calendar, MICROS_PER_MINUTE};
 use millrace_schema::{Name, Names};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
 /// Names that stand for an absence. They are ordinary names: a category that is called so is the same group.
@@ -29,12 +30,28 @@ impl Partitions {
     }
 }
 
+/// How many records a run is thought to have, 0 where that is not known. Tables are sized by it; no answer depends on
+/// it.
+#[derive(Debug, Default)]
+pub struct Expected(AtomicUsize);
+
+impl Expected {
+    pub fn set(&self, records: usize) {
+        self.0.store(records, Ordering::Relaxed);
+    }
+
+    pub fn records(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Settings, dictionary and partition table.
 #[derive(Clone, Debug)]
 pub struct Shared {
     pub context: Arc<ViewContext>,
     pub names: Arc<Names>,
     pub partitions: Arc<Partitions>,
+    pub expected: Arc<Expected>,
     /// The key of `(none)`.
     pub none: Name,
     /// The key of `(unknown)`.
@@ -45,7 +62,7 @@ impl Shared {
     pub fn new(context: Arc<ViewContext>, names: Arc<Names>, partitions: Arc<Partitions>) -> Shared {
         let intern = |text| names.intern(text).expect("the first names of a dictionary do not collide");
         let (none, unknown) = (intern(NONE_TEXT), intern(UNKNOWN_TEXT));
-        Shared { context, names, partitions, none, unknown }
+        Shared { context, names, partitions, expected: Arc::default(), none, unknown }
     }
 
     /// The name to group by: `(none)` where there is none.

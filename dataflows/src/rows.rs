@@ -7,7 +7,6 @@ use crate::operators::tables::prefetch;
 use crate::settings::MAX_FUNNEL_STEPS;
 use differential_dataflow::VecCollection;
 use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -94,6 +93,18 @@ impl Measures {
         }
         self.0[index] += value;
     }
+
+    /// Adds component by component.
+    pub fn add_slice(&mut self, values: &[i64]) {
+        if self.0.len() < values.len() {
+            if self.0.is_empty() {
+                self.0 = SmallVec::from_slice(values);
+                return;
+            }
+            self.0.resize(values.len(), 0);
+        }
+        self.0.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
 }
 
 impl IsZero for Measures {
@@ -104,10 +115,7 @@ impl IsZero for Measures {
 
 impl Semigroup for Measures {
     fn plus_equals(&mut self, other: &Measures) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        self.0.iter_mut().zip(&other.0).for_each(|(sum, value)| *sum += value);
+        self.add_slice(&other.0);
     }
 }
 
@@ -147,17 +155,31 @@ const FIRST_SLOTS: usize = 64;
 
 impl State {
     pub fn apply(&mut self, key: Key, difference: &Measures) {
+        self.entry(key).plus_equals(difference);
+    }
+
+    /// The measures of a group, zeros where it is new.
+    #[inline]
+    fn entry(&mut self, key: Key) -> &mut Measures {
         if self.groups.len() * 2 >= self.slots.len() {
             self.grow();
         }
         let slot = self.find(&key);
-        match self.slots[slot] {
-            0 => {
-                self.groups.push((key, difference.clone()));
-                self.slots[slot] = u32::try_from(self.groups.len()).expect("a view has fewer than 2^32 groups");
-            }
-            position => self.groups[position as usize - 1].1.plus_equals(difference),
+        if self.slots[slot] == 0 {
+            self.groups.push((key, Measures::default()));
+            self.slots[slot] = u32::try_from(self.groups.len()).expect("a view has fewer than 2^32 groups");
         }
+        &mut self.groups[self.slots[slot] as usize - 1].1
+    }
+
+    /// Takes all groups out, and with them an index that is much too large for so many.
+    fn drain(&mut self) -> impl Iterator<Item = (Key, Measures)> + '_ {
+        if self.groups.len() * 16 < self.slots.len() {
+            self.slots = Vec::new();
+        } else {
+            self.slots.fill(0);
+        }
+        self.groups.drain(..).filter(|(_, measures)| !measures.is_zero())
     }
 
     pub fn apply_all(&mut self, changes: &[Change]) {
@@ -244,30 +266,23 @@ impl FromIterator<(Key, Measures)> for State {
 
 /// Nets the changes of one epoch before they leave an operator: one update a group.
 #[derive(Debug, Default)]
-pub struct Netting {
-    groups: FxHashMap<Key, Measures>,
-}
+pub struct Netting(State);
 
 impl Netting {
     /// Adds `value` to one measure of a group.
     pub fn add(&mut self, key: Key, measure: usize, value: i64) {
         if value != 0 {
-            self.groups.entry(key).or_default().add(measure, value);
+            self.0.entry(key).add(measure, value);
         }
     }
 
     /// Adds to all measures of a group.
     pub fn add_slice(&mut self, key: Key, values: &[i64]) {
-        let sums = &mut self.groups.entry(key).or_default().0;
-        if sums.len() < values.len() {
-            sums.resize(values.len(), 0);
-        }
-        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        self.0.entry(key).add_slice(values);
     }
 
     /// The netted changes, and none that cancel. In no particular order: consumers add them up.
     pub fn drain(&mut self, epoch: u64) -> impl Iterator<Item = Change> + '_ {
-        let rows = self.groups.drain().filter(|(_, measures)| !measures.is_zero());
-        rows.map(move |(key, measures)| (key, epoch, measures))
+        self.0.drain().map(move |(key, measures)| (key, epoch, measures))
     }
 }

@@ -182,6 +182,9 @@ fn run_workers(
             std::thread::park_timeout(PROGRESS_EVERY);
             let (records, epoch) = plan.feed.position();
             progress.advance(bytes.consumed_bytes(), records, epoch);
+            if let Some(total) = bytes.total_bytes {
+                plan.shared.expected.set(expected(records, bytes.consumed_bytes(), total));
+            }
         }
         let shares = joining.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?;
         plan.feed.abandon();
@@ -192,6 +195,12 @@ fn run_workers(
         }
         Ok((good, failures))
     })
+}
+
+/// How many records there are in all, if the rest is like what has been read.
+fn expected(records: u64, consumed_bytes: u64, total_bytes: u64) -> usize {
+    let expected = u128::from(records) * u128::from(total_bytes) / u128::from(consumed_bytes.max(1));
+    usize::try_from(expected).unwrap_or(0)
 }
 
 /// The workers' shares as one.

@@ -15,7 +15,7 @@ use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::tables::{IdHead, IdTable};
 use crate::receipts;
 use crate::rows::{Change, Netting};
-use millrace_schema::{Body, Event, Place};
+use millrace_schema::{Event, Kind, Place};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
@@ -47,60 +47,131 @@ pub struct Deduplicated<'s> {
 }
 
 /// Ids that have been seen.
+///
+/// The events of an epoch are entered as they arrive, while they are in the cache; what lost is known at its close.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// With the head of their content's hash.
     ids: IdTable,
+    /// How many batches of the epoch have been entered.
+    batches: usize,
+    /// Ids met again in the epoch, with how often and the content they had. Most epochs have few.
+    again: FxHashMap<IdHead, (usize, u32)>,
+    /// Of the epoch's events in order, the first bits of their ids: what a search for copies looks through.
+    heads: Vec<u32>,
+    /// The epoch's events that do not only belong to a session.
+    others: Vec<Position>,
+}
+
+/// Where in an epoch's batches an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Position {
+    batch: u32,
+    index: u32,
+}
+
+impl Position {
+    fn of(self, batches: &[Vec<Event>]) -> &Event {
+        &batches[self.batch as usize][self.index as usize]
+    }
 }
 
 fn head(event: &Event) -> IdHead {
     IdHead::of(event.id)
 }
 
-/// How many events ahead a slot is asked for.
-const AHEAD: usize = 24;
+/// How many events' slots are asked for at once.
+const AT_ONCE: usize = 64;
 
 impl Seen {
-    /// Decides an epoch. Returns the verdicts, by place.
-    pub fn decide(&mut self, batches: &[Vec<Event>]) -> Vec<(Place, Verdict)> {
-        // Ids met again, with how often and the content they had. Most epochs have few.
-        let mut again: FxHashMap<IdHead, (usize, u32)> = FxHashMap::default();
-        let mut ahead = batches.iter().flatten();
-        ahead.by_ref().take(AHEAD).for_each(|event| self.ids.prefetch(head(event)));
-        for event in batches.iter().flatten() {
-            if let Some(later) = ahead.next() {
-                self.ids.prefetch(head(later));
+    /// Says how many ids there may come to be, so that the table need not guess.
+    pub fn expect(&mut self, ids: usize) {
+        self.ids.expect(ids);
+    }
+
+    /// Enters those of an epoch's batches that have not been entered yet. Every epoch before it is settled.
+    pub fn enter(&mut self, batches: &[Vec<Event>]) {
+        for batch in &batches[self.batches..] {
+            let mut position = Position { batch: self.batches as u32, index: 0 };
+            for events in batch.chunks(AT_ONCE) {
+                events.iter().for_each(|event| self.ids.prefetch(head(event)));
+                for event in events {
+                    let id = head(event);
+                    self.heads.push(id.first_bits());
+                    if let Some(content) = self.ids.enter(id, event.content) {
+                        self.again.entry(id).or_insert((0, content)).0 += 1;
+                    }
+                    if !only_in_session(event) {
+                        self.others.push(position);
+                    }
+                    position.index += 1;
+                }
             }
-            if let Some(content) = self.ids.enter(head(event), event.content) {
-                again.entry(head(event)).or_insert((0, content)).0 += 1;
-            }
+            self.batches += 1;
         }
-        if again.is_empty() {
-            return Vec::new();
-        }
-        let mut copies: FxHashMap<IdHead, Vec<&Event>> = FxHashMap::default();
-        for event in batches.iter().flatten() {
-            let id = head(event);
-            if again.contains_key(&id) {
-                copies.entry(id).or_default().push(event);
-            }
-        }
-        let mut verdicts = Vec::new();
-        for (id, mut events) in copies {
-            events.sort_unstable_by_key(|event| event.place);
-            let (times_again, known_content) = again[&id];
-            let known_before = times_again == events.len();
+    }
+
+    /// Decides an epoch, all of whose batches have been entered. Returns what lost, by position.
+    fn settle(&mut self, batches: &[Vec<Event>]) -> Vec<(Position, Verdict)> {
+        debug_assert_eq!(self.batches, batches.len(), "all batches have been entered");
+        let mut lost = Vec::new();
+        for (id, mut copies) in self.copies(batches) {
+            copies.sort_unstable_by_key(|position| position.of(batches).place);
+            let (times_again, known_content) = self.again[&id];
+            let known_before = times_again == copies.len();
             let (content, losers) = if known_before {
-                (known_content, &events[..])
+                (known_content, &copies[..])
             } else {
-                self.ids.set(id, events[0].content);
-                (events[0].content, &events[1..])
+                let winner = copies[0].of(batches).content;
+                self.ids.set(id, winner);
+                (winner, &copies[1..])
             };
-            verdicts.extend(losers.iter().map(|event| {
-                let same = event.content == content;
-                (event.place, if same { Verdict::Duplicate } else { Verdict::Conflict })
+            lost.extend(losers.iter().map(|&position| {
+                let same = position.of(batches).content == content;
+                (position, if same { Verdict::Duplicate } else { Verdict::Conflict })
             }));
         }
+        lost.sort_unstable_by_key(|&(position, _)| position);
+        self.batches = 0;
+        self.again.clear();
+        self.heads.clear();
+        lost
+    }
+
+    /// Where the epoch has the ids that were met again.
+    fn copies(&self, batches: &[Vec<Event>]) -> FxHashMap<IdHead, Vec<Position>> {
+        let mut copies: FxHashMap<IdHead, Vec<Position>> = FxHashMap::default();
+        if self.again.is_empty() {
+            return copies;
+        }
+        // One bit for each id that is wanted: most events are passed over by a look at it.
+        const BITS: usize = 1 << 16;
+        let mut wanted = vec![0_u64; BITS / 64];
+        let bit = |head: u32| (head as usize % BITS / 64, head % 64);
+        for id in self.again.keys() {
+            let (word, bit) = bit(id.first_bits());
+            wanted[word] |= 1 << bit;
+        }
+        let mut heads = self.heads.iter();
+        for (batch, events) in batches.iter().enumerate() {
+            for ((index, event), &first_bits) in events.iter().enumerate().zip(heads.by_ref()) {
+                let (word, bit) = bit(first_bits);
+                if wanted[word] >> bit & 1 != 0 && self.again.contains_key(&head(event)) {
+                    let position = Position { batch: batch as u32, index: index as u32 };
+                    copies.entry(head(event)).or_default().push(position);
+                }
+            }
+        }
+        copies
+    }
+
+    /// Decides a whole epoch. Returns the verdicts, by place.
+    pub fn decide(&mut self, batches: &[Vec<Event>]) -> Vec<(Place, Verdict)> {
+        self.enter(batches);
+        self.others.clear();
+        let lost = self.settle(batches);
+        let mut verdicts: Vec<(Place, Verdict)> =
+            lost.into_iter().map(|(position, verdict)| (position.of(batches).place, verdict)).collect();
         verdicts.sort_unstable();
         verdicts
     }
@@ -108,6 +179,7 @@ impl Seen {
 
 /// Builds the operator. Every id is handled by one worker.
 pub fn deduplicate<'s>(events: StreamVec<'s, u64, Event>, shared: &Shared) -> Deduplicated<'s> {
+    let peers = events.scope().peers();
     let mut builder = OperatorBuilder::new("Deduplicate".to_owned(), events.scope());
     let mut input = builder.new_input(events, Exchange::new(|event: &Event| event.id.low));
     let (session_output, session_events) = builder.new_output();
@@ -134,58 +206,57 @@ pub fn deduplicate<'s>(events: StreamVec<'s, u64, Event>, shared: &Shared) -> De
             while let Some(epoch) = next_closed([stash.first()], open) {
                 let held = capabilities.at(epoch);
                 let mut batches = stash.take(epoch);
-                let verdicts = seen.decide(&batches);
-                if !verdicts.is_empty() {
-                    let lost: FxHashMap<Place, Verdict> = verdicts.iter().copied().collect();
+                seen.enter(&batches);
+                let lost = seen.settle(&batches);
+                if !lost.is_empty() {
                     let mut taken_back = Netting::default();
-                    let mut keep = |event: &Event| match lost.get(&event.place) {
-                        None => true,
-                        Some(&verdict) => {
-                            receipts::lost(event, verdict, &shared, &mut buckets, &mut taken_back);
-                            false
-                        }
-                    };
-                    batches.iter_mut().for_each(|batch| batch.retain(&mut keep));
+                    for &(position, verdict) in &lost {
+                        receipts::lost(position.of(&batches), verdict, &shared, &mut buckets, &mut taken_back);
+                    }
                     receipt_output.activate().session(&held[4]).give_iterator(taken_back.drain(epoch));
                 }
-                let mut sessions = session_output.activate();
-                let mut sessions = sessions.session(&held[0]);
                 let mut orders = order_output.activate();
                 let mut orders = orders.session(&held[1]);
                 let mut dimensions = dimension_output.activate();
                 let mut dimensions = dimensions.session(&held[2]);
-                for mut batch in batches {
-                    let mut others = false;
-                    for event in &batch {
-                        match event.body {
-                            Body::Purchase { .. } => orders.give(*event),
-                            Body::Refund { .. } => {
-                                orders.give(*event);
-                                others = true;
-                            }
-                            Body::Product { .. } | Body::User { .. } | Body::Inventory { .. } => {
-                                dimensions.give(*event);
-                                others = true;
-                            }
-                            _ => {}
-                        }
+                let mut leaving: Vec<Position> = lost.iter().map(|&(position, _)| position).collect();
+                for position in seen.others.drain(..) {
+                    if lost.binary_search_by_key(&position, |&(position, _)| position).is_ok() {
+                        continue;
                     }
-                    if others {
-                        batch.retain(in_session);
+                    let event = position.of(&batches);
+                    if event.kind().is_dimension() {
+                        dimensions.give(*event);
+                    } else {
+                        orders.give(*event);
                     }
-                    if !batch.is_empty() {
-                        sessions.give_container(&mut batch);
+                    if event.kind() != Kind::Purchase {
+                        leaving.push(position);
                     }
+                }
+                let verdicts: Vec<(Place, Verdict)> =
+                    lost.into_iter().map(|(position, verdict)| (position.of(&batches).place, verdict)).collect();
+                // The last first: what takes a leaving event's place stays.
+                leaving.sort_unstable_by(|a, b| b.cmp(a));
+                for position in leaving {
+                    batches[position.batch as usize].swap_remove(position.index as usize);
+                }
+                let mut sessions = session_output.activate();
+                let mut sessions = sessions.session(&held[0]);
+                for batch in batches.iter_mut().filter(|batch| !batch.is_empty()) {
+                    sessions.give_container(batch);
                 }
                 let mut output = verdict_output.activate();
                 output.session(&held[3]).give_iterator(verdicts.into_iter());
             }
+            seen.expect(shared.expected.records() / peers);
+            seen.enter(stash.waiting(open));
             capabilities.release(open);
         }
     });
     Deduplicated { session_events, order_events, dimensions, verdicts: verdicts.broadcast(), receipts }
 }
 
-fn in_session(event: &Event) -> bool {
-    !matches!(event.body, Body::Refund { .. } | Body::Product { .. } | Body::User { .. } | Body::Inventory { .. })
+fn only_in_session(event: &Event) -> bool {
+    matches!(event.kind(), Kind::PageView | Kind::AddToCart | Kind::RemoveFromCart | Kind::CheckoutStarted)
 }

@@ -41,6 +41,11 @@ impl<D: 'static> Stash<D> {
         self.waiting.keys().next().copied()
     }
 
+    /// What has arrived of an epoch so far.
+    pub fn waiting(&self, epoch: u64) -> &[Vec<D>] {
+        self.waiting.get(&epoch).map_or(&[], Vec::as_slice)
+    }
+
     /// The data of one epoch.
     pub fn take(&mut self, epoch: u64) -> Vec<Vec<D>> {
         self.waiting.remove(&epoch).unwrap_or_default()

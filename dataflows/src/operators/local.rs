@@ -11,6 +11,8 @@ pub struct LocalNames {
     /// Open addressing by name, which is a hash already: (name, number), free where the name is none. A power of two
     /// of slots, at most half full.
     slots: Box<[(u64, u32)]>,
+    /// Names met lately, by their low bits. Few names make most events; these slots stay in the cache.
+    recent: Box<[(u64, u32); LocalNames::RECENT]>,
     names: Vec<Name>,
     texts: Vec<Text>,
 }
@@ -24,16 +26,30 @@ struct Text {
 
 impl LocalNames {
     const FIRST_SLOTS: usize = 64;
+    const RECENT: usize = 1024;
 
     pub fn new(dictionary: Arc<Names>) -> LocalNames {
         let slots = vec![(Name::NONE.0, 0); Self::FIRST_SLOTS].into_boxed_slice();
-        let mut locals = LocalNames { dictionary, slots, names: Vec::new(), texts: Vec::new() };
+        let recent = Box::new([(Name::NONE.0, 0); Self::RECENT]);
+        let mut locals = LocalNames { dictionary, slots, recent, names: Vec::new(), texts: Vec::new() };
         locals.add(Name::NONE);
         locals
     }
 
     #[inline]
     pub fn number(&mut self, name: Name) -> u32 {
+        // The slots hold no name at first, whose number is 0 as it should be.
+        let recent = (name.0 >> 32) as usize % Self::RECENT;
+        let (known, number) = self.recent[recent];
+        if known == name.0 {
+            return number;
+        }
+        let number = self.number_of(name);
+        self.recent[recent] = (name.0, number);
+        number
+    }
+
+    fn number_of(&mut self, name: Name) -> u32 {
         if name.is_none() {
             return 0;
         }

@@ -191,6 +191,34 @@ struct Item {
     touches: i32,
 }
 
+/// A pair counted once, or taken back once: item, neighbour, and 0 or 1, from high bits to low. A small word, since there
+/// are about as many as events, and they are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Step(u64);
+
+impl Step {
+    fn new(item: u32, neighbour: u32, taken_back: bool) -> Step {
+        Step(u64::from(item) << 32 | u64::from(neighbour) << 1 | u64::from(taken_back))
+    }
+
+    fn item(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// Of an item's number half the values are products: it fits.
+    fn neighbour(self) -> u32 {
+        self.0 as u32 >> 1
+    }
+
+    fn pair(self) -> u64 {
+        self.0 >> 1
+    }
+
+    fn difference(self) -> i32 {
+        1 - 2 * (self.0 & 1) as i32
+    }
+}
+
 /// The operator's state on one worker.
 #[derive(Debug)]
 pub struct Pairs {
@@ -198,8 +226,8 @@ pub struct Pairs {
     limits: RelatedSettings,
     /// By local number and kind.
     items: Vec<Item>,
-    /// The epoch's changes: item and neighbour in one word, and the difference.
-    pending: Vec<(u64, i32)>,
+    /// The epoch's changes, a word for each time that a pair is counted or taken back.
+    pending: Vec<Step>,
     /// The last product asked for, and its number: changes come product by product.
     last: (Name, u32),
     /// Items whose own count changes.
@@ -238,12 +266,13 @@ impl Pairs {
         }
         let other = self.locals.number(b);
         let other = self.item(other, kind);
-        let word = |item: u32, neighbour: u32| u64::from(item) << 32 | u64::from(neighbour / 2);
-        if mine(a) {
-            self.pending.push((word(number, other), difference));
-        }
-        if mine(b) {
-            self.pending.push((word(other, number), difference));
+        for _ in 0..difference.unsigned_abs() {
+            if mine(a) {
+                self.pending.push(Step::new(number, other / 2, difference < 0));
+            }
+            if mine(b) {
+                self.pending.push(Step::new(other, number / 2, difference < 0));
+            }
         }
     }
 
@@ -266,28 +295,27 @@ impl Pairs {
     /// Applies the epoch's changes and emits those of the rows.
     fn close(&mut self, epoch: u64, mut emit: impl FnMut(Change)) {
         let Pairs { locals, limits, items, pending, touched, totals, .. } = self;
-        pending.sort_unstable_by_key(|&(pair, _)| pair);
-        let item_of = |(pair, _): &(u64, i32)| (pair >> 32) as u32;
+        pending.sort_unstable();
         let mut position = 0;
-        for group in pending.chunk_by(|a, b| item_of(a) == item_of(b)) {
-            let number = item_of(&group[0]);
+        for group in pending.chunk_by(|a, b| a.item() == b.item()) {
+            let number = group[0].item();
             let (kind, a) = (u64::from(number % 2), locals.name(number / 2).0);
             let mut row = |neighbour: u32, value: i64| {
                 let key = Key::new(PAIR_TABLE, [kind, a, locals.name(neighbour).0]);
                 emit((key, epoch, Measures::one(value)));
             };
             let mut relist = false;
-            for pair in group.chunk_by(|a, b| a.0 == b.0) {
-                let neighbour = pair[0].0 as u32;
-                let difference: i32 = pair.iter().map(|(_, difference)| difference).sum();
+            for pair in group.chunk_by(|a, b| a.pair() == b.pair()) {
+                let neighbour = pair[0].neighbour();
+                let difference: i32 = pair.iter().map(|step| step.difference()).sum();
                 // While one change is at work, the memory that the next ones need is on its way.
                 if let Some(later) = pending.get(position + ITEMS_AHEAD) {
-                    prefetch(items, item_of(later) as usize);
+                    prefetch(items, later.item() as usize);
                 }
                 if let Some([before, next]) = pending.get(position + COUNTS_AHEAD - 1..=position + COUNTS_AHEAD) {
-                    let item = &items[item_of(next) as usize];
-                    item.counts.prefetch(next.0 as u32);
-                    if item_of(before) != item_of(next) {
+                    let item = &items[next.item() as usize];
+                    item.counts.prefetch(next.neighbour());
+                    if before.item() != next.item() {
                         item.prefetch_list();
                     }
                 }

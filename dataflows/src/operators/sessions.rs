@@ -142,7 +142,6 @@ struct Session {
     contribution: Option<Contribution>,
     /// Products touched, kept apart once the session is not small.
     touched: Option<Box<TouchedSet>>,
-    dirty: bool,
 }
 
 const RECENT_ORIGINS: usize = 128;
@@ -165,7 +164,9 @@ struct Sessions {
     recent_origins: [((Name, Name), u32); RECENT_ORIGINS],
     numbers: IdTable,
     sessions: Vec<Session>,
-    dirty: Vec<u32>,
+    /// The events of the epoch at work, and their order by session: session and index, from high bits to low.
+    arrived: Vec<SessionEvent>,
+    order: Vec<u64>,
     /// Sessions by the local number of the first product viewed. May hold sessions that have another one by now.
     by_first_product: Vec<Vec<u32>>,
     /// Events that name an unknown product, by product: (booked hour, partition) → count.
@@ -226,7 +227,8 @@ impl Sessions {
             recent_origins: [((Name::NONE, Name::NONE), NO_ORIGIN); RECENT_ORIGINS],
             numbers: IdTable::default(),
             sessions: Vec::new(),
-            dirty: Vec::new(),
+            arrived: Vec::new(),
+            order: Vec::new(),
             by_first_product: vec![Vec::new()],
             unknown: FxHashMap::default(),
             out: Outputs {
@@ -312,47 +314,65 @@ impl Sessions {
         }
     }
 
-    /// Inserts an epoch's events. While one is at work, the memory that later ones need is on its way: first the slot
-    /// of the session's number, then the session, then the end of its list.
-    fn insert_all(&mut self, batches: &[Vec<Event>], unit: FunnelUnit) {
-        const STAGE: usize = 12;
-        let events: Vec<&Event> = batches.iter().flatten().collect();
-        let head = |index: usize| events.get(index).map(|event| IdHead::of(Sessions::owner(event, unit)));
-        let mut numbers = [u32::MAX; 2 * STAGE];
-        for (index, event) in events.iter().enumerate() {
-            if let Some(head) = head(index + 3 * STAGE) {
-                self.numbers.prefetch(head);
+    /// Finds the sessions of an epoch's events: the slots that hold their numbers are asked for a few at a time.
+    fn arrive(&mut self, batches: &[Vec<Event>], unit: FunnelUnit) {
+        const AT_ONCE: usize = 64;
+        for events in batches.iter().flat_map(|batch| batch.chunks(AT_ONCE)) {
+            for event in events {
+                self.numbers.prefetch(IdHead::of(Sessions::owner(event, unit)));
             }
-            let number = head(index + 2 * STAGE).and_then(|head| self.numbers.get(head)).unwrap_or(u32::MAX);
-            prefetch(&self.sessions, number as usize);
-            if let Some(session) = self.sessions.get(numbers[(index + STAGE) % (2 * STAGE)] as usize) {
-                prefetch(&session.events, session.events.len().saturating_sub(1));
-            }
-            let known = std::mem::replace(&mut numbers[index % (2 * STAGE)], number);
-            let owner = Sessions::owner(event, unit);
-            if !owner.is_none() {
-                self.insert(event, owner, known);
+            for event in events {
+                let owner = Sessions::owner(event, unit);
+                let Some(act) = Act::of(&event.body).filter(|_| !owner.is_none()) else { continue };
+                let product = self.product(event.product);
+                let origin = self.origin(&event.body);
+                if self.parts.quality && product != 0 && !self.known[product as usize] {
+                    self.warn_unknown(event, product);
+                }
+                let next = self.sessions.len() as u32;
+                let session = self.numbers.enter(IdHead::of(owner), next).unwrap_or(next);
+                if session == next {
+                    self.sessions.push(Session::default());
+                }
+                self.order.push(u64::from(session) << 32 | self.arrived.len() as u64);
+                self.arrived.push(SessionEvent::new(event, act, product, origin));
             }
         }
     }
 
-    /// `number` is the session's if it was known when last looked for, `u32::MAX` otherwise.
-    fn insert(&mut self, event: &Event, owner: Id, number: u32) {
-        let Some(act) = Act::of(&event.body) else { return };
-        let product = self.product(event.product);
-        let origin = self.origin(&event.body);
-        let next = self.sessions.len() as u32;
-        let session = match number {
-            u32::MAX => self.numbers.enter(IdHead::of(owner), next).unwrap_or(next),
-            known => known,
-        };
-        if session == next {
-            self.sessions.push(Session::default());
+    /// Handles an epoch's events session by session. While one is at work, the memory that later ones need is on its
+    /// way: first the session, then its list.
+    fn epoch(&mut self, batches: &[Vec<Event>], unit: FunnelUnit) {
+        const STAGE: usize = 12;
+        self.arrive(batches, unit);
+        let (arrived, mut order) = (std::mem::take(&mut self.arrived), std::mem::take(&mut self.order));
+        order.sort_unstable();
+        let session_of = |word: u64| (word >> 32) as u32;
+        let mut position = 0;
+        for group in order.chunk_by(|&a, &b| session_of(a) == session_of(b)) {
+            for ahead in position..position + group.len() {
+                if let Some(&later) = order.get(ahead + 2 * STAGE) {
+                    prefetch(&self.sessions, session_of(later) as usize);
+                }
+                if let Some(&later) = order.get(ahead + STAGE) {
+                    let events = &self.sessions[session_of(later) as usize].events;
+                    prefetch(events, 0);
+                    prefetch(events, events.len().saturating_sub(1));
+                }
+            }
+            position += group.len();
+            let session = session_of(group[0]);
+            for &word in group {
+                self.insert(session, arrived[word as u32 as usize]);
+            }
+            self.settle(session);
         }
-        let new = SessionEvent::new(event, act, product, origin);
-        if self.parts.quality && product != 0 && !self.known[product as usize] {
-            self.warn_unknown(event, product);
-        }
+        (self.arrived, self.order) = (arrived, order);
+        self.arrived.clear();
+        self.order.clear();
+    }
+
+    fn insert(&mut self, session: u32, new: SessionEvent) {
         let state = &mut self.sessions[session as usize];
         let position = {
             let after = state.events.iter().rev().take_while(|e| (e.time, e.tie) > (new.time, new.tie)).count();
@@ -375,10 +395,6 @@ impl Sessions {
         } else {
             state.events.insert(position, new);
         }
-        if !state.dirty {
-            state.dirty = true;
-            self.dirty.push(session);
-        }
     }
 
     fn warn_unknown(&mut self, event: &Event, product: u32) {
@@ -389,46 +405,35 @@ impl Sessions {
         self.out.quality.add(key, quality::WARNED, 1);
     }
 
-    /// Emits what the touched sessions contribute now, less what they did before.
-    fn close(&mut self) {
-        const STAGE: usize = 8;
-        let dirty = std::mem::take(&mut self.dirty);
-        for (index, &session) in dirty.iter().enumerate() {
-            if let Some(&later) = dirty.get(index + 2 * STAGE) {
-                prefetch(&self.sessions, later as usize);
+    /// Emits what a session contributes now, less what it did before.
+    fn settle(&mut self, session: u32) {
+        let state = &mut self.sessions[session as usize];
+        if let Some(touched) = &mut state.touched {
+            touched.settle(RelatedKind::ViewedTogether, &self.locals, &self.shared, &mut self.out.pairs);
+        }
+        if !self.parts.funnel {
+            return;
+        }
+        let now = self.keys.contribution(&state.events, &self.origins, &self.locals, &mut self.buckets);
+        if state.contribution == Some(now) {
+            return;
+        }
+        let before = state.contribution.replace(now);
+        let category = self.categories[now.first_product as usize];
+        match &before {
+            Some(before) if before.same_group(&now) => {
+                self.keys.emit_difference(before, &now, category, &self.locals, &mut self.out.funnel);
             }
-            if let Some(&later) = dirty.get(index + STAGE) {
-                prefetch(&self.sessions[later as usize].events, 0);
-            }
-            let state = &mut self.sessions[session as usize];
-            state.dirty = false;
-            if let Some(touched) = &mut state.touched {
-                touched.settle(RelatedKind::ViewedTogether, &self.locals, &self.shared, &mut self.out.pairs);
-            }
-            if !self.parts.funnel {
-                continue;
-            }
-            let now = self.keys.contribution(&state.events, &self.origins, &self.locals, &mut self.buckets);
-            if state.contribution == Some(now) {
-                continue;
-            }
-            let before = state.contribution.replace(now);
-            let category = self.categories[now.first_product as usize];
-            match &before {
-                Some(before) if before.same_group(&now) => {
-                    self.keys.emit_difference(before, &now, category, &self.locals, &mut self.out.funnel);
+            _ => {
+                if let Some(before) = &before {
+                    let category = self.categories[before.first_product as usize];
+                    self.keys.emit(before, category, &self.locals, -1, &mut self.out.funnel);
                 }
-                _ => {
-                    if let Some(before) = &before {
-                        let category = self.categories[before.first_product as usize];
-                        self.keys.emit(before, category, &self.locals, -1, &mut self.out.funnel);
-                    }
-                    self.keys.emit(&now, category, &self.locals, 1, &mut self.out.funnel);
-                }
+                self.keys.emit(&now, category, &self.locals, 1, &mut self.out.funnel);
             }
-            if now.first_product != 0 && before.is_none_or(|before| before.first_product != now.first_product) {
-                self.by_first_product[now.first_product as usize].push(session);
-            }
+        }
+        if now.first_product != 0 && before.is_none_or(|before| before.first_product != now.first_product) {
+            self.by_first_product[now.first_product as usize].push(session);
         }
     }
 }
@@ -538,8 +543,7 @@ pub fn sessions<'s>(
             while let Some(epoch) = next_closed([waiting.first(), waiting_histories.first()], open) {
                 let held = capabilities.at(epoch);
                 state.recategorise(waiting_histories.take(epoch).into_iter().flatten().collect());
-                state.insert_all(&waiting.take(epoch), unit);
-                state.close();
+                state.epoch(&waiting.take(epoch), unit);
                 let out = &mut state.out;
                 funnel_output.activate().session(&held[0]).give_iterator(out.funnel.drain(epoch));
                 traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));

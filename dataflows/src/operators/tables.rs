@@ -88,16 +88,16 @@ impl IdHead {
         IdHead([(id.high >> 32) as u32, id.high as u32, (id.low >> 32) as u32])
     }
 
+    /// For choosing among few by.
+    #[inline]
+    pub fn first_bits(self) -> u32 {
+        self.0[0]
+    }
+
     /// The first 64 bits: where in a shard it belongs. The shard is chosen by the others.
     #[inline]
     fn home(self) -> u64 {
         u64::from(self.0[0]) << 32 | u64::from(self.0[1])
-    }
-
-    /// All bits. The id of zeros takes its neighbour's: one more collision among 2⁹⁶.
-    #[inline]
-    fn word(self) -> u128 {
-        (u128::from(self.home()) << 32 | u128::from(self.0[2])).max(1)
     }
 }
 
@@ -106,32 +106,73 @@ impl IdHead {
 pub struct IdTable {
     /// Tables grow one at a time, so that growing never needs twice the memory of the whole.
     shards: Vec<Shard>,
+    /// How many ids a shard is thought to come to hold, 0 where that is not known.
+    expected: usize,
 }
 
-/// A cache line of slots. A slot holds an id's 96 bits and the value in the low 32; one without an id is free, and so
-/// are those after it.
+/// An id's first 64 bits; above, its other 32, and below, the value.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    head: u64,
+    rest: u64,
+}
+
+impl Slot {
+    #[inline]
+    fn new(id: IdHead, value: u32) -> Slot {
+        // The id of zeros takes its neighbour's place: one more collision among 2⁹⁶.
+        let none = id.0 == [0; 3];
+        Slot { head: id.home(), rest: u64::from(id.0[2].max(u32::from(none))) << VALUE_BITS | u64::from(value) }
+    }
+
+    #[inline]
+    fn value(self) -> u32 {
+        self.rest as u32
+    }
+
+    /// 0 where both hold one id.
+    #[inline]
+    fn differs(self, other: Slot) -> u64 {
+        (self.head ^ other.head) | ((self.rest ^ other.rest) >> VALUE_BITS)
+    }
+
+    #[inline]
+    fn is_free(self) -> bool {
+        self.head | (self.rest >> VALUE_BITS) == 0
+    }
+}
+
+const VALUE_BITS: u32 = 32;
+
+/// A cache line of slots, the free ones last.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(align(64))]
-struct Line([u128; Line::SLOTS]);
+struct Line([Slot; Line::SLOTS]);
 
 impl Line {
     const SLOTS: usize = 4;
 
-    /// The slot where an id is (`true`) or belongs; none where the line is full of others.
+    /// The slot where an id is (`true`) or belongs; none where the line is full of others. Without branches that
+    /// depend on where: what an id meets is random.
     #[inline]
-    fn find(&self, word: u128) -> Option<(usize, bool)> {
-        for (slot, &stored) in self.0.iter().enumerate() {
-            let id = stored >> VALUE_BITS;
-            if id == word || id == 0 {
-                return Some((slot, id == word));
-            }
+    fn find(&self, wanted: Slot) -> Option<(usize, bool)> {
+        let (mut hits, mut used) = (0_usize, 0);
+        for (at, slot) in self.0.iter().enumerate() {
+            hits |= usize::from(slot.differs(wanted) == 0) << at;
+            used += usize::from(!slot.is_free());
         }
-        None
+        match hits {
+            0 => (used < Line::SLOTS).then_some((used, false)),
+            _ => Some((hits.trailing_zeros() as usize, true)),
+        }
     }
 }
 
 /// Lines in segments that stay where they are: growing adds segments and moves entries up, so memory is neither
 /// copied nor given back in pieces that nothing fits.
+///
+/// Lines come in pairs, which processors fetch together: an id belongs to one line of a pair, goes to the other where
+/// that is full, and to a later pair where both are.
 #[derive(Debug, Default)]
 struct Shard {
     segments: Vec<Box<[Line; Shard::SEGMENT]>>,
@@ -147,11 +188,9 @@ struct Found {
 
 impl Default for IdTable {
     fn default() -> IdTable {
-        IdTable { shards: (0..Self::SHARDS).map(|_| Shard::default()).collect() }
+        IdTable { shards: (0..Self::SHARDS).map(|_| Shard::default()).collect(), expected: 0 }
     }
 }
-
-const VALUE_BITS: u32 = 32;
 
 impl IdTable {
     const SHARDS: usize = 64;
@@ -161,11 +200,16 @@ impl IdTable {
         id.0[2] as usize % Self::SHARDS
     }
 
+    /// Says how many ids there may come to be, so that growing need not guess.
+    pub fn expect(&mut self, ids: usize) {
+        self.expected = ids / Self::SHARDS;
+    }
+
     #[inline]
     pub fn prefetch(&self, id: IdHead) {
         let shard = &self.shards[Self::shard(id)];
         if !shard.segments.is_empty() {
-            prefetch(std::slice::from_ref(shard.line(shard.place(id.home()))), 0);
+            prefetch(std::slice::from_ref(shard.line(shard.place(Slot::new(id, 0)))), 0);
         }
     }
 
@@ -174,16 +218,16 @@ impl IdTable {
     pub fn enter(&mut self, id: IdHead, value: u32) -> Option<u32> {
         let shard = &mut self.shards[Self::shard(id)];
         if shard.used * 4 >= shard.lines() * Line::SLOTS * 3 {
-            shard.grow();
+            shard.grow(self.expected);
         }
-        let word = id.word();
-        let found = shard.find(id.home(), word);
+        let new = Slot::new(id, value);
+        let found = shard.find(new);
         let known = found.known;
-        let slot = shard.slot(found);
+        let slot = shard.slot(&found);
         if known {
-            return Some(*slot as u32);
+            return Some(slot.value());
         }
-        *slot = word << VALUE_BITS | u128::from(value);
+        *slot = new;
         shard.used += 1;
         None
     }
@@ -194,17 +238,17 @@ impl IdTable {
         if shard.segments.is_empty() {
             return None;
         }
-        let Found { line, slot, known } = shard.find(id.home(), id.word());
-        known.then(|| shard.line(line).0[slot] as u32)
+        let Found { line, slot, known } = shard.find(Slot::new(id, 0));
+        known.then(|| shard.line(line).0[slot].value())
     }
 
     /// Changes the value of an id that has been entered.
     pub fn set(&mut self, id: IdHead, value: u32) {
         let shard = &mut self.shards[Self::shard(id)];
-        let word = id.word();
-        let found = shard.find(id.home(), word);
+        let new = Slot::new(id, value);
+        let found = shard.find(new);
         debug_assert!(found.known, "the id has been entered");
-        *shard.slot(found) = word << VALUE_BITS | u128::from(value);
+        *shard.slot(&found) = new;
     }
 }
 
@@ -223,62 +267,79 @@ impl Shard {
     }
 
     #[inline]
-    fn slot(&mut self, Found { line, slot, .. }: Found) -> &mut u128 {
-        &mut self.segments[line / Self::SEGMENT][line % Self::SEGMENT].0[slot]
+    fn slot(&mut self, found: &Found) -> &mut Slot {
+        &mut self.segments[found.line / Self::SEGMENT][found.line % Self::SEGMENT].0[found.slot]
     }
 
-    /// Multiplying by the size and keeping the top takes any size, not only powers of two: memory grows by halves.
+    /// The line that an id belongs to. Multiplying by the size and keeping the top takes any size, not only powers of
+    /// two, and places no id lower when the table grows.
     #[inline]
-    fn place(&self, home: u64) -> usize {
-        ((u128::from(home) * self.lines() as u128) >> 64) as usize
+    fn place(&self, id: Slot) -> usize {
+        let pair = ((u128::from(id.head) * (self.lines() / 2) as u128) >> 64) as usize;
+        // Any bit that neither the pair nor the shard is chosen by.
+        pair * 2 + (id.rest >> 63) as usize
     }
 
     #[inline]
-    fn find(&self, home: u64, word: u128) -> Found {
-        let line = self.place(home);
+    fn find(&self, wanted: Slot) -> Found {
+        let line = self.place(wanted);
         // Nine of ten are on their line.
-        match self.line(line).find(word) {
+        match self.line(line).find(wanted) {
             Some((slot, known)) => Found { line, slot, known },
-            None => self.find_beyond(line, word),
+            None => self.find_beyond(line, wanted),
         }
     }
 
-    #[cold]
     #[inline(never)]
-    fn find_beyond(&self, line: usize, word: u128) -> Found {
-        let found = self.find_within(line + 1..self.lines(), word).or_else(|| self.find_within(0..line, word));
+    fn find_beyond(&self, line: usize, wanted: Slot) -> Found {
+        let found = self.find_above(line, wanted).or_else(|| self.find_among(0..line & !1, wanted));
         found.expect("a quarter of the slots is free")
     }
 
-    #[inline]
-    fn find_within(&self, mut lines: Range<usize>, word: u128) -> Option<Found> {
-        lines.find_map(|line| self.line(line).find(word).map(|(slot, known)| Found { line, slot, known }))
+    /// Looks at the other line of a pair and at all pairs after it.
+    fn find_above(&self, line: usize, wanted: Slot) -> Option<Found> {
+        let partner = line ^ 1;
+        let after = (line | 1) + 1;
+        self.find_among(partner..partner + 1, wanted).or_else(|| self.find_among(after..self.lines(), wanted))
     }
 
-    /// Grows by half. A larger table places no id lower, so entries move up, from the last line to the first, into
-    /// lines that have moved already. The few that would not (having been pushed off their line) go last.
+    fn find_among(&self, mut lines: Range<usize>, wanted: Slot) -> Option<Found> {
+        lines.find_map(|line| self.line(line).find(wanted).map(|(slot, known)| Found { line, slot, known }))
+    }
+
+    /// Grows by half, or to what is expected once that is known well. A larger table places no id in a lower pair, so
+    /// entries move up, from the last pair to the first, into pairs that have moved already. The few that would not
+    /// (having been pushed off their pair) go last.
     #[cold]
-    fn grow(&mut self) {
+    fn grow(&mut self, expected: usize) {
         let old = self.lines();
-        let added = (self.segments.len() / 2).max(1);
-        self.segments.extend((0..added).map(|_| Box::new([Line::default(); Self::SEGMENT])));
+        // At seven tenths of the slots there is room for an estimate that is a little short.
+        let wanted = (expected * 10 / 7).div_ceil(Line::SLOTS * Self::SEGMENT);
+        let known_well = self.used * 16 >= expected;
+        let by_half = self.segments.len() + (self.segments.len() / 2).max(1);
+        let segments = if known_well && wanted > self.segments.len() { wanted } else { by_half };
+        self.segments.resize_with(segments, || Box::new([Line::default(); Self::SEGMENT]));
         let mut late = Vec::new();
-        for line in (0..old).rev() {
-            let entries = std::mem::take(&mut self.segments[line / Self::SEGMENT][line % Self::SEGMENT]);
-            for stored in entries.0.into_iter().filter(|&stored| stored != 0) {
-                let word = stored >> VALUE_BITS;
-                let target = self.place((word >> 32) as u64);
-                let found = (target >= line).then(|| self.find_within(target..self.lines(), word)).flatten();
+        for pair in (0..old / 2).rev() {
+            let lines = [pair * 2, pair * 2 + 1];
+            let entries =
+                lines.map(|line| std::mem::take(&mut self.segments[line / Self::SEGMENT][line % Self::SEGMENT]));
+            for entry in entries.into_iter().flat_map(|line| line.0).filter(|entry| !entry.is_free()) {
+                let line = self.place(entry);
+                let found = match self.line(line).find(entry) {
+                    _ if line < pair * 2 => None,
+                    Some((slot, known)) => Some(Found { line, slot, known }),
+                    None => self.find_above(line, entry),
+                };
                 match found {
-                    Some(found) => *self.slot(found) = stored,
-                    None => late.push(stored),
+                    Some(found) => *self.slot(&found) = entry,
+                    None => late.push(entry),
                 }
             }
         }
-        for stored in late {
-            let word = stored >> VALUE_BITS;
-            let found = self.find((word >> 32) as u64, word);
-            *self.slot(found) = stored;
+        for entry in late {
+            let found = self.find(entry);
+            *self.slot(&found) = entry;
         }
     }
 }
@@ -324,7 +385,14 @@ mod tests {
         let crowded = (0..1200).map(|n| heads[n % heads.len()]);
         let ids: Vec<IdHead> =
             crowded.chain(spread).enumerate().map(|(n, head)| IdHead([head, n as u32, 64])).collect();
+        for expected in [0, 900, 5200, 100_000] {
+            check_growing(&ids, expected);
+        }
+    }
+
+    fn check_growing(ids: &[IdHead], expected: usize) {
         let mut table = IdTable::default();
+        table.expect(expected);
         for (n, &id) in ids.iter().enumerate() {
             assert_eq!(table.enter(id, n as u32), None);
             assert!(n % 97 != 0 || (0..=n).all(|m| table.get(ids[m]) == Some(m as u32)), "after {n}");

@@ -4,7 +4,7 @@
 //! order at non-decreasing times, all within the window of its first event. For each step the pass keeps the *latest*
 //! start from which the step is reached: a later start leaves a chain more room, and every earlier one has counted.
 
-use crate::settings::FunnelPlan;
+use crate::settings::{FunnelPlan, MAX_FUNNEL_STEPS};
 
 /// Steps by bit.
 pub type Steps = u8;
@@ -50,39 +50,46 @@ impl StepOrder {
     /// `events` are in order of time; `matches` gives an event's time and steps.
     pub fn progress<E>(&self, events: &[E], matches: impl Fn(&E) -> (i64, Steps)) -> Progress {
         let mut progress = Progress::default();
-        let mut latest_start = [None::<i64>; crate::settings::MAX_FUNNEL_STEPS];
-        let mut index = 0;
-        while index < events.len() {
-            // Events of one time may be used in either order: they match as one.
-            let (time, mut steps) = matches(&events[index]);
-            index += 1;
-            while index < events.len() {
-                let (next_time, more) = matches(&events[index]);
-                if next_time != time {
-                    break;
-                }
-                steps |= more;
-                index += 1;
+        let mut latest_start = [None; MAX_FUNNEL_STEPS];
+        // Events of one time may be used in either order: they match as one.
+        let (mut now, mut together) = (0, 0);
+        for (time, steps) in events.iter().map(&matches).filter(|&(_, steps)| steps != 0) {
+            if time != now {
+                self.advance(now, together, &mut latest_start, &mut progress);
+                (now, together) = (time, 0);
             }
-            progress.reached |= steps;
-            let mut left = steps;
-            while left != 0 {
-                let step = left.trailing_zeros() as usize;
-                left &= left - 1;
-                let start = match self.previous[step] {
-                    None => Some(time),
-                    Some(previous) => latest_start[previous].filter(|start| time - start <= self.window),
-                };
-                if start.is_some() {
-                    progress.ordered |= 1 << step;
-                    latest_start[step] = latest_start[step].max(start);
-                }
-            }
+            together |= steps;
         }
+        self.advance(now, together, &mut latest_start, &mut progress);
         if progress.ordered & 1 << (self.count - 1) != 0 {
             progress.duration = self.first_completion(events, &matches);
         }
         progress
+    }
+
+    /// Takes the steps that the events of one time match.
+    #[inline]
+    fn advance(
+        &self,
+        time: i64,
+        steps: Steps,
+        latest_start: &mut [Option<i64>; MAX_FUNNEL_STEPS],
+        progress: &mut Progress,
+    ) {
+        progress.reached |= steps;
+        let mut left = steps;
+        while left != 0 {
+            let step = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let start = match self.previous[step] {
+                None => Some(time),
+                Some(previous) => latest_start[previous].filter(|start| time - start <= self.window),
+            };
+            if start.is_some() {
+                progress.ordered |= 1 << step;
+                latest_start[step] = latest_start[step].max(start);
+            }
+        }
     }
 
     /// The duration of the chain from the earliest start that completes within the window.

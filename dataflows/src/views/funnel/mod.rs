@@ -64,6 +64,23 @@ impl Contribution {
     }
 }
 
+/// The first of the names met in order of time, of several at one instant the smallest text.
+#[derive(Default)]
+struct First {
+    number: u32,
+    time: i64,
+}
+
+impl First {
+    #[inline]
+    fn see(&mut self, time: i64, number: u32, locals: &LocalNames) {
+        let earlier = self.number == 0 || time == self.time && locals.order(number, self.number).is_lt();
+        if number != 0 && earlier {
+            *self = First { number, time };
+        }
+    }
+}
+
 /// From sessions to rows.
 pub struct FunnelKeys {
     order: StepOrder,
@@ -96,28 +113,26 @@ impl FunnelKeys {
     ) -> Contribution {
         let counted = &events[..events.len().min(self.max_events)];
         let progress = self.order.progress(counted, |event| (event.time, self.masks[event.act() as usize]));
-        let acts = counted.iter().fold(0_u32, |acts, event| acts | 1 << event.act() as u32);
-        let has = |act: Act| acts & 1 << act as u32 != 0;
-        let views = || counted.iter().filter(|event| event.act().is_page_view());
-        let first = |of: &dyn Fn(&SessionEvent) -> u32| {
-            let mut best: Option<(i64, u32)> = None;
-            for event in views() {
-                let number = of(event);
-                match best {
-                    _ if number == 0 => {}
-                    Some((time, _)) if event.time > time => break,
-                    Some((_, known)) if locals.order(known, number).is_le() => {}
-                    _ => best = Some((event.time, number)),
+        let mut acts = 0_u32;
+        let (mut product, mut referrer, mut device) = (First::default(), First::default(), First::default());
+        for event in counted {
+            let act = event.act();
+            acts |= 1 << act as u32;
+            if act.is_page_view() {
+                let (of_referrer, of_device) = origins[event.origin() as usize];
+                referrer.see(event.time, of_referrer, locals);
+                device.see(event.time, of_device, locals);
+                if act == Act::ProductDetail {
+                    product.see(event.time, event.product, locals);
                 }
             }
-            best.map_or(0, |(_, number)| number)
-        };
-        let viewed = |event: &SessionEvent| if event.act() == Act::ProductDetail { event.product } else { 0 };
+        }
+        let has = |act: Act| acts & 1 << act as u32 != 0;
         Contribution {
             day: buckets.of(counted[0].time).day as i32,
-            first_product: if has(Act::ProductDetail) { first(&viewed) } else { 0 },
-            referrer: first(&|event| origins[event.origin() as usize].0),
-            device: first(&|event| origins[event.origin() as usize].1),
+            first_product: product.number,
+            referrer: referrer.number,
+            device: device.number,
             reached: progress.reached,
             ordered: progress.ordered,
             cart: has(Act::AddToCart),
