@@ -149,6 +149,24 @@ pub struct State {
     groups: Vec<(Key, Measures)>,
 }
 
+/// Where an index looks for a key first.
+#[inline]
+fn home(slots: &[u32], key: &Key) -> usize {
+    let shift = 64 - slots.len().trailing_zeros();
+    (key.mixed().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
+}
+
+/// The slot of a key in an index of positions and 1, or the free one where it belongs.
+#[inline]
+fn find<'a>(slots: &[u32], key: &Key, key_at: impl Fn(usize) -> &'a Key) -> usize {
+    let mask = slots.len() - 1;
+    let mut slot = home(slots, key);
+    while slots[slot] != 0 && key_at(slots[slot] as usize - 1) != key {
+        slot = (slot + 1) & mask;
+    }
+    slot
+}
+
 /// Changes that are looked up together.
 const BATCH: usize = 64;
 const FIRST_SLOTS: usize = 64;
@@ -172,21 +190,11 @@ impl State {
         &mut self.groups[self.slots[slot] as usize - 1].1
     }
 
-    /// Takes all groups out, and with them an index that is much too large for so many.
-    fn drain(&mut self) -> impl Iterator<Item = (Key, Measures)> + '_ {
-        if self.groups.len() * 16 < self.slots.len() {
-            self.slots = Vec::new();
-        } else {
-            self.slots.fill(0);
-        }
-        self.groups.drain(..).filter(|(_, measures)| !measures.is_zero())
-    }
-
     pub fn apply_all(&mut self, changes: &[Change]) {
         for batch in changes.chunks(BATCH) {
             if !self.slots.is_empty() {
-                batch.iter().for_each(|(key, ..)| prefetch(&self.slots, self.home(key)));
-                let likely = |key: &Key| self.slots[self.home(key)];
+                batch.iter().for_each(|(key, ..)| prefetch(&self.slots, home(&self.slots, key)));
+                let likely = |key: &Key| self.slots[home(&self.slots, key)];
                 for (key, ..) in batch {
                     // A group may lie on two cache lines; its neighbour's start is on the second.
                     let group = (likely(key) as usize).wrapping_sub(1);
@@ -218,20 +226,8 @@ impl State {
     }
 
     #[inline]
-    fn home(&self, key: &Key) -> usize {
-        let shift = 64 - self.slots.len().trailing_zeros();
-        (key.mixed().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
-    }
-
-    /// The slot of a key, or the free one where it belongs.
-    #[inline]
     fn find(&self, key: &Key) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = self.home(key);
-        while self.slots[slot] != 0 && self.groups[self.slots[slot] as usize - 1].0 != *key {
-            slot = (slot + 1) & mask;
-        }
-        slot
+        find(&self.slots, key, |position| &self.groups[position].0)
     }
 
     fn grow(&mut self) {
@@ -266,23 +262,84 @@ impl FromIterator<(Key, Measures)> for State {
 
 /// Nets the changes of one epoch before they leave an operator: one update a group.
 #[derive(Debug, Default)]
-pub struct Netting(State);
+pub struct Netting {
+    /// 1 + the position of a group; 0 is free. A power of two, at most half full.
+    slots: Vec<u32>,
+    keys: Vec<Key>,
+    /// The measures of the groups one after another, `width` for each.
+    sums: Vec<i64>,
+    /// The most measures that were added so far.
+    width: usize,
+}
 
 impl Netting {
     /// Adds `value` to one measure of a group.
     pub fn add(&mut self, key: Key, measure: usize, value: i64) {
         if value != 0 {
-            self.0.entry(key).add(measure, value);
+            self.sums(key, measure + 1)[measure] += value;
         }
     }
 
     /// Adds to all measures of a group.
     pub fn add_slice(&mut self, key: Key, values: &[i64]) {
-        self.0.entry(key).add_slice(values);
+        self.sums(key, values.len()).iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+
+    /// The sums of a group, `measures` at least.
+    #[inline]
+    fn sums(&mut self, key: Key, measures: usize) -> &mut [i64] {
+        if measures > self.width {
+            self.widen(measures);
+        }
+        if self.keys.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let slot = find(&self.slots, &key, |position| &self.keys[position]);
+        if self.slots[slot] == 0 {
+            if self.keys.is_empty() {
+                // Those of the last epoch.
+                self.sums.clear();
+            }
+            self.keys.push(key);
+            self.sums.resize(self.sums.len() + self.width, 0);
+            self.slots[slot] = u32::try_from(self.keys.len()).expect("an epoch changes fewer than 2^32 groups");
+        }
+        let start = (self.slots[slot] as usize - 1) * self.width;
+        &mut self.sums[start..start + self.width]
+    }
+
+    #[cold]
+    fn widen(&mut self, width: usize) {
+        let mut sums = vec![0; self.keys.len() * width];
+        for (new, old) in sums.chunks_exact_mut(width).zip(self.sums.chunks_exact(self.width.max(1))) {
+            new[..self.width].copy_from_slice(old);
+        }
+        (self.sums, self.width) = (sums, width);
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let size = (self.slots.len() * 2).max(FIRST_SLOTS);
+        self.slots.clear();
+        self.slots.resize(size, 0);
+        for position in 0..self.keys.len() {
+            let slot = find(&self.slots, &self.keys[position], |position| &self.keys[position]);
+            self.slots[slot] = position as u32 + 1;
+        }
     }
 
     /// The netted changes, and none that cancel. In no particular order: consumers add them up.
     pub fn drain(&mut self, epoch: u64) -> impl Iterator<Item = Change> + '_ {
-        self.0.drain().map(move |(key, measures)| (key, epoch, measures))
+        if self.keys.len() * 16 < self.slots.len() {
+            // Made for a larger epoch.
+            self.slots = Vec::new();
+        } else {
+            self.slots.fill(0);
+        }
+        let sums = self.sums.chunks_exact(self.width.max(1));
+        self.keys.drain(..).zip(sums).filter_map(move |(key, sums)| {
+            let length = sums.iter().rposition(|&sum| sum != 0)? + 1;
+            Some((key, epoch, Measures::of(&sums[..length])))
+        })
     }
 }

@@ -3,6 +3,7 @@
 pub mod categories;
 pub mod dedup;
 pub mod epochs;
+pub mod lists;
 pub mod local;
 pub mod orders;
 pub mod pairs;

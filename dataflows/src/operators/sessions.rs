@@ -12,6 +12,7 @@
 use crate::context::{Bucket, Buckets, Shared};
 use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
+use crate::operators::lists::{List, Lists};
 use crate::operators::local::LocalNames;
 use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
 use crate::operators::tables::{IdHead, IdTable, prefetch};
@@ -94,7 +95,7 @@ impl Act {
 
 /// One event of a session: 20 bytes, of which there are as many as events. Names are the operator's local numbers, 0
 /// for none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, packed(4))]
 pub struct SessionEvent {
     pub time: i64,
@@ -120,7 +121,16 @@ impl SessionEvent {
 
     #[inline]
     pub fn act(&self) -> Act {
-        Act::ALL[(self.origin_and_act & ((1 << Self::ACT_BITS) - 1)) as usize]
+        const OF_BITS: [Act; 1 << SessionEvent::ACT_BITS] = {
+            let mut acts = [Act::Other; 1 << SessionEvent::ACT_BITS];
+            let mut act = 0;
+            while act < Act::ALL.len() {
+                acts[act] = Act::ALL[act];
+                act += 1;
+            }
+            acts
+        };
+        OF_BITS[(self.origin_and_act & ((1 << Self::ACT_BITS) - 1)) as usize]
     }
 
     /// The product it touches.
@@ -138,7 +148,7 @@ const SMALL_SESSION: usize = 32;
 #[repr(align(64))]
 struct Session {
     /// In order of (time, tie).
-    events: Vec<SessionEvent>,
+    events: List,
     contribution: Option<Contribution>,
     /// Products touched, kept apart once the session is not small.
     touched: Option<Box<TouchedSet>>,
@@ -164,6 +174,7 @@ struct Sessions {
     recent_origins: [((Name, Name), u32); RECENT_ORIGINS],
     numbers: IdTable,
     sessions: Vec<Session>,
+    events: Lists<SessionEvent>,
     /// The events of the epoch at work, and their order by session: session and index, from high bits to low.
     arrived: Vec<SessionEvent>,
     order: Vec<u64>,
@@ -227,6 +238,7 @@ impl Sessions {
             recent_origins: [((Name::NONE, Name::NONE), NO_ORIGIN); RECENT_ORIGINS],
             numbers: IdTable::default(),
             sessions: Vec::new(),
+            events: Lists::default(),
             arrived: Vec::new(),
             order: Vec::new(),
             by_first_product: vec![Vec::new()],
@@ -355,7 +367,7 @@ impl Sessions {
                     prefetch(&self.sessions, session_of(later) as usize);
                 }
                 if let Some(&later) = order.get(ahead + STAGE) {
-                    let events = &self.sessions[session_of(later) as usize].events;
+                    let events = self.events.get(self.sessions[session_of(later) as usize].events);
                     prefetch(events, 0);
                     prefetch(events, events.len().saturating_sub(1));
                 }
@@ -374,27 +386,17 @@ impl Sessions {
 
     fn insert(&mut self, session: u32, new: SessionEvent) {
         let state = &mut self.sessions[session as usize];
-        let position = {
-            let after = state.events.iter().rev().take_while(|e| (e.time, e.tie) > (new.time, new.tie)).count();
-            state.events.len() - after
-        };
+        let events = self.events.get(state.events);
+        let after = events.iter().rev().take_while(|e| (e.time, e.tie) > (new.time, new.tie)).count();
+        let position = events.len() - after;
         if self.parts.traffic {
-            let neighbours =
-                (position.checked_sub(1).map(|i| state.events[i].time), state.events.get(position).map(|e| e.time));
+            let neighbours = (position.checked_sub(1).map(|i| events[i].time), events.get(position).map(|e| e.time));
             count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours);
         }
         if self.parts.related && new.touched().is_some() {
-            touch(state, &new, &self.locals, &self.shared, &mut self.out.pairs);
+            touch(&mut state.touched, events, &new, &self.locals, &self.shared, &mut self.out.pairs);
         }
-        if state.events.capacity() == state.events.len() {
-            // 4, 8, then by halves: few moves of the common short list, little to spare in the long ones.
-            state.events.reserve_exact((state.events.len() / 2).max(4));
-        }
-        if position == state.events.len() {
-            state.events.push(new);
-        } else {
-            state.events.insert(position, new);
-        }
+        self.events.insert(&mut state.events, position, new);
     }
 
     fn warn_unknown(&mut self, event: &Event, product: u32) {
@@ -414,7 +416,7 @@ impl Sessions {
         if !self.parts.funnel {
             return;
         }
-        let now = self.keys.contribution(&state.events, &self.origins, &self.locals, &mut self.buckets);
+        let now = self.keys.contribution(self.events.get(state.events), &self.origins, &self.locals, &mut self.buckets);
         if state.contribution == Some(now) {
             return;
         }
@@ -469,19 +471,26 @@ fn count_traffic(
 
 /// Enters a touch that is about to join the list. A small session emits the new pairs at once: without a cap in
 /// reach its set of products only grows.
-fn touch(state: &mut Session, new: &SessionEvent, locals: &LocalNames, shared: &Shared, out: &mut PairChanges) {
+fn touch(
+    touched: &mut Option<Box<TouchedSet>>,
+    events: &[SessionEvent],
+    new: &SessionEvent,
+    locals: &LocalNames,
+    shared: &Shared,
+    out: &mut PairChanges,
+) {
     let cap = shared.context.related.max_products_per_session;
-    if state.touched.is_none() && state.events.len() + 1 >= SMALL_SESSION.min(cap) {
-        let old = state.events.iter().filter_map(|event| event.touched().map(|product| (product, event.time)));
-        state.touched = Some(Box::new(TouchedSet::of(old, cap)));
+    if touched.is_none() && events.len() + 1 >= SMALL_SESSION.min(cap) {
+        let old = events.iter().filter_map(|event| event.touched().map(|product| (product, event.time)));
+        *touched = Some(Box::new(TouchedSet::of(old, cap)));
     }
-    if let Some(touched) = &mut state.touched {
+    if let Some(touched) = touched {
         touched.touch(new.product, new.time);
         return;
     }
     let mut distinct = [0_u32; SMALL_SESSION];
     let mut count = 0;
-    for product in state.events.iter().filter_map(SessionEvent::touched) {
+    for product in events.iter().filter_map(SessionEvent::touched) {
         if product == new.product {
             return;
         }
