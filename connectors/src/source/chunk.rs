@@ -1,5 +1,6 @@
 //! A chunk: some whole lines of one partition, and the records in them.
 
+use super::buffer::Buffer;
 use memchr::memchr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub struct Chunk {
     pub cut_line_bytes: Option<u64>,
     pub(crate) next_offset: u64,
     pub(crate) offsets: Offsets,
-    pub(crate) buffer: Arc<Vec<u8>>,
+    pub(crate) buffer: Arc<Buffer>,
     pub(crate) range: Range<usize>,
 }
 

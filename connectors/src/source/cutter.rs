@@ -9,6 +9,7 @@
 //! `max_line_bytes` is cut there, and the rest of it is read and forgotten.
 
 use super::ReadOptions;
+use super::buffer::{Buffer, Pool};
 use super::chunk::{Chunk, Offsets, is_blank, line_at};
 use memchr::{memchr, memrchr};
 use std::io::{self, Read};
@@ -34,12 +35,13 @@ pub(crate) struct LineCutter {
     fill_bytes: usize,
     /// The offset of `buffer[cut]`, or of the tail's first byte when all is cut.
     offset: u64,
-    buffer: Arc<Vec<u8>>,
+    buffer: Arc<Buffer>,
     /// Lines before it are handed out, whole lines lie between it and `whole`.
     cut: usize,
     whole: usize,
     /// The line that has no end yet.
-    tail: Vec<u8>,
+    tail: Buffer,
+    buffers: Pool,
     /// Bytes of the tail's line that were read and forgotten, while one that is too long is skipped.
     skipped: Option<u64>,
     ended: bool,
@@ -47,7 +49,7 @@ pub(crate) struct LineCutter {
 }
 
 impl LineCutter {
-    pub(crate) fn new(partition: u16, offset: u64, end: End, options: ReadOptions) -> LineCutter {
+    pub(crate) fn new(partition: u16, offset: u64, end: End, options: ReadOptions, buffers: Pool) -> LineCutter {
         LineCutter {
             partition,
             fill_bytes: options.chunk_bytes.max(1),
@@ -57,7 +59,8 @@ impl LineCutter {
             buffer: Arc::default(),
             cut: 0,
             whole: 0,
-            tail: Vec::new(),
+            tail: Buffer::default(),
+            buffers,
             skipped: None,
             ended: false,
             fault: None,
@@ -110,7 +113,7 @@ impl LineCutter {
                 // A torn line before a fault is no record; a last line without a newline is.
                 let keep_tail = is_final && self.fault.is_none();
                 let whole = if keep_tail { bytes.len() } else { whole };
-                self.tail.extend_from_slice(&bytes[whole..]);
+                self.tail = bytes[whole..].to_vec().into();
                 self.start_buffer(bytes, whole);
                 return true;
             }
@@ -137,13 +140,12 @@ impl LineCutter {
     }
 
     /// Appends up to a chunk's worth. True at the end of the stream, or at a fault, which is kept.
-    fn read(&mut self, stream: &mut dyn Read, bytes: &mut Vec<u8>) -> bool {
-        let mut filled = bytes.len();
-        let least = filled + self.fill_bytes.min(self.options.chunk_bytes);
-        bytes.resize(filled + self.options.chunk_bytes.max(1), 0);
-        let mut at_end = false;
+    fn read(&mut self, stream: &mut dyn Read, bytes: &mut Buffer) -> bool {
+        let room = bytes.room(self.options.chunk_bytes.max(1), &self.buffers);
+        let least = self.fill_bytes.min(self.options.chunk_bytes);
+        let (mut filled, mut at_end) = (0, false);
         while filled < least && !at_end {
-            match stream.read(&mut bytes[filled..]) {
+            match stream.read(&mut room[filled..]) {
                 Ok(0) => at_end = true,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -153,11 +155,11 @@ impl LineCutter {
                 }
             }
         }
-        bytes.truncate(filled);
+        bytes.filled(filled);
         at_end
     }
 
-    fn start_buffer(&mut self, bytes: Vec<u8>, whole: usize) {
+    fn start_buffer(&mut self, bytes: Buffer, whole: usize) {
         self.cut = 0;
         if self.offset == 0 && bytes.starts_with(BYTE_ORDER_MARK) && whole >= BYTE_ORDER_MARK.len() {
             self.cut = BYTE_ORDER_MARK.len();
@@ -183,9 +185,9 @@ impl LineCutter {
     /// Reads on to the end of a line that is too long. `None` where that has not come yet, or never will.
     fn skip_line(&mut self, stream: &mut dyn Read) -> Option<Chunk> {
         let mut skipped = self.skipped.expect("called only while a line is skipped");
-        let mut bytes = Vec::new();
+        let mut bytes = Buffer::default();
         loop {
-            bytes.clear();
+            bytes.truncate(0);
             let at_end = self.read(stream, &mut bytes);
             let is_final = at_end && (self.end == End::Final || self.fault.is_some());
             self.ended |= is_final;
@@ -207,13 +209,13 @@ impl LineCutter {
             self.buffer = Arc::new(kept);
             let chunk = self.chunk(0..self.buffer.len(), 1, consumed, Some(length));
             // The rest of the read is the next buffer: its whole lines first, then its tail.
-            let rest = newline.map_or_else(Vec::new, |at| bytes.split_off(at + 1));
+            let rest = newline.map_or(&[][..], |at| &bytes[at + 1..]);
             let whole = match (self.ended, &self.fault) {
                 (true, None) => rest.len(),
-                _ => memrchr(b'\n', &rest).map_or(0, |at| at + 1),
+                _ => memrchr(b'\n', rest).map_or(0, |at| at + 1),
             };
-            self.tail.extend_from_slice(&rest[whole..]);
-            self.start_buffer(rest, whole);
+            self.tail = rest[whole..].to_vec().into();
+            self.start_buffer(rest.to_vec().into(), whole);
             return Some(chunk);
         }
     }

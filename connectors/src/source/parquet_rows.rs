@@ -124,7 +124,7 @@ impl ParquetRows {
             cut_line_bytes: None,
             next_offset: self.row,
             offsets: Offsets::Rows,
-            buffer: Arc::new(bytes),
+            buffer: Arc::new(bytes.into()),
             range,
         }))
     }
