@@ -10,9 +10,10 @@
 
 use super::ReadOptions;
 use super::buffer::{Buffer, Pool};
-use super::chunk::{Chunk, Offsets, is_blank, line_at};
+use super::chunk::{Chunk, Offsets, is_blank};
 use memchr::{memchr, memrchr};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -39,6 +40,8 @@ pub(crate) struct LineCutter {
     /// Lines before it are handed out, whole lines lie between it and `whole`.
     cut: usize,
     whole: usize,
+    /// Lines of the last chunk.
+    lines: usize,
     /// The line that has no end yet.
     tail: Buffer,
     buffers: Pool,
@@ -59,6 +62,7 @@ impl LineCutter {
             buffer: Arc::default(),
             cut: 0,
             whole: 0,
+            lines: 0,
             tail: Buffer::default(),
             buffers,
             skipped: None,
@@ -171,15 +175,22 @@ impl LineCutter {
 
     /// Takes lines off the front of the buffer until the chunk is full.
     fn cut_chunk(&mut self) -> Chunk {
-        let lines = &self.buffer[..self.whole];
-        let (start, mut end, mut records) = (self.cut, self.cut, 0);
-        while end < lines.len() && records < self.options.max_records.max(1) && end - start < self.options.chunk_bytes {
-            let (line, next) = line_at(lines, end);
-            records += u32::from(!is_blank(line));
-            end = next;
+        let lines = &self.buffer[self.cut..self.whole];
+        let (mut end, mut records) = (0, 0);
+        // As many as in the last chunk, and some.
+        let mut ends = Vec::with_capacity(self.lines + self.lines / 8);
+        let most = self.options.max_records.max(1) as usize;
+        // Blank lines count as well, or a chunk of them would need more memory for their ends than for their bytes.
+        while end < lines.len() && ends.len() < most && end < self.options.chunk_bytes {
+            let start = end;
+            end = memchr(b'\n', &lines[start..]).map_or(lines.len(), |at| start + at + 1);
+            records += u32::from(!is_blank(&lines[start..end]));
+            ends.push(end);
         }
-        self.cut = end;
-        self.chunk(start..end, records, (end - start) as u64, None)
+        self.lines = ends.len();
+        let start = self.cut;
+        self.cut += end;
+        self.chunk(start..self.cut, ends.into(), records, end as u64, None)
     }
 
     /// Reads on to the end of a line that is too long. `None` where that has not come yet, or never will.
@@ -207,7 +218,7 @@ impl LineCutter {
             self.cut = 0;
             self.whole = 0;
             self.buffer = Arc::new(kept);
-            let chunk = self.chunk(0..self.buffer.len(), 1, consumed, Some(length));
+            let chunk = self.chunk(0..self.buffer.len(), [self.buffer.len()].into(), 1, consumed, Some(length));
             // The rest of the read is the next buffer: its whole lines first, then its tail.
             let rest = newline.map_or(&[][..], |at| &bytes[at + 1..]);
             let whole = match (self.ended, &self.fault) {
@@ -220,7 +231,14 @@ impl LineCutter {
         }
     }
 
-    fn chunk(&mut self, range: std::ops::Range<usize>, records: u32, consumed: u64, cut: Option<u64>) -> Chunk {
+    fn chunk(
+        &mut self,
+        range: Range<usize>,
+        ends: Arc<[usize]>,
+        records: u32,
+        consumed: u64,
+        cut: Option<u64>,
+    ) -> Chunk {
         let base_offset = self.offset;
         self.offset += consumed;
         Chunk {
@@ -233,6 +251,7 @@ impl LineCutter {
             offsets: Offsets::Bytes,
             buffer: Arc::clone(&self.buffer),
             range,
+            ends,
         }
     }
 }
