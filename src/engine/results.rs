@@ -59,8 +59,9 @@ pub fn write(
 /// comparisons: of each part only the bits that some key of the table uses.
 fn sorted(state: &State) -> Vec<Row<'_>> {
     const PART_BITS: u32 = 120;
+    let rows: Vec<Row<'_>> = state.iter().collect();
     let mut used: Vec<[u64; 5]> = Vec::new();
-    for (key, _) in state.iter() {
+    for (key, _) in &rows {
         let table = usize::from(key.table);
         if used.len() <= table {
             used.resize(table + 1, [0; 5]);
@@ -79,7 +80,7 @@ fn sorted(state: &State) -> Vec<Row<'_>> {
         }
         head
     };
-    let mut rows: Vec<(u128, Row<'_>)> = state.iter().map(|row| (head(row.0), row)).collect();
+    let mut rows: Vec<(u128, Row<'_>)> = rows.into_iter().map(|row| (head(row.0), row)).collect();
     rows.sort_unstable_by(|(a, (left, _)), (b, (right, _))| a.cmp(b).then_with(|| left.cmp(right)));
     rows.into_iter().map(|(_, row)| row).collect()
 }
