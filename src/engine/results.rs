@@ -5,18 +5,24 @@
 //! that a row's table does not have is null.
 
 use anyhow::{Context, bail};
-use millrace_connectors::lake::{
-    Column, Columns, Compression, LakeError, TextBuilder, TextColumn, read_tables, write_table,
-};
+use millrace_connectors::lake::{Column, Columns, Compression, LakeError, TableWriter, TextColumn, read_tables};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::views::{Part, View, ViewSchema};
 use millrace_schema::{Currency, Name, Names};
 use rustc_hash::FxHashMap;
+use std::iter::repeat_n;
 use std::path::Path;
 
 /// Decimal places of stored money: the most that a currency has.
 const MONEY_SCALE: u32 = 3;
 const GRAIN: &str = "grain";
+
+/// Rows that are in memory as columns.
+const BATCH_ROWS: usize = 65_536;
+/// Rows that become columns at a time: what lies scattered in memory is fetched once for all columns.
+const BLOCK_ROWS: usize = 1_024;
+
+type Row<'a> = (&'a Key, &'a Measures);
 
 /// # Errors
 /// Where the file cannot be written.
@@ -27,20 +33,54 @@ pub fn write(
     names: &Names,
     compression: Compression,
 ) -> anyhow::Result<()> {
-    let table = to_columns(view.schema(), &sorted(state), names);
+    let rows = sorted(state);
     let path = views.join(view.name()).join("part-00000.parquet");
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     }
-    write_table(&path, &table, compression, false)?;
+    let (mut fillers, mut batch) = columns(view.schema(), &rows);
+    let mut file = TableWriter::create(&path, &batch, compression)?;
+    for rows in rows.chunks(BATCH_ROWS) {
+        batch.columns.iter_mut().for_each(Column::clear);
+        for block in rows.chunks(BLOCK_ROWS) {
+            for (filler, column) in fillers.iter_mut().zip(&mut batch.columns) {
+                for rows in block.chunk_by(|(a, _), (b, _)| a.table == b.table) {
+                    filler.fill(column, rows, names);
+                }
+            }
+        }
+        file.write(&batch)?;
+    }
+    file.finish(false)?;
     Ok(())
 }
 
-/// The rows by key. The first 16 bytes of a key, which decide most comparisons, lie in what is sorted.
-fn sorted(state: &State) -> Vec<(&Key, &Measures)> {
-    let head =
-        |key: &Key| u128::from(key.table) << 120 | u128::from(key.parts[0]) << 56 | u128::from(key.parts[1] >> 8);
-    let mut rows: Vec<(u128, (&Key, &Measures))> = state.iter().map(|row| (head(row.0), row)).collect();
+/// The rows by key. What is sorted begins with as much of the key as fits into 16 bytes, which decides nearly all
+/// comparisons: of each part only the bits that some key of the table uses.
+fn sorted(state: &State) -> Vec<Row<'_>> {
+    const PART_BITS: u32 = 120;
+    let rows: Vec<Row<'_>> = state.iter().collect();
+    let mut used: Vec<[u64; 5]> = Vec::new();
+    for (key, _) in &rows {
+        let table = usize::from(key.table);
+        if used.len() <= table {
+            used.resize(table + 1, [0; 5]);
+        }
+        used[table].iter_mut().zip(key.parts).for_each(|(used, part)| *used |= part);
+    }
+    let widths: Vec<[u32; 5]> = used.iter().map(|used| used.map(|used| u64::BITS - used.leading_zeros())).collect();
+    let head = |key: &Key| {
+        let (mut head, mut room) = (u128::from(key.table) << PART_BITS, PART_BITS);
+        for (part, width) in key.parts.into_iter().zip(widths[usize::from(key.table)]) {
+            if width > room {
+                return head | u128::from(part >> (width - room));
+            }
+            room -= width;
+            head |= u128::from(part) << room;
+        }
+        head
+    };
+    let mut rows: Vec<(u128, Row<'_>)> = rows.into_iter().map(|row| (head(row.0), row)).collect();
     rows.sort_unstable_by(|(a, (left, _)), (b, (right, _))| a.cmp(b).then_with(|| left.cmp(right)));
     rows.into_iter().map(|(_, row)| row).collect()
 }
@@ -97,78 +137,158 @@ fn stored_columns(schema: &ViewSchema) -> Vec<Stored<'_>> {
     stored
 }
 
-fn to_columns(schema: &ViewSchema, rows: &[(&Key, &Measures)], names: &Names) -> Columns {
-    let mut table = Columns::default();
-    if schema.tables.len() > 1 {
-        let mut grains = TextBuilder::default();
-        let keys: Vec<u32> = schema.tables.iter().map(|table| grains.key(&table.name)).collect();
-        rows.iter().for_each(|(key, _)| grains.push_key(Some(keys[usize::from(key.table)])));
-        table.push(GRAIN, Column::Text(grains.finish()));
-    }
-    for stored in stored_columns(schema) {
-        let values = rows.iter().map(|(key, _)| {
-            let (position, part) = stored.positions[usize::from(key.table)]?;
-            Some((key.parts[position], part))
-        });
-        table.push(stored.name, group_column(values, names));
-    }
-    let currency_at = |table: u8| {
-        let parts = &schema.tables[usize::from(table)].parts;
-        parts.iter().position(|part| *part == Part::Currency)
+/// Where the values of a stored column come from.
+enum Origin<'a> {
+    Grain,
+    Group(Stored<'a>),
+    Count(usize),
+    /// The measure, and by table the part of the key that is its currency.
+    Money(usize, Vec<Option<usize>>),
+}
+
+/// Appends the values of one column.
+struct Filler<'a> {
+    origin: Origin<'a>,
+    /// The keys in the column's dictionary, by the part that stands for the text.
+    texts: FxHashMap<u64, Option<u32>>,
+}
+
+/// The stored columns, still empty, and what fills them.
+fn columns<'a>(schema: &'a ViewSchema, rows: &[Row<'_>]) -> (Vec<Filler<'a>>, Columns) {
+    let (mut fillers, mut columns) = (Vec::new(), Columns::default());
+    let mut push = |name: &str, origin: Origin<'a>, column: Column| {
+        fillers.push(Filler { origin, texts: FxHashMap::default() });
+        columns.push(name, column);
     };
-    let currency_at: Vec<Option<usize>> = (0..schema.tables.len()).map(|table| currency_at(table as u8)).collect();
-    for (index, measure) in schema.measures.iter().enumerate() {
-        if !measure.money {
-            table
-                .push(&measure.name, Column::Int(rows.iter().map(|(_, measures)| Some(measures.get(index))).collect()));
-            continue;
-        }
-        let scaled = rows.iter().map(|(key, measures)| {
-            let currency = currency_at[usize::from(key.table)].and_then(|at| Currency::from_code(key.parts[at]));
-            Some(measures.get(index) * unit(currency))
-        });
-        table.push(&measure.name, Column::Decimal { scale: MONEY_SCALE, values: scaled.collect() });
+    if schema.tables.len() > 1 {
+        let dictionary = schema.tables.iter().map(|table| table.name.clone()).collect();
+        push(GRAIN, Origin::Grain, Column::Text(TextColumn { dictionary, keys: Vec::new() }));
     }
-    table
+    let has_rows = |table: usize| {
+        let first = rows.partition_point(|(key, _)| usize::from(key.table) < table);
+        rows.get(first).is_some_and(|(key, _)| usize::from(key.table) == table)
+    };
+    for stored in stored_columns(schema) {
+        // Without a row that has it, a column is text.
+        let in_use = stored.positions.iter().enumerate().filter(|(table, _)| has_rows(*table));
+        let part = in_use.filter_map(|(_, position)| *position).map(|(_, part)| part).next();
+        let column = match part {
+            None | Some(Part::Name(_) | Part::Choice(..) | Part::Currency) => Column::Text(TextColumn::default()),
+            Some(Part::Minute | Part::Hour | Part::KnownHour) => Column::Timestamp(Vec::new()),
+            Some(Part::Day | Part::Month) => Column::Date(Vec::new()),
+            Some(Part::Count(_) | Part::Unused) => Column::Int(Vec::new()),
+        };
+        push(stored.name, Origin::Group(stored), column);
+    }
+    let currency_at = |parts: &[Part]| parts.iter().position(|part| *part == Part::Currency);
+    let currencies: Vec<Option<usize>> = schema.tables.iter().map(|table| currency_at(&table.parts)).collect();
+    for (index, measure) in schema.measures.iter().enumerate() {
+        if measure.money {
+            let column = Column::Decimal { scale: MONEY_SCALE, values: Vec::new() };
+            push(&measure.name, Origin::Money(index, currencies.clone()), column);
+        } else {
+            push(&measure.name, Origin::Count(index), Column::Int(Vec::new()));
+        }
+    }
+    (fillers, columns)
+}
+
+impl Filler<'_> {
+    /// Appends the values of rows of one table.
+    fn fill(&mut self, column: &mut Column, rows: &[Row<'_>], names: &Names) {
+        let Some((first, _)) = rows.first() else { return };
+        let table = usize::from(first.table);
+        match (&self.origin, column) {
+            (Origin::Grain, Column::Text(texts)) => {
+                texts.keys.extend(repeat_n(Some(u32::from(first.table)), rows.len()))
+            }
+            (Origin::Group(stored), column) => match stored.positions[table] {
+                None => fill_absent(column, rows.len()),
+                Some((position, part)) => {
+                    let parts = rows.iter().map(|(key, _)| key.parts[position]);
+                    fill_parts(column, part, parts, &mut self.texts, names);
+                }
+            },
+            (Origin::Count(index), Column::Int(values)) => {
+                values.extend(rows.iter().map(|(_, measures)| Some(measures.get(*index))));
+            }
+            (Origin::Money(index, currencies), Column::Decimal { values, .. }) => {
+                let mut unit_of = unit_by_code();
+                values.extend(rows.iter().map(|(key, measures)| {
+                    Some(measures.get(*index) * unit_of(currencies[table].map(|at| key.parts[at])))
+                }));
+            }
+            _ => unreachable!("`columns` made the column for this origin"),
+        }
+    }
+}
+
+fn fill_absent(column: &mut Column, rows: usize) {
+    match column {
+        Column::Text(texts) => texts.keys.extend(repeat_n(None, rows)),
+        Column::Int(values) | Column::Timestamp(values) => values.extend(repeat_n(None, rows)),
+        Column::Date(values) => values.extend(repeat_n(None, rows)),
+        _ => unreachable!("no group column is of another type"),
+    }
+}
+
+fn fill_parts(
+    column: &mut Column,
+    part: &Part,
+    values: impl Iterator<Item = u64>,
+    known: &mut FxHashMap<u64, Option<u32>>,
+    names: &Names,
+) {
+    let is_hour = *part == Part::KnownHour;
+    let plain = |value: u64| (!is_hour || value != u64::MAX).then_some(value as i64);
+    match column {
+        Column::Text(TextColumn { dictionary, keys }) => {
+            let mut key_of = |value: u64| {
+                *known.entry(value).or_insert_with(|| {
+                    let text = text_of(part, value, names)?;
+                    dictionary.push(text);
+                    Some((dictionary.len() - 1) as u32)
+                })
+            };
+            // In sorted rows the same value often comes again.
+            let mut last = None;
+            keys.extend(values.map(|value| match last {
+                Some((same, key)) if same == value => key,
+                _ => {
+                    let key = key_of(value);
+                    last = Some((value, key));
+                    key
+                }
+            }));
+        }
+        Column::Int(column) | Column::Timestamp(column) => column.extend(values.map(plain)),
+        Column::Date(column) => column.extend(values.map(|value| plain(value).map(|day| day as i32))),
+        _ => unreachable!("no group column is of another type"),
+    }
+}
+
+fn text_of(part: &Part, value: u64, names: &Names) -> Option<String> {
+    match part {
+        Part::Choice(_, choices) => Some(choices[value as usize].to_owned()),
+        Part::Currency => Currency::from_code(value).map(|currency| currency.to_string()),
+        _ => (value != 0).then(|| names.text(Name(value)).to_string()),
+    }
+}
+
+/// [`unit`] by the code of the currency, which is looked at where it changes.
+fn unit_by_code() -> impl FnMut(Option<u64>) -> i64 {
+    let mut last = (None, unit(None));
+    move |code| {
+        if last.0 != code {
+            last = (code, unit(code.and_then(Currency::from_code)));
+        }
+        last.1
+    }
 }
 
 /// What one minor unit is in thousandths of the currency's unit; an amount without a currency is 0.
 fn unit(currency: Option<Currency>) -> i64 {
     10_i64.pow(MONEY_SCALE - currency.map_or(MONEY_SCALE, Currency::digits))
-}
-
-fn group_column<'a>(values: impl Iterator<Item = Option<(u64, &'a Part)>>, names: &Names) -> Column {
-    let values: Vec<Option<(u64, &Part)>> = values.collect();
-    let is_unknown = |value: u64, part: &Part| *part == Part::KnownHour && value == u64::MAX;
-    let plain = || {
-        values
-            .iter()
-            .map(|value| value.filter(|(value, part)| !is_unknown(*value, part)).map(|(value, _)| value as i64))
-    };
-    match values.iter().flatten().next().map(|(_, part)| *part) {
-        None | Some(Part::Name(_)) => {
-            let mut texts = TextBuilder::default();
-            let mut known = FxHashMap::default();
-            for value in &values {
-                let key = value
-                    .filter(|(name, _)| *name != 0)
-                    .map(|(name, _)| *known.entry(name).or_insert_with(|| texts.key(&names.text(Name(name)))));
-                texts.push_key(key);
-            }
-            Column::Text(texts.finish())
-        }
-        Some(Part::Choice(_, choices)) => {
-            Column::Text(values.iter().map(|value| value.map(|(value, _)| choices[value as usize])).collect())
-        }
-        Some(Part::Currency) => {
-            let texts = values.iter().map(|value| value.and_then(|(code, _)| Currency::from_code(code)));
-            let texts: Vec<Option<String>> = texts.map(|currency| currency.map(|c| c.to_string())).collect();
-            Column::Text(texts.iter().map(|text| text.as_deref()).collect::<TextColumn>())
-        }
-        Some(Part::Minute | Part::Hour | Part::KnownHour) => Column::Timestamp(plain().collect()),
-        Some(Part::Day | Part::Month) => Column::Date(plain().map(|day| day.map(|day| day as i32)).collect()),
-        Some(Part::Count(_) | Part::Unused) => Column::Int(plain().collect()),
-    }
 }
 
 fn from_columns(schema: &ViewSchema, table: &Columns, names: &Names) -> anyhow::Result<State> {

@@ -26,4 +26,4 @@ pub use part_file::{Compression, LakeFile};
 pub use quarantine::{QuarantineRow, QuarantineSettings, QuarantineWriter};
 pub use staged::{EventColumns, StagedEvents};
 pub use table::{Column, Columns, TextBuilder, TextColumn};
-pub use table_file::{read_table, read_tables, write_table};
+pub use table_file::{TableWriter, read_table, read_tables, write_table};

@@ -109,6 +109,18 @@ impl Column {
         self.len() == 0
     }
 
+    /// Takes all rows out; a dictionary stays, and so does the memory.
+    pub fn clear(&mut self) {
+        match self {
+            Column::Text(texts) => texts.keys.clear(),
+            Column::Bytes(values) => values.clear(),
+            Column::Int(values) | Column::Timestamp(values) | Column::Decimal { values, .. } => values.clear(),
+            Column::Float(values) => values.clear(),
+            Column::Bool(values) => values.clear(),
+            Column::Date(values) => values.clear(),
+        }
+    }
+
     /// Appends the rows of a column of the same type; false where it is of another.
     pub(crate) fn append(&mut self, other: Column) -> bool {
         match (self, other) {

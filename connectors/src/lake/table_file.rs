@@ -3,6 +3,7 @@
 use super::part_file::PartFile;
 use super::{Column, Columns, Compression, LakeError, LakeFile, TextColumn};
 use arrow::array::*;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::*;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -18,42 +19,77 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 const DICTIONARY_BYTES: usize = 8 << 20;
 const DECIMAL_PRECISION: u8 = 18;
 
-/// Writes a table under a temporary name beside `path`, and renames it. With `sync` it survives a crash of the machine.
+/// A table file that grows by some rows at a time.
+pub struct TableWriter {
+    path: PathBuf,
+    schema: SchemaRef,
+    file: PartFile,
+}
+
+impl TableWriter {
+    /// Begins a file under a temporary name beside `path`. Of `columns` only names and types count.
+    ///
+    /// # Errors
+    /// [`LakeError`] where the file cannot be made.
+    pub fn create(path: &Path, columns: &Columns, compression: Compression) -> Result<TableWriter, LakeError> {
+        let columns = || columns.names.iter().zip(&columns.columns);
+        let fields = columns().map(|(name, column)| Field::new(name, data_type(column), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut properties = WriterProperties::builder()
+            .set_compression(compression.parquet())
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .set_write_batch_size(8_192)
+            .set_data_page_row_count_limit(BATCH_ROWS)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
+        for (name, column) in columns() {
+            // A dotted name would be a path into a struct: it keeps the defaults.
+            let is_text = matches!(column, Column::Text(_));
+            properties = properties.set_column_dictionary_enabled(name.as_str().into(), is_text);
+            if is_text {
+                properties = properties.set_column_statistics_enabled(name.as_str().into(), EnabledStatistics::None);
+            }
+        }
+        let file = PartFile::create(path.to_owned(), Arc::clone(&schema), properties.build())?;
+        Ok(TableWriter { path: path.to_owned(), schema, file })
+    }
+
+    /// Appends rows. Each time their columns have dictionaries of their own.
+    ///
+    /// # Errors
+    /// [`LakeError`] where the columns do not fit together or are not those of the file, or it cannot be written.
+    pub fn write(&mut self, rows: &Columns) -> Result<(), LakeError> {
+        rows.check()?;
+        let dictionaries: Vec<Option<ArrayRef>> = rows.columns.iter().map(dictionary).collect();
+        for start in (0..rows.rows()).step_by(BATCH_ROWS) {
+            let range = start..(start + BATCH_ROWS).min(rows.rows());
+            let columns = rows.columns.iter().zip(&dictionaries);
+            let arrays = columns.map(|(column, dictionary)| array(column, dictionary.as_ref(), range.clone()));
+            let arrays = arrays.collect::<Result<_, _>>().map_err(LakeError::arrow(&self.path))?;
+            let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays);
+            self.file.write(&batch.map_err(LakeError::arrow(&self.path))?)?;
+        }
+        Ok(())
+    }
+
+    /// Completes the file and gives it its name. With `sync` it survives a crash of the machine.
+    ///
+    /// # Errors
+    /// [`LakeError`] where it cannot be written.
+    pub fn finish(self, sync: bool) -> Result<LakeFile, LakeError> {
+        self.file.finish(sync)
+    }
+}
+
+/// Writes a whole table, as [`TableWriter`] does.
 ///
 /// # Errors
 /// [`LakeError`] where the columns do not fit together, or the file cannot be written.
 pub fn write_table(path: &Path, table: &Columns, compression: Compression, sync: bool) -> Result<LakeFile, LakeError> {
     table.check()?;
-    let fields = table.names.iter().zip(&table.columns).map(|(name, column)| Field::new(name, data_type(column), true));
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let mut properties = WriterProperties::builder()
-        .set_compression(compression.parquet())
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true)
-        .set_write_batch_size(8_192)
-        .set_data_page_row_count_limit(BATCH_ROWS)
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
-    for (name, column) in table.names.iter().zip(&table.columns) {
-        // A dotted name would be a path into a struct: it keeps the defaults.
-        let is_text = matches!(column, Column::Text(_));
-        properties = properties.set_column_dictionary_enabled(name.as_str().into(), is_text);
-        if is_text {
-            properties = properties.set_column_statistics_enabled(name.as_str().into(), EnabledStatistics::None);
-        }
-    }
-    let mut file = PartFile::create(path.to_owned(), Arc::clone(&schema), properties.build())?;
-    let dictionaries: Vec<Option<ArrayRef>> = table.columns.iter().map(dictionary).collect();
-    for start in (0..table.rows()).step_by(BATCH_ROWS) {
-        let rows = start..(start + BATCH_ROWS).min(table.rows());
-        let columns = table
-            .columns
-            .iter()
-            .zip(&dictionaries)
-            .map(|(column, dictionary)| array(column, dictionary.as_ref(), rows.clone()));
-        let columns = columns.collect::<Result<_, _>>().map_err(LakeError::arrow(path))?;
-        file.write(&RecordBatch::try_new(Arc::clone(&schema), columns).map_err(LakeError::arrow(path))?)?;
-    }
+    let mut file = TableWriter::create(path, table, compression)?;
+    file.write(table)?;
     file.finish(sync)
 }
 
@@ -82,25 +118,33 @@ fn array(
 ) -> Result<ArrayRef, arrow::error::ArrowError> {
     Ok(match column {
         Column::Text(texts) => {
-            let keys: UInt32Array = texts.keys[rows].iter().copied().collect();
+            let keys: UInt32Array = primitive(&texts.keys[rows]);
             let values = dictionary.expect("every text column has its dictionary");
             Arc::new(DictionaryArray::try_new(keys, Arc::clone(values))?)
         }
         Column::Bytes(values) => Arc::new(BinaryArray::from_iter(values[rows].iter().map(Option::as_deref))),
-        Column::Int(values) => Arc::new(values[rows].iter().copied().collect::<Int64Array>()),
-        Column::Float(values) => Arc::new(values[rows].iter().copied().collect::<Float64Array>()),
+        Column::Int(values) => Arc::new(primitive::<Int64Type>(&values[rows])),
+        Column::Float(values) => Arc::new(primitive::<Float64Type>(&values[rows])),
         Column::Bool(values) => Arc::new(values[rows].iter().copied().collect::<BooleanArray>()),
-        Column::Date(values) => Arc::new(values[rows].iter().copied().collect::<Date32Array>()),
+        Column::Date(values) => Arc::new(primitive::<Date32Type>(&values[rows])),
         Column::Timestamp(values) => {
-            Arc::new(values[rows].iter().copied().collect::<TimestampMicrosecondArray>().with_timezone("UTC"))
+            Arc::new(primitive::<TimestampMicrosecondType>(&values[rows]).with_timezone("UTC"))
         }
         Column::Decimal { scale, values } => {
-            let values = values[rows].iter().copied().collect::<Decimal64Array>();
+            let values = primitive::<Decimal64Type>(&values[rows]);
             let values = values.with_precision_and_scale(DECIMAL_PRECISION, *scale as i8)?;
             values.validate_decimal_precision(DECIMAL_PRECISION)?;
             Arc::new(values)
         }
     })
+}
+
+/// Arrow's own collecting looks for an absent value row by row.
+fn primitive<T: ArrowPrimitiveType>(values: &[Option<T::Native>]) -> PrimitiveArray<T> {
+    let present = BooleanBuffer::collect_bool(values.len(), |row| values[row].is_some());
+    let nulls = Some(NullBuffer::new(present)).filter(|nulls| nulls.null_count() > 0);
+    let plain: Vec<T::Native> = values.iter().map(|value| value.unwrap_or_default()).collect();
+    PrimitiveArray::new(plain.into(), nulls)
 }
 
 /// Reads one table file.

@@ -1,6 +1,6 @@
 //! A chunk: some whole lines of one partition, and the records in them.
 
-use memchr::memchr;
+use super::buffer::Buffer;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -19,8 +19,10 @@ pub struct Chunk {
     pub cut_line_bytes: Option<u64>,
     pub(crate) next_offset: u64,
     pub(crate) offsets: Offsets,
-    pub(crate) buffer: Arc<Vec<u8>>,
+    pub(crate) buffer: Arc<Buffer>,
     pub(crate) range: Range<usize>,
+    /// Where in the range each line ends: newlines are looked for once, by the reader.
+    pub(crate) ends: Arc<[usize]>,
 }
 
 /// What an offset counts.
@@ -51,7 +53,7 @@ impl Chunk {
     }
 
     pub fn records(&self) -> Records<'_> {
-        Records { chunk: self, bytes: self.bytes(), position: 0, row: 0 }
+        Records { chunk: self, bytes: self.bytes(), ends: self.ends.iter(), position: 0, row: 0 }
     }
 }
 
@@ -60,6 +62,7 @@ impl Chunk {
 pub struct Records<'a> {
     chunk: &'a Chunk,
     bytes: &'a [u8],
+    ends: std::slice::Iter<'a, usize>,
     position: usize,
     row: u64,
 }
@@ -68,10 +71,9 @@ impl<'a> Iterator for Records<'a> {
     type Item = RawRecord<'a>;
 
     fn next(&mut self) -> Option<RawRecord<'a>> {
-        while self.position < self.bytes.len() {
-            let start = self.position;
-            let (line, next) = line_at(self.bytes, start);
-            self.position = next;
+        for &end in self.ends.by_ref() {
+            let start = std::mem::replace(&mut self.position, end);
+            let line = without_end(&self.bytes[start..end]);
             if is_blank(line) {
                 continue;
             }
@@ -80,7 +82,7 @@ impl<'a> Iterator for Records<'a> {
                 Offsets::Rows => self.chunk.base_offset + self.row,
             };
             self.row += 1;
-            let is_last = next >= self.bytes.len();
+            let is_last = end == self.bytes.len();
             let true_bytes = self.chunk.cut_line_bytes.filter(|_| is_last).unwrap_or(line.len() as u64);
             return Some(RawRecord { offset, bytes: line, true_bytes });
         }
@@ -88,17 +90,12 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// The line that begins at `start`, without its line end, and where the next one begins.
-pub(crate) fn line_at(bytes: &[u8], start: usize) -> (&[u8], usize) {
-    let rest = &bytes[start..];
-    let (line, length) = match memchr(b'\n', rest) {
-        Some(end) => (&rest[..end], end + 1),
-        None => (rest, rest.len()),
-    };
-    (line.strip_suffix(b"\r").unwrap_or(line), start + length)
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Whether a line holds nothing but white space. Looks at one byte of most lines.
+/// Whether a line, with its end or without, holds nothing but white space. Looks at one byte of most lines.
 pub(crate) fn is_blank(line: &[u8]) -> bool {
     line.iter().all(u8::is_ascii_whitespace)
 }

@@ -9,9 +9,11 @@
 //! `max_line_bytes` is cut there, and the rest of it is read and forgotten.
 
 use super::ReadOptions;
-use super::chunk::{Chunk, Offsets, is_blank, line_at};
+use super::buffer::{Buffer, Pool};
+use super::chunk::{Chunk, Offsets, is_blank};
 use memchr::{memchr, memrchr};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
@@ -34,12 +36,15 @@ pub(crate) struct LineCutter {
     fill_bytes: usize,
     /// The offset of `buffer[cut]`, or of the tail's first byte when all is cut.
     offset: u64,
-    buffer: Arc<Vec<u8>>,
+    buffer: Arc<Buffer>,
     /// Lines before it are handed out, whole lines lie between it and `whole`.
     cut: usize,
     whole: usize,
+    /// Lines of the last chunk.
+    lines: usize,
     /// The line that has no end yet.
-    tail: Vec<u8>,
+    tail: Buffer,
+    buffers: Pool,
     /// Bytes of the tail's line that were read and forgotten, while one that is too long is skipped.
     skipped: Option<u64>,
     ended: bool,
@@ -47,7 +52,7 @@ pub(crate) struct LineCutter {
 }
 
 impl LineCutter {
-    pub(crate) fn new(partition: u16, offset: u64, end: End, options: ReadOptions) -> LineCutter {
+    pub(crate) fn new(partition: u16, offset: u64, end: End, options: ReadOptions, buffers: Pool) -> LineCutter {
         LineCutter {
             partition,
             fill_bytes: options.chunk_bytes.max(1),
@@ -57,7 +62,9 @@ impl LineCutter {
             buffer: Arc::default(),
             cut: 0,
             whole: 0,
-            tail: Vec::new(),
+            lines: 0,
+            tail: Buffer::default(),
+            buffers,
             skipped: None,
             ended: false,
             fault: None,
@@ -110,7 +117,7 @@ impl LineCutter {
                 // A torn line before a fault is no record; a last line without a newline is.
                 let keep_tail = is_final && self.fault.is_none();
                 let whole = if keep_tail { bytes.len() } else { whole };
-                self.tail.extend_from_slice(&bytes[whole..]);
+                self.tail = bytes[whole..].to_vec().into();
                 self.start_buffer(bytes, whole);
                 return true;
             }
@@ -137,13 +144,12 @@ impl LineCutter {
     }
 
     /// Appends up to a chunk's worth. True at the end of the stream, or at a fault, which is kept.
-    fn read(&mut self, stream: &mut dyn Read, bytes: &mut Vec<u8>) -> bool {
-        let mut filled = bytes.len();
-        let least = filled + self.fill_bytes.min(self.options.chunk_bytes);
-        bytes.resize(filled + self.options.chunk_bytes.max(1), 0);
-        let mut at_end = false;
+    fn read(&mut self, stream: &mut dyn Read, bytes: &mut Buffer) -> bool {
+        let room = bytes.room(self.options.chunk_bytes.max(1), &self.buffers);
+        let least = self.fill_bytes.min(self.options.chunk_bytes);
+        let (mut filled, mut at_end) = (0, false);
         while filled < least && !at_end {
-            match stream.read(&mut bytes[filled..]) {
+            match stream.read(&mut room[filled..]) {
                 Ok(0) => at_end = true,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -153,11 +159,11 @@ impl LineCutter {
                 }
             }
         }
-        bytes.truncate(filled);
+        bytes.filled(filled);
         at_end
     }
 
-    fn start_buffer(&mut self, bytes: Vec<u8>, whole: usize) {
+    fn start_buffer(&mut self, bytes: Buffer, whole: usize) {
         self.cut = 0;
         if self.offset == 0 && bytes.starts_with(BYTE_ORDER_MARK) && whole >= BYTE_ORDER_MARK.len() {
             self.cut = BYTE_ORDER_MARK.len();
@@ -169,23 +175,30 @@ impl LineCutter {
 
     /// Takes lines off the front of the buffer until the chunk is full.
     fn cut_chunk(&mut self) -> Chunk {
-        let lines = &self.buffer[..self.whole];
-        let (start, mut end, mut records) = (self.cut, self.cut, 0);
-        while end < lines.len() && records < self.options.max_records.max(1) && end - start < self.options.chunk_bytes {
-            let (line, next) = line_at(lines, end);
-            records += u32::from(!is_blank(line));
-            end = next;
+        let lines = &self.buffer[self.cut..self.whole];
+        let (mut end, mut records) = (0, 0);
+        // As many as in the last chunk, and some.
+        let mut ends = Vec::with_capacity(self.lines + self.lines / 8);
+        let most = self.options.max_records.max(1) as usize;
+        // Blank lines count as well, or a chunk of them would need more memory for their ends than for their bytes.
+        while end < lines.len() && ends.len() < most && end < self.options.chunk_bytes {
+            let start = end;
+            end = memchr(b'\n', &lines[start..]).map_or(lines.len(), |at| start + at + 1);
+            records += u32::from(!is_blank(&lines[start..end]));
+            ends.push(end);
         }
-        self.cut = end;
-        self.chunk(start..end, records, (end - start) as u64, None)
+        self.lines = ends.len();
+        let start = self.cut;
+        self.cut += end;
+        self.chunk(start..self.cut, ends.into(), records, end as u64, None)
     }
 
     /// Reads on to the end of a line that is too long. `None` where that has not come yet, or never will.
     fn skip_line(&mut self, stream: &mut dyn Read) -> Option<Chunk> {
         let mut skipped = self.skipped.expect("called only while a line is skipped");
-        let mut bytes = Vec::new();
+        let mut bytes = Buffer::default();
         loop {
-            bytes.clear();
+            bytes.truncate(0);
             let at_end = self.read(stream, &mut bytes);
             let is_final = at_end && (self.end == End::Final || self.fault.is_some());
             self.ended |= is_final;
@@ -205,20 +218,27 @@ impl LineCutter {
             self.cut = 0;
             self.whole = 0;
             self.buffer = Arc::new(kept);
-            let chunk = self.chunk(0..self.buffer.len(), 1, consumed, Some(length));
+            let chunk = self.chunk(0..self.buffer.len(), [self.buffer.len()].into(), 1, consumed, Some(length));
             // The rest of the read is the next buffer: its whole lines first, then its tail.
-            let rest = newline.map_or_else(Vec::new, |at| bytes.split_off(at + 1));
+            let rest = newline.map_or(&[][..], |at| &bytes[at + 1..]);
             let whole = match (self.ended, &self.fault) {
                 (true, None) => rest.len(),
-                _ => memrchr(b'\n', &rest).map_or(0, |at| at + 1),
+                _ => memrchr(b'\n', rest).map_or(0, |at| at + 1),
             };
-            self.tail.extend_from_slice(&rest[whole..]);
-            self.start_buffer(rest, whole);
+            self.tail = rest[whole..].to_vec().into();
+            self.start_buffer(rest.to_vec().into(), whole);
             return Some(chunk);
         }
     }
 
-    fn chunk(&mut self, range: std::ops::Range<usize>, records: u32, consumed: u64, cut: Option<u64>) -> Chunk {
+    fn chunk(
+        &mut self,
+        range: Range<usize>,
+        ends: Arc<[usize]>,
+        records: u32,
+        consumed: u64,
+        cut: Option<u64>,
+    ) -> Chunk {
         let base_offset = self.offset;
         self.offset += consumed;
         Chunk {
@@ -231,6 +251,7 @@ impl LineCutter {
             offsets: Offsets::Bytes,
             buffer: Arc::clone(&self.buffer),
             range,
+            ends,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One file, or standard input, as chunks: lines, compressed lines or Parquet.
 
+use super::buffer::Pool;
 use super::compression::{Counting, Format, MAGIC_BYTES, decode, first_bytes};
 use super::cutter::{End, LineCutter};
 use super::parquet_rows::ParquetRows;
@@ -31,12 +32,13 @@ impl FileChunks {
         partition: u16,
         options: &ReadOptions,
         progress: &Progress,
+        buffers: &Pool,
     ) -> Result<FileChunks, SourceError> {
         let file = File::open(path).map_err(SourceError::unreadable(path))?;
         let mut head = Counting::new(file, progress.clone());
         let magic = first_bytes(&mut head).map_err(SourceError::unreadable(path))?;
         if Format::of(&magic) != Format::Parquet {
-            return FileChunks::lines(head, magic, is_regular, path, partition, options);
+            return FileChunks::lines(head, magic, is_regular, path, partition, options, buffers);
         }
         if !is_regular {
             return Err(SourceError::ParquetPipe { path: path.to_owned() });
@@ -50,6 +52,7 @@ impl FileChunks {
         partition: u16,
         options: &ReadOptions,
         progress: &Progress,
+        buffers: &Pool,
     ) -> Result<FileChunks, SourceError> {
         let path = Path::new("-");
         let mut head = Counting::new(std::io::stdin(), progress.clone());
@@ -57,7 +60,7 @@ impl FileChunks {
         if Format::of(&magic) == Format::Parquet {
             return Err(SourceError::ParquetPipe { path: path.to_owned() });
         }
-        FileChunks::lines(head, magic, false, path, partition, options)
+        FileChunks::lines(head, magic, false, path, partition, options, buffers)
     }
 
     fn lines(
@@ -67,11 +70,12 @@ impl FileChunks {
         path: &Path,
         partition: u16,
         options: &ReadOptions,
+        buffers: &Pool,
     ) -> Result<FileChunks, SourceError> {
         let format = Format::of(&magic);
         let file_bytes = head.position();
         let stream = decode(Cursor::new(magic).chain(head), format, path)?;
-        let cutter = LineCutter::new(partition, 0, End::Final, options.clone());
+        let cutter = LineCutter::new(partition, 0, End::Final, options.clone(), buffers.clone());
         let cutter = if is_regular { cutter } else { cutter.eager() };
         Ok(FileChunks::Lines(LineFile { path: path.to_owned(), stream, cutter, file_bytes }))
     }

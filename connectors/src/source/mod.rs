@@ -3,6 +3,7 @@
 //! What a path is, is seen from what is there: a log directory by its `log.json`, gzip, zstd and Parquet by their first
 //! bytes, anything else is lines of text.
 
+mod buffer;
 mod chunk;
 mod compression;
 mod cutter;

@@ -81,6 +81,7 @@ impl ParquetRows {
             return Ok(None);
         }
         let mut bytes = Vec::with_capacity(self.options.chunk_bytes + self.options.chunk_bytes / 8);
+        let mut ends = Vec::new();
         let mut records = 0;
         while bytes.len() < self.options.chunk_bytes && records < self.options.max_records.max(1) {
             let Some(batch) = &mut self.batch else {
@@ -104,6 +105,7 @@ impl ParquetRows {
             };
             if batch.write_next(&mut bytes) {
                 records += 1;
+                ends.push(bytes.len());
             } else {
                 self.batch = None;
             }
@@ -124,8 +126,9 @@ impl ParquetRows {
             cut_line_bytes: None,
             next_offset: self.row,
             offsets: Offsets::Rows,
-            buffer: Arc::new(bytes),
+            buffer: Arc::new(bytes.into()),
             range,
+            ends: ends.into(),
         }))
     }
 

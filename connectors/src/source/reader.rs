@@ -1,5 +1,6 @@
 //! Reads what the paths name from beginning to end, one input after the other.
 
+use super::buffer::Pool;
 use super::files::FileChunks;
 use super::listing::{Found, list};
 use super::log::LogReader;
@@ -50,7 +51,8 @@ pub fn open(paths: &[PathBuf], options: ReadOptions) -> Result<Reader, SourceErr
             log.set_progress(progress.clone());
         }
     }
-    Ok(Reader { partitions: partitions.into(), inputs: waiting, options, progress })
+    let buffers = Pool::new(options.chunk_bytes);
+    Ok(Reader { partitions: partitions.into(), inputs: waiting, options, progress, buffers })
 }
 
 fn add(total: Option<u64>, bytes: Option<u64>) -> Option<u64> {
@@ -63,6 +65,8 @@ pub struct Reader {
     inputs: VecDeque<Input>,
     options: ReadOptions,
     progress: Progress,
+    /// Shared by all files.
+    buffers: Pool,
 }
 
 enum Input {
@@ -80,6 +84,7 @@ impl Reader {
                 inputs: VecDeque::new(),
                 options: self.options.clone(),
                 progress: self.progress.clone(),
+                buffers: self.buffers.clone(),
             })
             .collect();
         for (number, input) in self.inputs.drain(..).enumerate() {
@@ -91,9 +96,9 @@ impl Reader {
     fn start(&self, found: &Found, partition: usize) -> Result<FileChunks, SourceError> {
         let partition = u16::try_from(partition).expect("`open` bounds the number of partitions");
         match found {
-            Found::StandardInput => FileChunks::standard_input(partition, &self.options, &self.progress),
+            Found::StandardInput => FileChunks::standard_input(partition, &self.options, &self.progress, &self.buffers),
             Found::File { path, bytes } => {
-                FileChunks::open(path, bytes.is_some(), partition, &self.options, &self.progress)
+                FileChunks::open(path, bytes.is_some(), partition, &self.options, &self.progress, &self.buffers)
             }
             Found::Log { .. } => unreachable!("a log is opened at once, so as to know its partitions"),
         }

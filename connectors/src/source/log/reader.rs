@@ -2,6 +2,7 @@
 
 use super::segments::{SegmentStream, segments};
 use super::{Marker, partition_directory};
+use crate::source::buffer::Pool;
 use crate::source::cutter::{End, LineCutter};
 use crate::source::{Chunk, PartitionInfo, Progress, ReadOptions, Source, SourceError};
 use std::path::Path;
@@ -79,6 +80,7 @@ impl LogReader {
         mut range: impl FnMut(u32, &Path) -> Result<Option<(u64, u64)>, SourceError>,
     ) -> Result<LogReader, SourceError> {
         let count = Marker::read(directory)?.partitions;
+        let buffers = Pool::new(options.chunk_bytes);
         let mut reader = LogReader { table: Vec::new(), partitions: Vec::new(), next: 0, progress };
         for number in 0..count {
             let path = partition_directory(directory, number);
@@ -90,7 +92,7 @@ impl LogReader {
                 return Err(SourceError::TooManyPartitions { count: ordinal, limit: usize::from(u16::MAX) });
             };
             let stream = SegmentStream::open(&path, start, limit, reader.progress.clone())?;
-            let cutter = LineCutter::new(ordinal, start, End::Open, options.clone());
+            let cutter = LineCutter::new(ordinal, start, End::Open, options.clone(), buffers.clone());
             reader.partitions.push(Partition { number, stream, cutter });
         }
         Ok(reader)
