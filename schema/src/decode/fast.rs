@@ -62,10 +62,13 @@ fn read_object<'a>(line: &'a str, mut quotes: Quotes, fields: &mut Fields<'a>) -
     let mut at = 1;
     loop {
         let (open, close) = (quotes.next()?, quotes.next()?);
-        if open != at || bytes.get(close + 1) != Some(&b':') {
+        if (open != at && skip_spaces(bytes, at) != open) || bytes.get(close + 1) != Some(&b':') {
             return None;
         }
-        let start = skip_spaces(bytes, close + 2);
+        let mut start = close + 2;
+        if bytes.get(start) == Some(&b' ') {
+            start = skip_spaces(bytes, start);
+        }
         let end = match *bytes.get(start)? {
             b'"' => {
                 quotes.next()?;
@@ -84,7 +87,7 @@ fn read_object<'a>(line: &'a str, mut quotes: Quotes, fields: &mut Fields<'a>) -
             return None;
         }
         match *bytes.get(end)? {
-            b',' => at = skip_spaces(bytes, end + 1),
+            b',' => at = end + 1,
             b'}' => return (end + 1 == bytes.len()).then_some(()),
             _ => return None,
         }
