@@ -167,3 +167,36 @@ impl NameCache {
         Ok(name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_knows_what_the_dictionary_knows() {
+        let names = Arc::new(Names::default());
+        let mut cache = NameCache::new(names.clone());
+        // More short texts than a new cache has slots, some that are too long for a slot, and the empty one.
+        let mut texts: Vec<String> = (0..5_000).map(|at| format!("p{at}")).collect();
+        texts.extend((0..40).map(|length| "x".repeat(length)));
+        for _ in 0..3 {
+            for text in &texts {
+                let name = cache.intern(text).expect("the texts have different keys");
+                assert_eq!((name, &*names.text(name)), (Name::of(text), text.as_str()));
+            }
+        }
+        assert_eq!(names.len(), texts.len() - 1);
+    }
+
+    #[test]
+    fn a_collision_is_found_in_front_of_a_warm_cache() {
+        let names = Arc::new(Names::default());
+        names.enter(Name::of("second"), "first").expect("the dictionary is empty");
+        let mut cache = NameCache::new(names);
+        cache.intern("other").expect("nobody has its key");
+        for _ in 0..2 {
+            let collision = cache.intern("second").expect_err("another text has its key");
+            assert_eq!((collision.known.as_str(), collision.new.as_str()), ("first", "second"));
+        }
+    }
+}
