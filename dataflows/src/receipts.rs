@@ -4,7 +4,7 @@
 
 use crate::context::{Buckets, Shared};
 use crate::operators::dedup::Verdict;
-use crate::rows::{Change, Key, Netting};
+use crate::rows::{Change, Netting};
 use crate::views::quality;
 use millrace_schema::{Event, Name, Rule};
 
@@ -13,26 +13,25 @@ pub struct Receipts {
     shared: Shared,
     buckets: Buckets,
     counts: Netting,
-    /// The last total row touched and what is pending for it: neighbouring records share it.
-    run: (Key, i64),
+    /// The hour and the source of the last total row touched, and what is pending for it: neighbouring records share it.
+    run: (i64, Name, i64),
 }
 
 impl Receipts {
     pub fn new(shared: &Shared) -> Receipts {
         let buckets = Buckets::new(shared.context.calendar.clone());
-        let run = (quality::total_key(quality::UNKNOWN_HOUR, Name::NONE), 0);
+        let run = (quality::UNKNOWN_HOUR, Name::NONE, 0);
         Receipts { shared: shared.clone(), buckets, counts: Netting::default(), run }
     }
 
     /// Counts a valid record: read, and accepted until further notice.
     pub fn valid(&mut self, event: &Event, source: Name) {
         let hour = self.buckets.of(event.booked_at()).hour;
-        let key = quality::total_key(hour, source);
-        if key != self.run.0 {
+        if (hour, source) != (self.run.0, self.run.1) {
             self.flush();
-            self.run.0 = key;
+            self.run = (hour, source, 0);
         }
-        self.run.1 += 1;
+        self.run.2 += 1;
         findings(event, hour, source, &self.shared, 1, &mut self.counts);
     }
 
@@ -44,11 +43,12 @@ impl Receipts {
     }
 
     fn flush(&mut self) {
-        let (key, count) = self.run;
+        let (hour, source, count) = self.run;
         if count > 0 {
+            let key = quality::total_key(hour, source);
             self.counts.add(key, quality::READ, count);
             self.counts.add(key, quality::ACCEPTED, count);
-            self.run.1 = 0;
+            self.run.2 = 0;
         }
     }
 

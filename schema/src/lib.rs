@@ -17,6 +17,7 @@ mod money;
 mod names;
 mod record;
 mod reject;
+mod short;
 
 pub use event::{Body, Event, Kind, Page, Place};
 pub use id::{Id, Name};

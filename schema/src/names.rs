@@ -4,6 +4,7 @@
 //! whoever sees a key in the dataflow finds its text here.
 
 use crate::Name;
+use crate::short::Short;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, RwLock};
@@ -94,31 +95,108 @@ fn same(known: &str, new: &str) -> Result<(), Collision> {
 }
 
 /// One reader's cache in front of [`Names`]: no lock for a name that it has seen.
+///
+/// Most names are short and come again soon. Those are found by their text in a table where each has but one
+/// slot, without the hash that is their key; the next name of that slot puts it out, and it is then looked up by key.
 #[derive(Debug)]
 pub struct NameCache {
     names: Arc<Names>,
     seen: Table,
+    /// A power of two of them.
+    slots: Vec<Slot>,
+}
+
+/// A short text that is in the dictionary, and its name. In one cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct Slot {
+    text: Short,
+    name: Name,
+}
+
+impl Slot {
+    const EMPTY: Slot = Slot { text: Short::NONE, name: Name::NONE };
 }
 
 impl NameCache {
+    const SLOTS_MIN: usize = 1 << 10;
+    /// 2 MiB: beyond what a core has near, a slot saves little.
+    const SLOTS_MAX: usize = 1 << 16;
+
     pub fn new(names: Arc<Names>) -> NameCache {
-        NameCache { names, seen: Table::default() }
+        NameCache { names, seen: Table::default(), slots: vec![Slot::EMPTY; Self::SLOTS_MIN] }
     }
 
-    /// Hashes a text and makes sure that the dictionary has it. The empty text is [`Name::NONE`].
+    /// Makes sure that the dictionary has a text, and returns its key. The empty text is [`Name::NONE`].
     ///
     /// # Errors
     /// [`Collision`] where another text has its key.
+    #[inline]
     pub fn intern(&mut self, text: &str) -> Result<Name, Collision> {
-        let name = Name::of(text);
-        if name.is_none() {
-            return Ok(name);
+        if text.is_empty() {
+            return Ok(Name::NONE);
         }
+        let Some(short) = Short::of(text.as_bytes()) else { return self.look_up(text) };
+        let slot = self.slots[self.slot_of(short)];
+        if slot.text == short { Ok(slot.name) } else { self.replace(short, text) }
+    }
+
+    #[inline]
+    fn slot_of(&self, text: Short) -> usize {
+        text.hash() as usize & (self.slots.len() - 1)
+    }
+
+    #[inline(never)]
+    fn replace(&mut self, short: Short, text: &str) -> Result<Name, Collision> {
+        let name = self.look_up(text)?;
+        if self.seen.len() > self.slots.len() / 2 && self.slots.len() < Self::SLOTS_MAX {
+            self.slots = vec![Slot::EMPTY; self.slots.len() * 2];
+        }
+        let slot = self.slot_of(short);
+        self.slots[slot] = Slot { text: short, name };
+        Ok(name)
+    }
+
+    fn look_up(&mut self, text: &str) -> Result<Name, Collision> {
+        let name = Name::of(text);
         if let Some(known) = self.seen.get(&name.0) {
             return same(known, text).map(|()| name);
         }
         let known = self.names.enter(name, text)?;
         self.seen.insert(name.0, known);
         Ok(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cache_knows_what_the_dictionary_knows() {
+        let names = Arc::new(Names::default());
+        let mut cache = NameCache::new(names.clone());
+        // More short texts than a new cache has slots, some that are too long for a slot, and the empty one.
+        let mut texts: Vec<String> = (0..5_000).map(|at| format!("p{at}")).collect();
+        texts.extend((0..40).map(|length| "x".repeat(length)));
+        for _ in 0..3 {
+            for text in &texts {
+                let name = cache.intern(text).expect("the texts have different keys");
+                assert_eq!((name, &*names.text(name)), (Name::of(text), text.as_str()));
+            }
+        }
+        assert_eq!(names.len(), texts.len() - 1);
+    }
+
+    #[test]
+    fn a_collision_is_found_in_front_of_a_warm_cache() {
+        let names = Arc::new(Names::default());
+        names.enter(Name::of("second"), "first").expect("the dictionary is empty");
+        let mut cache = NameCache::new(names);
+        cache.intern("other").expect("nobody has its key");
+        for _ in 0..2 {
+            let collision = cache.intern("second").expect_err("another text has its key");
+            assert_eq!((collision.known.as_str(), collision.new.as_str()), ("first", "second"));
+        }
     }
 }

@@ -95,6 +95,7 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     /// [`Collision`] where one of its names has the 64-bit key of another.
+    #[inline]
     pub fn to_event(&self, place: Place, names: &mut NameCache) -> Result<Event, Collision> {
         let product = names.intern(self.product_id)?;
         let (session, user, order) = (Id::of(self.session_id), Id::of(self.user_id), Id::of(self.order_id));
@@ -174,7 +175,7 @@ impl<'a> Record<'a> {
         words[9] = self.amount as u64;
         words[10] = optional(self.unit_price);
         words[11] = self.currency.code();
-        words[12] = text(&content_of(self.extra));
+        words[12] = if self.extra.is_empty() { 0 } else { text(&content_of(self.extra)) };
         let used = match *body {
             Body::PageView { referrer, device, .. } => {
                 words[13..15].copy_from_slice(&[referrer.0, device.0]);

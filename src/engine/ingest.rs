@@ -6,8 +6,8 @@ use millrace_connectors::source::Chunk;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::receipts::Receipts;
-use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{Event, Name, NameCache, Place, Reject, Rule};
+use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_into};
+use millrace_schema::{Event, Kind, Name, NameCache, Place, Record, Reject, Rule};
 use std::collections::BTreeMap;
 
 /// A chunk whose events are in the dataflow and whose verdicts are not in yet.
@@ -63,42 +63,42 @@ impl Ingest {
     pub fn chunk(&mut self, epoch: u64, chunk: Chunk, mut send: impl FnMut(Event)) -> anyhow::Result<()> {
         let source = self.sources[usize::from(chunk.partition)];
         let mut offsets = Vec::with_capacity(chunk.records as usize);
+        let mut record = Record::empty(Kind::PageView, self.decode.default_currency);
         for raw in chunk.records() {
             let place = Place::new(chunk.partition, raw.offset);
-            let decoded = decode(raw.bytes, chunk.received_at, &self.decode, &self.arena);
-            // A record is large: it is looked at where it lies.
-            let event = match &decoded {
-                Ok(record) => record.to_event(place, &mut self.names).map_err(|collision| Reject {
-                    rule: Rule::IdCollision,
-                    field: None,
-                    message: collision.to_string(),
-                    received_at: record.received_at,
-                }),
-                Err(reject) => Err(reject.clone()),
-            };
-            match event {
-                Ok(event) => {
-                    self.receipts.valid(&event, source);
-                    self.latest = self.latest.max(if event.kind().is_dimension() { None } else { Some(event.time) });
-                    if let (Some((columns, _)), Ok(record)) = (&mut self.events, &decoded) {
-                        columns.push(record, raw.offset, chunk.partition, epoch);
+            let reject = match decode_into(raw.bytes, chunk.received_at, &self.decode, &self.arena, &mut record) {
+                Ok(()) => match record.to_event(place, &mut self.names) {
+                    Ok(event) => {
+                        self.receipts.valid(&event, source);
+                        if !event.kind().is_dimension() {
+                            self.latest = self.latest.max(Some(event.time));
+                        }
+                        if let Some((columns, _)) = &mut self.events {
+                            columns.push(&record, raw.offset, chunk.partition, epoch);
+                        }
+                        offsets.push(raw.offset);
+                        send(event);
+                        continue;
                     }
-                    offsets.push(raw.offset);
-                    send(event);
-                }
-                Err(reject) => {
-                    let received_at = chunk.received_at.or(reject.received_at);
-                    self.receipts.rejected(reject.rule, received_at, source);
-                    self.quarantine.push(QuarantineRow {
-                        partition: chunk.partition,
-                        offset: raw.offset,
-                        reject: &reject,
-                        received_at,
-                        bytes: raw.bytes,
-                        total_bytes: raw.true_bytes,
-                    })?;
-                }
-            }
+                    Err(collision) => Reject {
+                        rule: Rule::IdCollision,
+                        field: None,
+                        message: collision.to_string(),
+                        received_at: record.received_at,
+                    },
+                },
+                Err(reject) => reject,
+            };
+            let received_at = chunk.received_at.or(reject.received_at);
+            self.receipts.rejected(reject.rule, received_at, source);
+            self.quarantine.push(QuarantineRow {
+                partition: chunk.partition,
+                offset: raw.offset,
+                reject: &reject,
+                received_at,
+                bytes: raw.bytes,
+                total_bytes: raw.true_bytes,
+            })?;
         }
         self.arena.reset();
         let staged = self.events.as_mut().map(|(columns, _)| columns.finish(None));

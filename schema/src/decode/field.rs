@@ -1,9 +1,10 @@
 //! The fields that a record may have by name, and the way from a key to its field.
 //!
 //! A key is looked up by its first eight bytes through a multiplicative hash without collisions, found when the
-//! crate is compiled; then its length and last eight bytes must be the field's. No known key is longer than 16.
+//! crate is compiled; then it must be the key of that slot. No known key is longer than 16 bytes.
 
 use crate::Kind;
+use crate::short::Short;
 
 macro_rules! fields {
     ($($field:ident = $name:literal,)*) => {
@@ -66,10 +67,9 @@ impl Field {
 
     #[inline]
     pub fn of_key(key: &[u8]) -> Option<Field> {
-        let (first, last) = ends(key)?;
-        let slot = SLOTS.of[hash(first, SLOTS.multiplier)];
-        let known = &KEYS[slot as usize];
-        (known.first == first && known.last == last && known.length == key.len()).then_some(known.field)
+        let key = Short::of(key)?;
+        let (known, field) = SLOTS.of[slot_of(key, SLOTS.multiplier)];
+        (known == key).then_some(field)
     }
 }
 
@@ -109,76 +109,33 @@ pub const fn fields_of(kind: Kind) -> u32 {
     set
 }
 
-const WORD: usize = 8;
-const SHORTEST: usize = 4;
-const LONGEST: usize = 2 * WORD;
-
-/// The first and the last eight bytes, little-endian; for a key shorter than that, all of it, twice.
-#[inline]
-const fn ends(key: &[u8]) -> Option<(u64, u64)> {
-    let length = key.len();
-    if length < SHORTEST || length > LONGEST {
-        return None;
-    }
-    if length < WORD {
-        let (Some(head), Some(tail)) = (key.first_chunk(), key.last_chunk()) else { return None };
-        // The two halves overlap; where they do, they agree.
-        let (head, tail) = (u32::from_le_bytes(*head) as u64, u32::from_le_bytes(*tail) as u64);
-        let whole = head | tail << (8 * (length - SHORTEST));
-        return Some((whole, whole));
-    }
-    match (key.first_chunk(), key.last_chunk()) {
-        (Some(head), Some(tail)) => Some((u64::from_le_bytes(*head), u64::from_le_bytes(*tail))),
-        _ => None,
-    }
-}
-
-struct Key {
-    first: u64,
-    last: u64,
-    length: usize,
-    field: Field,
-}
-
-/// What each known key must look like; `KEYS[field]`.
-static KEYS: [Key; Field::COUNT] = {
-    let mut keys = [const { Key { first: 0, last: 0, length: 0, field: Field::EventId } }; Field::COUNT];
-    let mut at = 0;
-    while at < Field::COUNT {
-        let (first, last) = ends(Field::NAMES[at].as_bytes()).expect("a known key has 4 to 16 bytes");
-        keys[at] = Key { first, last, length: Field::NAMES[at].len(), field: Field::ALL[at] };
-        at += 1;
-    }
-    keys
-};
-
 const SLOT_BITS: u32 = 7;
 
 struct Slots {
     multiplier: u64,
-    of: [u8; 1 << SLOT_BITS],
+    of: [(Short, Field); 1 << SLOT_BITS],
 }
 
 #[inline]
-const fn hash(first: u64, multiplier: u64) -> usize {
-    (first.wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
+const fn slot_of(key: Short, multiplier: u64) -> usize {
+    (key.first.wrapping_mul(multiplier) >> (u64::BITS - SLOT_BITS)) as usize
 }
 
-/// Tries multipliers until no two known keys share a slot. An empty slot leads to field 0, which then differs.
+/// Tries multipliers until no two known keys share a slot.
 static SLOTS: Slots = {
     let mut multiplier: u64 = 0x9e37_79b9_7f4a_7c15;
     loop {
-        let mut of = [0; 1 << SLOT_BITS];
+        let mut of = [(Short::NONE, Field::EventId); 1 << SLOT_BITS];
         let mut used: u128 = 0;
         let mut at = 0;
         while at < Field::COUNT {
-            let (first, _) = ends(Field::NAMES[at].as_bytes()).expect("a known key has 4 to 16 bytes");
-            let slot = hash(first, multiplier);
+            let key = Short::of(Field::NAMES[at].as_bytes()).expect("a known key has 1 to 16 bytes");
+            let slot = slot_of(key, multiplier);
             if used >> slot & 1 == 1 {
                 break;
             }
             used |= 1 << slot;
-            of[slot] = at as u8;
+            of[slot] = (key, Field::ALL[at]);
             at += 1;
         }
         if at == Field::COUNT {

@@ -8,8 +8,8 @@ use bumpalo::Bump;
 use bumpalo::collections::Vec;
 
 pub struct Fields<'a> {
-    /// By [`Field`]: the token as it stands in the line; empty where the record lacks the field.
-    raw: [&'a str; Field::COUNT],
+    /// By [`Field`]: the token as it stands in the line.
+    raw: [Option<&'a str>; Field::COUNT],
     present: u32,
     /// The fields whose token is a string with an escape; their texts are in `unescaped`.
     escaped: u32,
@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
     #[inline]
     pub fn new(arena: &'a Bump) -> Fields<'a> {
         Fields {
-            raw: [""; Field::COUNT],
+            raw: [None; Field::COUNT],
             present: 0,
             escaped: 0,
             unescaped: Vec::new_in(arena),
@@ -54,7 +54,7 @@ impl<'a> Fields<'a> {
         };
         let fresh = self.present & field.bit() == 0;
         self.present |= field.bit();
-        self.raw[field as usize] = raw;
+        self.raw[field as usize] = Some(raw);
         fresh
     }
 
@@ -79,29 +79,33 @@ impl<'a> Fields<'a> {
         self.present
     }
 
+    /// Empty where the record lacks the field.
     #[inline]
     pub fn raw(&self, field: Field) -> &'a str {
-        self.raw[field as usize]
+        self.raw[field as usize].unwrap_or("")
     }
 
     #[inline]
     pub fn token(&self, field: Field) -> Token<'a> {
-        let raw = self.raw(field);
+        let Some(raw) = self.raw[field as usize] else { return Token::Absent };
+        if let Some(rest) = raw.strip_prefix('"') {
+            return Token::Text(self.text(field, rest));
+        }
         match raw.as_bytes() {
-            [] | [b'n', ..] => Token::Absent,
-            [b'"', ..] => Token::Text(self.text(field, raw)),
+            [b'n', ..] => Token::Absent,
             [b'-' | b'0'..=b'9', ..] => Token::Number(raw),
             [first @ (b't' | b'f'), ..] => Token::Bool(*first == b't'),
             _ => Token::Nested,
         }
     }
 
+    /// `rest` is the token without its first quote.
     #[inline]
-    fn text(&self, field: Field, raw: &'a str) -> &'a str {
+    fn text(&self, field: Field, rest: &'a str) -> &'a str {
         if self.escaped & field.bit() != 0 {
             let found = self.unescaped.iter().find(|(known, _)| *known == field);
             return found.expect("the bit of an escaped field is set with its text").1;
         }
-        raw.get(1..raw.len() - 1).expect("a string token has two quotes")
+        rest.strip_suffix('"').expect("a string token has two quotes")
     }
 }

@@ -73,11 +73,28 @@ pub fn decode<'a>(
     settings: &DecodeSettings,
     arena: &'a Bump,
 ) -> Result<Record<'a>, Reject> {
+    let mut record = Record::empty(Kind::PageView, settings.default_currency);
+    decode_into(bytes, received_at, settings, arena, &mut record).map(|()| record)
+}
+
+/// As [`decode`], into a record that has its place: for loops, where moving 0.4 kB shows. Whatever `record` held is
+/// lost, and it means nothing where the answer is a [`Reject`].
+///
+/// # Errors
+/// [`Reject`] where the record is not valid.
+pub fn decode_into<'a>(
+    bytes: &'a [u8],
+    received_at: Option<i64>,
+    settings: &DecodeSettings,
+    arena: &'a Bump,
+    record: &mut Record<'a>,
+) -> Result<(), Reject> {
     let mut fields = Fields::new(arena);
     if bytes.len() <= settings.max_record_bytes && fast::read(bytes, &mut fields).is_some() {
-        return validate::validate(&mut fields, received_at, settings);
+        return validate::validate(&mut fields, received_at, settings, record);
     }
-    decode_reference(bytes, received_at, settings, arena)
+    *record = decode_reference(bytes, received_at, settings, arena)?;
+    Ok(())
 }
 
 /// As [`decode`], by `serde_json` alone: what the fast reader falls back to and is tested against.
@@ -98,5 +115,6 @@ pub fn decode_reference<'a>(
     }
     let mut fields = Fields::new(arena);
     reference::read(bytes, &mut fields)?;
-    validate::validate(&mut fields, received_at, settings)
+    let mut record = Record::empty(Kind::PageView, settings.default_currency);
+    validate::validate(&mut fields, received_at, settings, &mut record).map(|()| record)
 }

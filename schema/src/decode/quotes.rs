@@ -89,15 +89,18 @@ fn find_portable(line: &[u8], masks: &mut [u64]) -> Seen {
 
 /// The positions of the quotes, in order.
 pub struct Quotes<'m> {
-    masks: &'m [u64],
-    block: usize,
+    /// Of the blocks to come.
+    masks: std::slice::Iter<'m, u64>,
+    /// Of the quotes to come in the block that begins at `base`.
     mask: u64,
+    base: usize,
 }
 
 impl<'m> Quotes<'m> {
     #[inline]
     pub fn new(masks: &'m [u64]) -> Quotes<'m> {
-        Quotes { masks, block: 0, mask: masks.first().copied().unwrap_or(0) }
+        let mut masks = masks.iter();
+        Quotes { mask: masks.next().copied().unwrap_or(0), base: 0, masks }
     }
 }
 
@@ -107,10 +110,10 @@ impl Iterator for Quotes<'_> {
     #[inline]
     fn next(&mut self) -> Option<usize> {
         while self.mask == 0 {
-            self.block += 1;
-            self.mask = *self.masks.get(self.block)?;
+            self.mask = *self.masks.next()?;
+            self.base += BLOCK;
         }
-        let at = self.block * BLOCK + self.mask.trailing_zeros() as usize;
+        let at = self.base + self.mask.trailing_zeros() as usize;
         self.mask &= self.mask - 1;
         Some(at)
     }

@@ -28,18 +28,30 @@ pub fn parse(text: &str) -> Option<i64> {
     }
     let second_of_day = i64::from(hour * 3_600 + minute * 60 + second.min(59));
     let seconds = days_from_civil(year, month, day) * SECONDS_PER_DAY + second_of_day;
-    let (micros, rest) = fraction(rest)?;
-    Some((seconds - offset_seconds(rest)?) * MICROS_PER_SECOND + i64::from(micros))
+    let (micros, offset) = match micros_utc(rest) {
+        Some(micros) => (micros, 0),
+        None => micros_and_offset(rest)?,
+    };
+    Some((seconds - offset) * MICROS_PER_SECOND + i64::from(micros))
+}
+
+/// The microseconds of `.123456Z`, the end that nearly all times have.
+#[inline]
+fn micros_utc(text: &[u8]) -> Option<u32> {
+    let ordinary = <[u8; 8]>::try_from(text).ok()?;
+    let digits = pairs(u64::from_le_bytes(ordinary), *b".000000Z")?;
+    Some(at(digits, 1) * 10_000 + at(digits, 3) * 100 + at(digits, 5))
+}
+
+/// Any other end. Kept out of the way of the ordinary one.
+#[inline(never)]
+fn micros_and_offset(text: &[u8]) -> Option<(u32, i64)> {
+    let (micros, rest) = fraction(text)?;
+    Some((micros, offset_seconds(rest)?))
 }
 
 /// The microseconds of `.123456` and what follows it.
-#[inline]
 fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
-    if let Ok(ordinary) = <[u8; 8]>::try_from(text)
-        && let Some(digits) = pairs(u64::from_le_bytes(ordinary), *b".000000Z")
-    {
-        return Some((at(digits, 1) * 10_000 + at(digits, 3) * 100 + at(digits, 5), b"Z"));
-    }
     let [b'.', text @ ..] = text else { return Some((0, text)) };
     let digits = text.iter().position(|byte| !byte.is_ascii_digit())?;
     if digits == 0 {
@@ -72,7 +84,6 @@ fn at(pairs: u64, byte: u32) -> u32 {
     u32::from((pairs >> (8 * byte)) as u8)
 }
 
-#[inline]
 fn offset_seconds(text: &[u8]) -> Option<i64> {
     let digit = |byte: u8| byte.is_ascii_digit().then(|| i64::from(byte - b'0'));
     match *text {

@@ -14,22 +14,20 @@ use crate::{Cents, Currency, Kind, Page, Record, Reject, Rule, Warning, Warnings
 /// `unit_price × quantity` stays within this many minor units.
 const LIST_PRICE_MAX: u64 = 100 * MINOR_UNITS_MAX;
 
+/// Fills `record`, which lies where the caller wants it: a record is 0.4 kB, and copies of it show.
+///
 /// # Errors
 /// [`Reject`] for the first rule that the record breaks.
+#[inline]
 pub fn validate<'a>(
     fields: &mut Fields<'a>,
     received_at: Option<i64>,
     settings: &DecodeSettings,
-) -> Result<Record<'a>, Reject> {
-    // One place for the answer, from here to the caller: a record is 0.4 kB, and copies of it show.
-    let mut answer = Ok(Record::empty(Kind::PageView, settings.default_currency));
-    if let Ok(record) = &mut answer
-        && let Err(fault) = check(fields, record, received_at, settings)
-    {
-        let received_at = record.received_at;
-        answer = Err(Reject { received_at, ..fault.reject(fields) });
-    }
-    answer
+    record: &mut Record<'a>,
+) -> Result<(), Reject> {
+    *record = Record::empty(Kind::PageView, settings.default_currency);
+    check(fields, record, received_at, settings)
+        .map_err(|fault| Reject { received_at: record.received_at, ..fault.reject(fields) })
 }
 
 #[inline]

@@ -10,8 +10,13 @@ mod lines;
 mod round_trip;
 mod rules;
 
-use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_reference};
+use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_into, decode_reference};
 use millrace_schema::{OwnedRecord, Reject};
+
+/// A record with most of the fields that there are.
+const FULL: &[u8] = br#"{"event_type":"purchase","event_id":"e","event_time":"2024-05-01T10:00:00Z","session_id":"s",
+"received_at":"2024-05-01T10:00:01Z","user_id":"u","product_id":"p","order_id":"o","quantity":0,"price_paid":1.005,
+"unit_price":2,"currency":"JPY","discount_code":"d","color":"red"}"#;
 
 /// What both decoders say of a line; they must say the same.
 fn outcome(line: &[u8], received_at: Option<i64>, settings: &DecodeSettings) -> Result<OwnedRecord, Reject> {
@@ -19,6 +24,9 @@ fn outcome(line: &[u8], received_at: Option<i64>, settings: &DecodeSettings) -> 
     let fast = decode(line, received_at, settings, &arena);
     let reference = decode_reference(line, received_at, settings, &arena);
     assert_eq!(fast, reference, "the decoders differ on {:?}", String::from_utf8_lossy(line));
+    let mut used = decode(FULL, None, &DecodeSettings::default(), &arena).expect("the line is valid");
+    let into_used = decode_into(line, received_at, settings, &arena, &mut used).map(|()| used);
+    assert_eq!(fast, into_used, "what a record held before shows on {:?}", String::from_utf8_lossy(line));
     if let Err(reject) = &fast {
         assert!(reject.message.len() < 240, "a message shows too much: {}", reject.message);
         assert!(!reject.message.contains('\n'), "a message is one line: {}", reject.message);
