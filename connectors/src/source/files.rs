@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) enum FileChunks {
-    Lines(LineFile),
+    Lines(Box<LineFile>),
     Parquet(Box<ParquetRows>),
 }
 
@@ -77,7 +77,7 @@ impl FileChunks {
         let stream = decode(Cursor::new(magic).chain(head), format, path)?;
         let cutter = LineCutter::new(partition, 0, End::Final, options.clone(), buffers.clone());
         let cutter = if is_regular { cutter } else { cutter.eager() };
-        Ok(FileChunks::Lines(LineFile { path: path.to_owned(), stream, cutter, file_bytes }))
+        Ok(FileChunks::Lines(Box::new(LineFile { path: path.to_owned(), stream, cutter, file_bytes })))
     }
 
     pub(crate) fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
