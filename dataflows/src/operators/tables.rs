@@ -217,7 +217,7 @@ impl IdTable {
     #[inline]
     pub fn enter(&mut self, id: IdHead, value: u32) -> Option<u32> {
         let shard = &mut self.shards[Self::shard(id)];
-        if shard.used * 4 >= shard.lines() * Line::SLOTS * 3 {
+        if shard.used * 8 >= shard.lines() * Line::SLOTS * 5 {
             shard.grow(self.expected);
         }
         let new = Slot::new(id, value);
@@ -293,7 +293,7 @@ impl Shard {
     #[inline(never)]
     fn find_beyond(&self, line: usize, wanted: Slot) -> Found {
         let found = self.find_above(line, wanted).or_else(|| self.find_among(0..line & !1, wanted));
-        found.expect("a quarter of the slots is free")
+        found.expect("some slots are free")
     }
 
     /// Looks at the other line of a pair and at all pairs after it.
@@ -313,8 +313,8 @@ impl Shard {
     #[cold]
     fn grow(&mut self, expected: usize) {
         let old = self.lines();
-        // At seven tenths of the slots there is room for an estimate that is a little short.
-        let wanted = (expected * 10 / 7).div_ceil(Line::SLOTS * Self::SEGMENT);
+        // Below the load that makes it grow, so that an estimate may be a little short.
+        let wanted = (expected * 7 / 4).div_ceil(Line::SLOTS * Self::SEGMENT);
         let known_well = self.used * 16 >= expected;
         let by_half = self.segments.len() + (self.segments.len() / 2).max(1);
         let segments = if known_well && wanted > self.segments.len() { wanted } else { by_half };
