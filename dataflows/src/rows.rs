@@ -82,16 +82,15 @@ impl Measures {
         self.0.get(index).copied().unwrap_or(0)
     }
 
-    /// Whether all components are equal.
-    fn same(&self, other: &Measures) -> bool {
-        (0..self.0.len().max(other.0.len())).all(|index| self.get(index) == other.get(index))
-    }
-
     pub fn add(&mut self, index: usize, value: i64) {
         if self.0.len() <= index {
             self.0.resize(index + 1, 0);
         }
         self.0[index] += value;
+    }
+
+    pub fn add_sums(&mut self, sums: Sums<'_>) {
+        self.add_slice(sums.0);
     }
 
     /// Adds component by component.
@@ -137,84 +136,184 @@ pub type Rows<'s> = VecCollection<'s, u64, Key, Measures>;
 /// One change of a view.
 pub type Change = (Key, u64, Measures);
 
+/// The sums of one group, as they lie in a [`State`].
+#[derive(Clone, Copy, Debug)]
+pub struct Sums<'a>(&'a [i64]);
+
+impl Sums<'_> {
+    /// 0 beyond the measures that any group has.
+    #[inline]
+    pub fn get(self, index: usize) -> i64 {
+        self.0.get(index).copied().unwrap_or(0)
+    }
+
+    fn is_zero(self) -> bool {
+        self.0.iter().all(|&sum| sum == 0)
+    }
+
+    /// Whether all components are equal.
+    fn same(self, other: Sums<'_>) -> bool {
+        (0..self.0.len().max(other.0.len())).all(|index| self.get(index) == other.get(index))
+    }
+
+    /// A copy without the zeros at the end.
+    pub fn to_measures(self) -> Measures {
+        let length = self.0.iter().rposition(|&sum| sum != 0).map_or(0, |last| last + 1);
+        Measures::of(&self.0[..length])
+    }
+}
+
+/// Groups and their sums: an open-addressing index into dense lists.
+#[derive(Clone, Debug, Default)]
+struct Groups {
+    /// 1 + the position of a group; 0 is free. A power of two, at most half full.
+    slots: Vec<u32>,
+    keys: Vec<Key>,
+    /// Of the groups one after another, `width` for each.
+    sums: Vec<i64>,
+    /// The most measures that any group has had.
+    width: usize,
+}
+
+const FIRST_SLOTS: usize = 64;
+
+impl Groups {
+    /// The sums of a group, `measures` at least; zeros where it is new.
+    #[inline]
+    fn entry(&mut self, key: &Key, measures: usize) -> &mut [i64] {
+        if measures > self.width {
+            self.widen(measures);
+        }
+        if self.keys.len() * 2 >= self.slots.len() {
+            self.grow();
+        }
+        let slot = self.find(key);
+        if self.slots[slot] == 0 {
+            self.keys.push(*key);
+            self.sums.resize(self.keys.len() * self.width, 0);
+            self.slots[slot] = u32::try_from(self.keys.len()).expect("there are fewer than 2^32 groups");
+        }
+        let start = (self.slots[slot] as usize - 1) * self.width;
+        &mut self.sums[start..start + self.width]
+    }
+
+    fn add(&mut self, key: &Key, values: &[i64]) {
+        self.entry(key, values.len()).iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+
+    #[inline]
+    fn sums(&self, position: usize) -> Sums<'_> {
+        Sums(&self.sums[position * self.width..][..self.width])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&Key, Sums<'_>)> {
+        self.keys.iter().enumerate().map(|(position, key)| (key, self.sums(position)))
+    }
+
+    /// Where the index looks for a key first.
+    #[inline]
+    fn home(&self, key: &Key) -> usize {
+        let shift = 64 - self.slots.len().trailing_zeros();
+        (key.mixed().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
+    }
+
+    /// The slot of a key, or the free one where it belongs.
+    #[inline]
+    fn find(&self, key: &Key) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = self.home(key);
+        while self.slots[slot] != 0 && self.keys[self.slots[slot] as usize - 1] != *key {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    #[cold]
+    fn widen(&mut self, width: usize) {
+        let mut sums = vec![0; self.keys.len() * width];
+        if self.width > 0 {
+            for (new, old) in sums.chunks_exact_mut(width).zip(self.sums.chunks_exact(self.width)) {
+                new[..self.width].copy_from_slice(old);
+            }
+        }
+        (self.sums, self.width) = (sums, width);
+    }
+
+    /// Twice the slots, or as many as before where many groups have become zero and are dropped.
+    #[cold]
+    fn grow(&mut self) {
+        let mut live = 0;
+        for position in 0..self.keys.len() {
+            if !self.sums(position).is_zero() {
+                self.keys.swap(live, position);
+                self.sums.copy_within(position * self.width..(position + 1) * self.width, live * self.width);
+                live += 1;
+            }
+        }
+        self.keys.truncate(live);
+        self.sums.truncate(live * self.width);
+        let size = ((live + 1) * 3).next_power_of_two().max(FIRST_SLOTS);
+        self.slots.clear();
+        self.slots.resize(size, 0);
+        for position in 0..live {
+            let slot = self.find(&self.keys[position]);
+            self.slots[slot] = position as u32 + 1;
+        }
+    }
+}
+
 /// What has accumulated of a view's changes up to some epoch.
 ///
-/// An open-addressing index into a dense list of groups: a batch of changes asks for all the memory it needs before it
-/// changes any of it, which is most of the time that applying takes.
+/// A batch of changes asks for all the memory it needs before it changes any of it, which is most of the time that
+/// applying takes.
 #[derive(Clone, Debug, Default)]
 pub struct State {
-    /// 1 + the position in `groups`; 0 is free. A power of two, at most half full.
-    slots: Vec<u32>,
-    /// Groups whose measures have become zero stay until the index grows.
-    groups: Vec<(Key, Measures)>,
-}
-
-/// Where an index looks for a key first.
-#[inline]
-fn home(slots: &[u32], key: &Key) -> usize {
-    let shift = 64 - slots.len().trailing_zeros();
-    (key.mixed().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
-}
-
-/// The slot of a key in an index of positions and 1, or the free one where it belongs.
-#[inline]
-fn find<'a>(slots: &[u32], key: &Key, key_at: impl Fn(usize) -> &'a Key) -> usize {
-    let mask = slots.len() - 1;
-    let mut slot = home(slots, key);
-    while slots[slot] != 0 && key_at(slots[slot] as usize - 1) != key {
-        slot = (slot + 1) & mask;
-    }
-    slot
+    /// Those whose measures have become zero stay until the index grows.
+    groups: Groups,
 }
 
 /// Changes that are looked up together.
 const BATCH: usize = 64;
-const FIRST_SLOTS: usize = 64;
 
 impl State {
     pub fn apply(&mut self, key: Key, difference: &Measures) {
-        self.entry(key).plus_equals(difference);
+        self.groups.add(&key, &difference.0);
     }
 
-    /// The measures of a group, zeros where it is new.
-    #[inline]
-    fn entry(&mut self, key: Key) -> &mut Measures {
-        if self.groups.len() * 2 >= self.slots.len() {
-            self.grow();
-        }
-        let slot = self.find(&key);
-        if self.slots[slot] == 0 {
-            self.groups.push((key, Measures::default()));
-            self.slots[slot] = u32::try_from(self.groups.len()).expect("a view has fewer than 2^32 groups");
-        }
-        &mut self.groups[self.slots[slot] as usize - 1].1
+    /// Adds a group's sums to those that are here.
+    pub fn merge(&mut self, key: &Key, sums: Sums<'_>) {
+        self.groups.add(key, sums.0);
     }
 
     pub fn apply_all(&mut self, changes: &[Change]) {
+        const LINE: usize = 64 / size_of::<i64>();
+        let groups = &mut self.groups;
         for batch in changes.chunks(BATCH) {
-            if !self.slots.is_empty() {
-                batch.iter().for_each(|(key, ..)| prefetch(&self.slots, home(&self.slots, key)));
-                let likely = |key: &Key| self.slots[home(&self.slots, key)];
+            if !groups.slots.is_empty() {
+                batch.iter().for_each(|(key, ..)| prefetch(&groups.slots, groups.home(key)));
                 for (key, ..) in batch {
-                    // A group may lie on two cache lines; its neighbour's start is on the second.
-                    let group = (likely(key) as usize).wrapping_sub(1);
-                    prefetch(&self.groups, group);
-                    prefetch(&self.groups, group.wrapping_add(1));
+                    let position = (groups.slots[groups.home(key)] as usize).wrapping_sub(1);
+                    prefetch(&groups.keys, position);
+                    // A key may lie on two cache lines: its neighbour's start is on the second.
+                    prefetch(&groups.keys, position.wrapping_add(1));
+                    let sums = position.wrapping_mul(groups.width);
+                    (0..groups.width).step_by(LINE).for_each(|at| prefetch(&groups.sums, sums.wrapping_add(at)));
                 }
             }
-            batch.iter().for_each(|(key, _, difference)| self.apply(*key, difference));
+            batch.iter().for_each(|(key, _, difference)| groups.add(key, &difference.0));
         }
     }
 
-    pub fn get(&self, key: &Key) -> Option<&Measures> {
-        let slot = (!self.slots.is_empty()).then(|| self.slots[self.find(key)])?;
-        let (_, measures) = self.groups.get((slot as usize).checked_sub(1)?)?;
-        (!measures.is_zero()).then_some(measures)
+    pub fn get(&self, key: &Key) -> Option<Sums<'_>> {
+        let groups = &self.groups;
+        let slot = (!groups.slots.is_empty()).then(|| groups.slots[groups.find(key)])?;
+        let sums = groups.sums((slot as usize).checked_sub(1)?);
+        (!sums.is_zero()).then_some(sums)
     }
 
     /// The groups in no particular order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Measures)> {
-        self.groups.iter().filter(|(_, measures)| !measures.is_zero()).map(|(key, measures)| (key, measures))
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, Sums<'_>)> {
+        self.groups.iter().filter(|(_, sums)| !sums.is_zero())
     }
 
     pub fn len(&self) -> usize {
@@ -224,30 +323,13 @@ impl State {
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
-
-    #[inline]
-    fn find(&self, key: &Key) -> usize {
-        find(&self.slots, key, |position| &self.groups[position].0)
-    }
-
-    fn grow(&mut self) {
-        self.groups.retain(|(_, measures)| !measures.is_zero());
-        // Twice the size where most groups stay, the same where a third or more had become zero.
-        let size = ((self.groups.len() + 1) * 3).next_power_of_two().max(FIRST_SLOTS);
-        self.slots.clear();
-        self.slots.resize(size, 0);
-        for position in 0..self.groups.len() {
-            let slot = self.find(&self.groups[position].0);
-            self.slots[slot] = position as u32 + 1;
-        }
-    }
 }
 
 /// Equal where the groups are.
 impl PartialEq for State {
     fn eq(&self, other: &State) -> bool {
         let within =
-            |a: &State, b: &State| a.iter().all(|(key, measures)| b.get(key).is_some_and(|m| m.same(measures)));
+            |a: &State, b: &State| a.iter().all(|(key, sums)| b.get(key).is_some_and(|other| sums.same(other)));
         within(self, other) && within(other, self)
     }
 }
@@ -263,83 +345,41 @@ impl FromIterator<(Key, Measures)> for State {
 /// Nets the changes of one epoch before they leave an operator: one update a group.
 #[derive(Debug, Default)]
 pub struct Netting {
-    /// 1 + the position of a group; 0 is free. A power of two, at most half full.
-    slots: Vec<u32>,
-    keys: Vec<Key>,
-    /// The measures of the groups one after another, `width` for each.
-    sums: Vec<i64>,
-    /// The most measures that were added so far.
-    width: usize,
+    groups: Groups,
 }
 
 impl Netting {
     /// Adds `value` to one measure of a group.
     pub fn add(&mut self, key: Key, measure: usize, value: i64) {
         if value != 0 {
-            self.sums(key, measure + 1)[measure] += value;
+            self.groups.entry(&key, measure + 1)[measure] += value;
         }
     }
 
     /// Adds to all measures of a group.
     pub fn add_slice(&mut self, key: Key, values: &[i64]) {
-        self.sums(key, values.len()).iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-    }
-
-    /// The sums of a group, `measures` at least.
-    #[inline]
-    fn sums(&mut self, key: Key, measures: usize) -> &mut [i64] {
-        if measures > self.width {
-            self.widen(measures);
-        }
-        if self.keys.len() * 2 >= self.slots.len() {
-            self.grow();
-        }
-        let slot = find(&self.slots, &key, |position| &self.keys[position]);
-        if self.slots[slot] == 0 {
-            if self.keys.is_empty() {
-                // Those of the last epoch.
-                self.sums.clear();
-            }
-            self.keys.push(key);
-            self.sums.resize(self.sums.len() + self.width, 0);
-            self.slots[slot] = u32::try_from(self.keys.len()).expect("an epoch changes fewer than 2^32 groups");
-        }
-        let start = (self.slots[slot] as usize - 1) * self.width;
-        &mut self.sums[start..start + self.width]
-    }
-
-    #[cold]
-    fn widen(&mut self, width: usize) {
-        let mut sums = vec![0; self.keys.len() * width];
-        for (new, old) in sums.chunks_exact_mut(width).zip(self.sums.chunks_exact(self.width.max(1))) {
-            new[..self.width].copy_from_slice(old);
-        }
-        (self.sums, self.width) = (sums, width);
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(FIRST_SLOTS);
-        self.slots.clear();
-        self.slots.resize(size, 0);
-        for position in 0..self.keys.len() {
-            let slot = find(&self.slots, &self.keys[position], |position| &self.keys[position]);
-            self.slots[slot] = position as u32 + 1;
-        }
+        self.groups.add(&key, values);
     }
 
     /// The netted changes, and none that cancel. In no particular order: consumers add them up.
-    pub fn drain(&mut self, epoch: u64) -> impl Iterator<Item = Change> + '_ {
-        if self.keys.len() * 16 < self.slots.len() {
-            // Made for a larger epoch.
-            self.slots = Vec::new();
-        } else {
-            self.slots.fill(0);
-        }
-        let sums = self.sums.chunks_exact(self.width.max(1));
-        self.keys.drain(..).zip(sums).filter_map(move |(key, sums)| {
-            let length = sums.iter().rposition(|&sum| sum != 0)? + 1;
-            Some((key, epoch, Measures::of(&sums[..length])))
+    pub fn drain(&mut self, epoch: u64) -> impl Iterator<Item = Change> + use<> {
+        let width = self.groups.width;
+        let Groups { keys, sums, .. } = self.take();
+        keys.into_iter().enumerate().filter_map(move |(position, key)| {
+            let measures = Sums(&sums[position * width..][..width]).to_measures();
+            (!measures.0.is_empty()).then_some((key, epoch, measures))
         })
+    }
+
+    /// Takes the groups out; leaves the index, empty, unless it was made for a much larger epoch.
+    fn take(&mut self) -> Groups {
+        let groups = &mut self.groups;
+        let few = groups.keys.len() * 16 < groups.slots.len();
+        let mut slots = if few { Vec::new() } else { std::mem::take(&mut groups.slots) };
+        slots.fill(0);
+        let room = groups.keys.len();
+        let (keys, sums) = (Vec::with_capacity(room), Vec::with_capacity(room * groups.width));
+        let next = Groups { slots, keys, sums, width: groups.width };
+        std::mem::replace(groups, next)
     }
 }

@@ -211,7 +211,7 @@ fn merge(shares: Vec<Share>) -> (Vec<(&'static str, State)>, Option<i64>, u64) {
     let mut states = shares.next().map(|share| share.states).unwrap_or_default();
     for share in shares {
         for ((_, sum), (_, part)) in states.iter_mut().zip(share.states) {
-            part.iter().for_each(|(key, measures)| sum.apply(*key, measures));
+            part.iter().for_each(|(key, sums)| sum.merge(key, sums));
         }
     }
     (states, latest, epoch)

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, bail};
 use millrace_connectors::lake::{Column, Columns, Compression, LakeError, TableWriter, TextColumn, read_tables};
-use millrace_dataflows::rows::{Key, Measures, State};
+use millrace_dataflows::rows::{Key, Measures, State, Sums};
 use millrace_dataflows::views::{Part, View, ViewSchema};
 use millrace_schema::{Currency, Name, Names};
 use rustc_hash::FxHashMap;
@@ -22,7 +22,7 @@ const BATCH_ROWS: usize = 65_536;
 /// Rows that become columns at a time: what lies scattered in memory is fetched once for all columns.
 const BLOCK_ROWS: usize = 1_024;
 
-type Row<'a> = (&'a Key, &'a Measures);
+type Row<'a> = (&'a Key, Sums<'a>);
 
 /// # Errors
 /// Where the file cannot be written.

@@ -26,7 +26,7 @@ struct Text {
 
 impl LocalNames {
     const FIRST_SLOTS: usize = 64;
-    const RECENT: usize = 1024;
+    const RECENT: usize = 4096;
 
     pub fn new(dictionary: Arc<Names>) -> LocalNames {
         let slots = vec![(Name::NONE.0, 0); Self::FIRST_SLOTS].into_boxed_slice();

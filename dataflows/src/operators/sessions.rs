@@ -143,6 +143,21 @@ impl SessionEvent {
 /// Sessions of up to this many events look for a product by scanning the list.
 const SMALL_SESSION: usize = 32;
 
+/// The distinct products that a small session has touched.
+struct Products {
+    list: [u32; SMALL_SESSION],
+    length: usize,
+}
+
+impl Products {
+    fn add(&mut self, product: u32) {
+        if !self.list[..self.length].contains(&product) {
+            self.list[self.length] = product;
+            self.length += 1;
+        }
+    }
+}
+
 /// One cache line.
 #[derive(Debug, Default)]
 #[repr(align(64))]
@@ -374,8 +389,9 @@ impl Sessions {
             }
             position += group.len();
             let session = session_of(group[0]);
+            let mut products = None;
             for &word in group {
-                self.insert(session, arrived[word as u32 as usize]);
+                self.insert(session, arrived[word as u32 as usize], &mut products);
             }
             self.settle(session);
         }
@@ -384,7 +400,8 @@ impl Sessions {
         self.order.clear();
     }
 
-    fn insert(&mut self, session: u32, new: SessionEvent) {
+    /// `products` are those that the session has touched, once they have been looked for.
+    fn insert(&mut self, session: u32, new: SessionEvent, products: &mut Option<Products>) {
         let state = &mut self.sessions[session as usize];
         let events = self.events.get(state.events);
         let after = events.iter().rev().take_while(|e| (e.time, e.tie) > (new.time, new.tie)).count();
@@ -394,7 +411,7 @@ impl Sessions {
             count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours);
         }
         if self.parts.related && new.touched().is_some() {
-            touch(&mut state.touched, events, &new, &self.locals, &self.shared, &mut self.out.pairs);
+            touch(&mut state.touched, products, events, &new, &self.locals, &self.shared, &mut self.out.pairs);
         }
         self.events.insert(&mut state.events, position, new);
     }
@@ -473,6 +490,7 @@ fn count_traffic(
 /// reach its set of products only grows.
 fn touch(
     touched: &mut Option<Box<TouchedSet>>,
+    products: &mut Option<Products>,
     events: &[SessionEvent],
     new: &SessionEvent,
     locals: &LocalNames,
@@ -488,24 +506,23 @@ fn touch(
         touched.touch(new.product, new.time);
         return;
     }
-    let mut distinct = [0_u32; SMALL_SESSION];
-    let mut count = 0;
-    for product in events.iter().filter_map(SessionEvent::touched) {
-        if product == new.product {
-            return;
-        }
-        if !distinct[..count].contains(&product) {
-            distinct[count] = product;
-            count += 1;
-        }
+    let products = products.get_or_insert_with(|| {
+        let mut products = Products { list: [0; SMALL_SESSION], length: 0 };
+        events.iter().filter_map(SessionEvent::touched).for_each(|product| products.add(product));
+        products
+    });
+    let known = products.length;
+    products.add(new.product);
+    if products.length == known {
+        return;
     }
     let kind = RelatedKind::ViewedTogether;
     let product = locals.name(new.product);
     out.item(kind, product, 1);
-    if count == 0 {
+    if known == 0 {
         out.total(kind, 1);
     }
-    for &other in &distinct[..count] {
+    for &other in &products.list[..known] {
         out.pair(kind, product, locals.name(other), 1);
     }
 }

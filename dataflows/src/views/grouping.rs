@@ -1,10 +1,9 @@
 //! What the answers of several views have in common: group columns, filters, sums by group.
 
 use crate::query::{Query, QueryError};
-use crate::rows::Measures;
+use crate::rows::{Measures, Sums};
 use crate::table::Value;
 use crate::views::AnswerContext;
-use differential_dataflow::difference::Semigroup;
 use millrace_schema::calendar::{self, Calendar, format_day, format_month};
 use millrace_schema::{Currency, Name};
 use std::collections::BTreeMap;
@@ -92,8 +91,8 @@ impl GroupColumns {
     }
 }
 
-pub fn sum(groups: &mut Groups, key: Vec<u64>, measures: &Measures) {
-    groups.entry(key).or_default().plus_equals(measures);
+pub fn sum(groups: &mut Groups, key: Vec<u64>, sums: Sums<'_>) {
+    groups.entry(key).or_default().add_sums(sums);
 }
 
 /// The groups that are there even without data: of one hour, day or month column, the buckets from day `first` to day

@@ -196,10 +196,7 @@ impl View for Quality {
             } else {
                 totals.entry(group.clone()).or_default();
                 let rules = caught.entry(group).or_default();
-                differential_dataflow::difference::Semigroup::plus_equals(
-                    rules.entry(key.parts[2]).or_default(),
-                    measures,
-                );
+                rules.entry(key.parts[2]).or_default().add_sums(measures);
             }
         }
         if of_rule().next().is_some() {

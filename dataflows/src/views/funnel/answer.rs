@@ -6,7 +6,6 @@ use crate::rows::{Key, Measures, State};
 use crate::table::{Table, Value};
 use crate::views::AnswerContext;
 use crate::views::grouping::{GroupColumns, GroupType, zero_filled};
-use differential_dataflow::difference::Semigroup;
 use millrace_schema::calendar::Calendar;
 use std::collections::BTreeMap;
 
@@ -73,7 +72,7 @@ pub fn answer(values: &[String], state: &State, context: &AnswerContext, query: 
     for (key, measures) in state.iter().filter(|(key, _)| wanted(key)) {
         let group = groups.entry(asked.iter().map(|(column, _)| part(key, column)).collect()).or_default();
         if key.table == COUNTERS {
-            group.counters.plus_equals(measures);
+            group.counters.add_sums(measures);
             group.last_day = group.last_day.max(key.parts[0] as i64);
         } else {
             *group.durations.entry(key.parts[4] as u16).or_default() += measures.get(0);
