@@ -120,7 +120,7 @@ impl Page {
     }
 }
 
-/// A valid record in the form that workers exchange. 136 bytes, no text.
+/// A valid record in the form that workers exchange. 128 bytes, no text.
 ///
 /// `product` is [`Name::NONE`] and `session`, `user` are [`Id::NONE`] where the record has none.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -210,3 +210,6 @@ impl Event {
         }
     }
 }
+
+// Two cache lines.
+const _: () = assert!(size_of::<Event>() == 128);

@@ -12,6 +12,7 @@
 
 use crate::context::{Buckets, Shared};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
+use crate::operators::scatter::scatter;
 use crate::operators::tables::{IdHead, IdTable};
 use crate::receipts;
 use crate::rows::{Change, Netting};
@@ -20,7 +21,6 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::Broadcast;
@@ -181,7 +181,7 @@ impl Seen {
 pub fn deduplicate<'s>(events: StreamVec<'s, u64, Event>, shared: &Shared) -> Deduplicated<'s> {
     let peers = events.scope().peers();
     let mut builder = OperatorBuilder::new("Deduplicate".to_owned(), events.scope());
-    let mut input = builder.new_input(events, Exchange::new(|event: &Event| event.id.low));
+    let mut input = builder.new_input(events, scatter(|event: &Event| event.id.low));
     let (session_output, session_events) = builder.new_output();
     let (order_output, order_events) = builder.new_output();
     let (dimension_output, dimensions) = builder.new_output();

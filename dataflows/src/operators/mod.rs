@@ -7,6 +7,7 @@ pub mod lists;
 pub mod local;
 pub mod orders;
 pub mod pairs;
+pub mod scatter;
 pub mod sessions;
 pub mod tables;
 pub mod users;

@@ -14,6 +14,7 @@ use crate::operators::categories::{History, HistoryChange};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
 use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet, emit_difference};
+use crate::operators::scatter::scatter;
 use crate::operators::sessions::{IdHasher, Parts};
 use crate::rows::{Change, Netting};
 use crate::views::sales::{Contributor, Line, LineKind};
@@ -23,7 +24,7 @@ use rustc_hash::FxHashMap;
 use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -319,7 +320,7 @@ pub fn orders<'s>(
         Body::Purchase { order, .. } | Body::Refund { order, .. } => order.low,
         _ => 0,
     };
-    let mut events = builder.new_input(events, Exchange::new(route));
+    let mut events = builder.new_input(events, scatter(route));
     let mut histories = builder.new_input(histories, Pipeline);
     let (sales_output, sales) = builder.new_output();
     let (traffic_output, traffic) = builder.new_output();

@@ -13,6 +13,7 @@
 use crate::context::Shared;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
+use crate::operators::scatter::scatter;
 use crate::operators::tables::{CountTable, prefetch};
 use crate::rows::{Change, Key, Measures};
 use crate::settings::RelatedSettings;
@@ -23,7 +24,6 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -480,7 +480,7 @@ impl Item {
 pub fn pairs<'s>(changes: StreamVec<'s, u64, PairChange>, shared: &Shared) -> StreamVec<'s, u64, Change> {
     let mut builder = OperatorBuilder::new("Pairs".to_owned(), changes.scope());
     let (index, peers) = (changes.scope().index() as u64, changes.scope().peers() as u64);
-    let mut input = builder.new_input(changes, Exchange::new(|change: &PairChange| change.a.0));
+    let mut input = builder.new_input(changes, scatter(|change: &PairChange| change.a.0));
     let (output, rows) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Change>>>::from(output);
     let mut state = Pairs::new(shared.names.clone(), shared.context.related.clone());

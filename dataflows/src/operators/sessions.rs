@@ -15,6 +15,7 @@ use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::lists::{List, Lists};
 use crate::operators::local::LocalNames;
 use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
+use crate::operators::scatter::scatter;
 use crate::operators::tables::{IdHead, IdTable, prefetch};
 use crate::rows::{Change, Netting};
 use crate::settings::FunnelUnit;
@@ -24,7 +25,7 @@ use millrace_schema::{Body, Event, Id, Name, Page, Warning};
 use rustc_hash::FxHashMap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -546,7 +547,7 @@ pub fn sessions<'s>(
     let peers = events.scope().peers();
     let mut builder = OperatorBuilder::new("Sessions".to_owned(), events.scope());
     let route = move |event: &Event| Sessions::owner(event, unit).low;
-    let mut events = builder.new_input(events, Exchange::new(route));
+    let mut events = builder.new_input(events, scatter(route));
     let mut histories = builder.new_input(histories, Pipeline);
     let (funnel_output, funnel) = builder.new_output();
     let (traffic_output, traffic) = builder.new_output();

@@ -8,6 +8,7 @@
 
 use crate::context::{Buckets, Shared};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
+use crate::operators::scatter::scatter;
 use crate::operators::sessions::{IdHasher, Parts};
 use crate::rows::{Change, Netting};
 use crate::views::{quality, traffic};
@@ -18,7 +19,7 @@ use smallvec::SmallVec;
 use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
@@ -140,7 +141,7 @@ pub fn users<'s>(
     parts: Parts,
 ) -> (StreamVec<'s, u64, Change>, StreamVec<'s, u64, Change>) {
     let mut builder = OperatorBuilder::new("Users".to_owned(), sightings.scope());
-    let mut input = builder.new_input(sightings, Exchange::new(|sighting: &Sighting| sighting.user.low));
+    let mut input = builder.new_input(sightings, scatter(|sighting: &Sighting| sighting.user.low));
     let (traffic_output, traffic) = builder.new_output();
     let (quality_output, quality) = builder.new_output();
     type Builder<D> = CapacityContainerBuilder<Vec<D>>;
