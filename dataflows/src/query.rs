@@ -36,6 +36,8 @@ pub enum QueryError {
     BadFilter { column: String, text: String, expected: &'static str },
     #[error("group by one of {0} at a time: the coarser follow from the finest")]
     SeveralTimes(&'static str),
+    #[error("{0} is a list of records, which has no groups and no days: leave out --group-by, --from and --to")]
+    OnlyAList(&'static str),
     #[error("distinct counts over a range of days do not follow from what is kept: group by day or hour as well")]
     RangeNeedsDays,
 }

@@ -207,6 +207,8 @@ fn quarantine_has_filters_order_and_limit() {
     assert_eq!(place.table("data", "quarantine --where rule=malformed_json").pick("bytes bytes_total"), ["not json 8"]);
     assert_eq!(place.table("data", "quarantine --order-by offset:desc --limit 1").pick("rule"), ["malformed_json"]);
     assert_eq!(place.table("data", "quarantine --where rule=nothing").rows.len(), 0);
+    place.fails("query quarantine --data-dir data --group-by rule", 2, &["quarantine", "--group-by"]);
+    place.fails("query quarantine --data-dir data --from 2026-01-01 --to 2026-01-02", 2, &["quarantine", "--from"]);
     let table = place.ok("query quarantine --data-dir data --limit 1");
     assert!(table.contains("the first 1 rows of more"), "{table}");
     place.write("clean.jsonl", SHOP.lines().nth(1).expect("a line"));
