@@ -39,6 +39,13 @@ impl std::hash::Hash for Key {
 }
 
 impl Key {
+    /// All bits depend on all parts.
+    #[inline]
+    fn hash64(&self) -> u64 {
+        let mixed = self.mixed().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 32)
+    }
+
     #[inline]
     fn mixed(&self) -> u64 {
         // Odd constants keep equal parts in different places apart; names are hashes already.
@@ -166,13 +173,21 @@ impl Sums<'_> {
 /// Groups and their sums: an open-addressing index into dense lists.
 #[derive(Clone, Debug, Default)]
 struct Groups {
-    /// 1 + the position of a group; 0 is free. A power of two, at most half full.
-    slots: Vec<u32>,
+    /// A power of two, at most half full.
+    slots: Vec<Slot>,
     keys: Vec<Key>,
     /// Of the groups one after another, `width` for each.
     sums: Vec<i64>,
     /// The most measures that any group has had.
     width: usize,
+}
+
+/// Of a group, 1 + its position (0 is free), and a part of its key's hash: a slot of another group is passed over without a
+/// look at the other's key, which is far away.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    position: u32,
+    tag: u32,
 }
 
 const FIRST_SLOTS: usize = 64;
@@ -187,13 +202,15 @@ impl Groups {
         if self.keys.len() * 2 >= self.slots.len() {
             self.grow();
         }
-        let slot = self.find(key);
-        if self.slots[slot] == 0 {
+        let hash = key.hash64();
+        let slot = self.find(key, hash);
+        if self.slots[slot].position == 0 {
             self.keys.push(*key);
             self.sums.resize(self.keys.len() * self.width, 0);
-            self.slots[slot] = u32::try_from(self.keys.len()).expect("there are fewer than 2^32 groups");
+            let position = u32::try_from(self.keys.len()).expect("there are fewer than 2^32 groups");
+            self.slots[slot] = Slot { position, tag: hash as u32 };
         }
-        let start = (self.slots[slot] as usize - 1) * self.width;
+        let start = (self.slots[slot].position as usize - 1) * self.width;
         &mut self.sums[start..start + self.width]
     }
 
@@ -210,22 +227,25 @@ impl Groups {
         self.keys.iter().enumerate().map(|(position, key)| (key, self.sums(position)))
     }
 
-    /// Where the index looks for a key first.
+    /// Where the index looks for a hash first: its top bits. The low ones are the tag.
     #[inline]
-    fn home(&self, key: &Key) -> usize {
+    fn home(&self, hash: u64) -> usize {
         let shift = 64 - self.slots.len().trailing_zeros();
-        (key.mixed().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize
+        (hash >> shift) as usize
     }
 
     /// The slot of a key, or the free one where it belongs.
     #[inline]
-    fn find(&self, key: &Key) -> usize {
+    fn find(&self, key: &Key, hash: u64) -> usize {
         let mask = self.slots.len() - 1;
-        let mut slot = self.home(key);
-        while self.slots[slot] != 0 && self.keys[self.slots[slot] as usize - 1] != *key {
-            slot = (slot + 1) & mask;
+        let mut at = self.home(hash);
+        loop {
+            let Slot { position, tag } = self.slots[at];
+            if position == 0 || tag == hash as u32 && self.keys[position as usize - 1] == *key {
+                return at;
+            }
+            at = (at + 1) & mask;
         }
-        slot
     }
 
     #[cold]
@@ -254,10 +274,15 @@ impl Groups {
         self.sums.truncate(live * self.width);
         let size = ((live + 1) * 3).next_power_of_two().max(FIRST_SLOTS);
         self.slots.clear();
-        self.slots.resize(size, 0);
-        for position in 0..live {
-            let slot = self.find(&self.keys[position]);
-            self.slots[slot] = position as u32 + 1;
+        self.slots.resize(size, Slot::default());
+        for (position, key) in self.keys.iter().enumerate() {
+            let hash = key.hash64();
+            // All are different: the next free slot is the one.
+            let mut at = self.home(hash);
+            while self.slots[at].position != 0 {
+                at = (at + 1) & (size - 1);
+            }
+            self.slots[at] = Slot { position: position as u32 + 1, tag: hash as u32 };
         }
     }
 }
@@ -290,9 +315,9 @@ impl State {
         let groups = &mut self.groups;
         for batch in changes.chunks(BATCH) {
             if !groups.slots.is_empty() {
-                batch.iter().for_each(|(key, ..)| prefetch(&groups.slots, groups.home(key)));
+                batch.iter().for_each(|(key, ..)| prefetch(&groups.slots, groups.home(key.hash64())));
                 for (key, ..) in batch {
-                    let position = (groups.slots[groups.home(key)] as usize).wrapping_sub(1);
+                    let position = (groups.slots[groups.home(key.hash64())].position as usize).wrapping_sub(1);
                     prefetch(&groups.keys, position);
                     // A key may lie on two cache lines: its neighbour's start is on the second.
                     prefetch(&groups.keys, position.wrapping_add(1));
@@ -306,8 +331,8 @@ impl State {
 
     pub fn get(&self, key: &Key) -> Option<Sums<'_>> {
         let groups = &self.groups;
-        let slot = (!groups.slots.is_empty()).then(|| groups.slots[groups.find(key)])?;
-        let sums = groups.sums((slot as usize).checked_sub(1)?);
+        let slot = (!groups.slots.is_empty()).then(|| groups.slots[groups.find(key, key.hash64())])?;
+        let sums = groups.sums((slot.position as usize).checked_sub(1)?);
         (!sums.is_zero()).then_some(sums)
     }
 
@@ -376,7 +401,7 @@ impl Netting {
         let groups = &mut self.groups;
         let few = groups.keys.len() * 16 < groups.slots.len();
         let mut slots = if few { Vec::new() } else { std::mem::take(&mut groups.slots) };
-        slots.fill(0);
+        slots.fill(Slot::default());
         let room = groups.keys.len();
         let (keys, sums) = (Vec::with_capacity(room), Vec::with_capacity(room * groups.width));
         let next = Groups { slots, keys, sums, width: groups.width };
