@@ -84,7 +84,7 @@ pub struct ReplaySettings {
 
 impl Default for ReplaySettings {
     fn default() -> ReplaySettings {
-        ReplaySettings { workers: 1, epoch_records: 50_000, epochs_in_flight: 3 }
+        ReplaySettings { workers: 1, epoch_records: 80_000, epochs_in_flight: 3 }
     }
 }
 
