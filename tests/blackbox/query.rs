@@ -325,7 +325,7 @@ fn what_cannot_be_asked_is_usage() {
         ("sales --where currency=dollars", &["dollars"]),
         ("sales --where category", &["COLUMN=VALUE"]),
         ("quarantine --where reason=x", &["reason", "rule"]),
-        ("quarantine --group-by reason", &["reason", "rule"]),
+        ("quarantine --group-by reason", &["quarantine", "--group-by"]),
         ("sales --order-by size", &["size", "net_sales"]),
         ("sales --order-by lines:up", &["lines:up"]),
         ("related_products --rank-by affinity", &["affinity", "cosine"]),
