@@ -4,7 +4,7 @@ use divan::{Bencher, counter::ItemsCount};
 use millrace::generate::{Generator, Options};
 use millrace_connectors::lake::EventColumns;
 use millrace_dataflows::context::{Partitions, Shared};
-use millrace_dataflows::operators::dedup::Seen;
+use millrace_dataflows::operators::dedup::{Claim, Seen};
 use millrace_dataflows::receipts::Receipts;
 use millrace_dataflows::rows::{Change, Key, Measures, State};
 use millrace_dataflows::settings::{FunnelSettings, RelatedSettings, ViewContext};
@@ -77,12 +77,16 @@ fn decoding_to_events(bencher: Bencher) {
 #[divan::bench]
 fn deduplication(bencher: Bencher) {
     let events = events(&shared());
-    let epochs: Vec<Vec<Vec<Event>>> =
-        events.chunks(EPOCH).map(|epoch| epoch.chunks(60).map(<[Event]>::to_vec).collect()).collect();
-    bencher
-        .counter(ItemsCount::new(events.len()))
-        .with_inputs(Seen::default)
-        .bench_refs(|seen| epochs.iter().map(|epoch| seen.decide(epoch).len()).sum::<usize>());
+    let claims: Vec<Claim> = events.iter().zip(0..).map(|(event, number)| Claim::new(event, 0, number)).collect();
+    let epochs: Vec<Vec<Vec<Claim>>> =
+        claims.chunks(EPOCH).map(|epoch| epoch.chunks(256).map(<[Claim]>::to_vec).collect()).collect();
+    bencher.counter(ItemsCount::new(events.len())).with_inputs(Seen::default).bench_refs(|seen| {
+        let mut decide = |epoch: &Vec<Vec<Claim>>| {
+            seen.enter(epoch);
+            seen.settle(epoch).len()
+        };
+        epochs.iter().map(&mut decide).sum::<usize>()
+    });
 }
 
 #[divan::bench]

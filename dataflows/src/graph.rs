@@ -1,23 +1,27 @@
 //! The whole dataflow of one worker: from decoded events to the rows of every enabled view.
 //!
 //! ```text
-//!                     ┌─ session events ──▶ sessions ─┬─▶ funnel ─────────────────────────▶ rows
-//! events ──▶ dedup ───┤                               ├─▶ pairs ──▶ related_products ─────▶ rows
-//!              │      ├─ order events ────▶ orders ───┤
-//!              │      │                               ├─▶ sales ──────────────────────────▶ rows
-//!              │      ├─ dimensions ─▶ categories ─▶ (sessions, orders)
-//!              │      └─ sightings ───────▶ users ────┴─▶ traffic, quality ───────────────▶ rows
-//!              └─ verdicts ──▶ (back to the reader that has the bytes)
+//! events ─▶ claims ─▶ dedup
+//!    │                  │ what lost
+//!    └──────▶ accept ◀──┘
+//!               │     ┌─ activities ──────▶ sessions ─┬─▶ funnel ─────────────────────────▶ rows
+//!               ├─────┤                               ├─▶ pairs ──▶ related_products ─────▶ rows
+//!               │     ├─ order events ────▶ orders ───┤
+//!               │     │                               ├─▶ sales ──────────────────────────▶ rows
+//!               │     ├─ dimensions ─▶ categories ─▶ (sessions, orders)
+//!               │     └─ sightings ───────▶ users ────┴─▶ traffic, quality ───────────────▶ rows
+//!               └─ verdicts ──▶ (to the reader that has the bytes)
 //! receipts (what each reader counted) ─────────────────▶ quality
 //! ```
 
 use crate::context::Shared;
+use crate::operators::accept::{Wanted, accept};
 use crate::operators::categories::histories;
-use crate::operators::dedup::{Verdict, deduplicate};
+use crate::operators::dedup::{Verdict, claim, deduplicate};
 use crate::operators::orders::{OrderParts, orders};
 use crate::operators::pairs::pairs;
 use crate::operators::sessions::{Parts, sessions};
-use crate::operators::users::{sightings, users};
+use crate::operators::users::users;
 use crate::rows::{Change, Rows};
 use crate::settings::FunnelUnit;
 use crate::views::{Inputs, VIEWS, view};
@@ -31,7 +35,7 @@ use timely::dataflow::{Scope, StreamVec};
 pub struct Outputs<'s> {
     /// By view, in the order of [`VIEWS`]. `quality` is always there: it carries the accounting.
     pub views: Vec<(&'static str, Rows<'s>)>,
-    /// On every worker: the valid records that were not accepted.
+    /// On the worker that read them: the valid records that were not accepted.
     pub verdicts: StreamVec<'s, u64, (Place, Verdict)>,
 }
 
@@ -47,32 +51,33 @@ pub fn build<'s>(
     let by_user = shared.context.funnel.unit == FunnelUnit::User;
     let parts =
         Parts { funnel: on("funnel"), related: on("related_products"), traffic: on("traffic"), quality: on("quality") };
-    let deduplicated = deduplicate(events, shared);
-    let histories = histories(deduplicated.dimensions.clone());
-
-    let session_parts = Parts { funnel: parts.funnel && !by_user, ..parts };
-    let mut of_sessions =
-        sessions(deduplicated.session_events.clone(), histories.clone(), shared, session_parts, FunnelUnit::Session);
-    if parts.funnel && by_user {
-        let only_funnel = Parts { funnel: true, related: false, traffic: false, quality: false };
-        let events = deduplicated.session_events.clone();
-        of_sessions.funnel = sessions(events, histories.clone(), shared, only_funnel, FunnelUnit::User).funnel;
-    }
     let order_parts = OrderParts { sales: on("sales"), others: parts };
-    let of_orders = orders(deduplicated.order_events.clone(), histories, shared, order_parts);
-    let empty = || std::iter::empty::<Change>().to_stream(scope);
-    let (active_users, unknown_users) = if parts.traffic || parts.quality {
-        let sightings = sightings(deduplicated.session_events, deduplicated.order_events, deduplicated.dimensions);
-        users(sightings, shared, parts)
-    } else {
-        (empty(), empty())
+    let session_parts = Parts { funnel: parts.funnel && !by_user, ..parts };
+    let wanted = Wanted {
+        of_sessions: session_parts.any(),
+        of_users: parts.funnel && by_user,
+        order_events: order_parts.any(),
+        sightings: parts.traffic || parts.quality,
     };
+    let (events, claims) = claim(events);
+    let accepted = accept(events, deduplicate(claims, shared), shared, wanted);
+    let histories = histories(accepted.dimensions);
+
+    let mut of_sessions = sessions(accepted.of_sessions, histories.clone(), shared, session_parts);
+    if wanted.of_users {
+        let only_funnel = Parts { funnel: true, related: false, traffic: false, quality: false };
+        of_sessions.funnel = sessions(accepted.of_users, histories.clone(), shared, only_funnel).funnel;
+    }
+    let of_orders = orders(accepted.order_events, histories, shared, order_parts);
+    let empty = || std::iter::empty::<Change>().to_stream(scope);
+    let (active_users, unknown_users) =
+        if wanted.sightings { users(accepted.sightings, shared, parts) } else { (empty(), empty()) };
 
     let touched = scope.concatenate([of_sessions.pairs, of_orders.pairs]);
     let related = if parts.related { pairs(touched, shared) } else { empty() };
     let traffic = scope.concatenate([of_sessions.traffic, of_orders.traffic, active_users]);
     let quality =
-        scope.concatenate([receipts, deduplicated.receipts, of_sessions.quality, of_orders.quality, unknown_users]);
+        scope.concatenate([receipts, accepted.receipts, of_sessions.quality, of_orders.quality, unknown_users]);
     let inputs = Inputs {
         sales: of_orders.sales.as_collection(),
         funnel: of_sessions.funnel.as_collection(),
@@ -87,5 +92,5 @@ pub fn build<'s>(
             views.push((name, view.render(&inputs)));
         }
     }
-    Outputs { views, verdicts: deduplicated.verdicts }
+    Outputs { views, verdicts: accepted.verdicts }
 }

@@ -1,29 +1,27 @@
 //! Deduplication: one record per `event_id`, and a verdict for every other.
 //!
 //! ```text
-//! decoded events ──by id──▶ [deduplicate] ──▶ session events · order events · dimension versions   (each once)
-//!                                        └──▶ verdicts: (place, duplicate | conflict), to the reader that has the bytes
+//! decoded events ──▶ [claim] ── claims, by id ──▶ [deduplicate] ── what lost, by reader ──▶ [accept]
+//!                       └────────────── events stay with their reader ────────────────────────┘
 //! ```
 //!
-//! Of several records with one id in one epoch the smallest [`Place`] wins; an id of an earlier epoch has won already.
-//! Losers with equal content are duplicates, the others conflicts. A remembered id takes 16 bytes: 96 bits of its hash
-//! (two of 10⁹ ids collide with probability 6·10⁻¹²) and 32 bits of its content's (a conflict is taken for a duplicate
-//! with probability 2⁻³²).
+//! What travels is a *claim* of 32 bytes, not the event. Of several records with one id in one epoch the smallest
+//! [`Place`] wins; an id of an earlier epoch has won already. Losers with equal content are duplicates, the others
+//! conflicts. A remembered id takes 16 bytes: 96 bits of its hash (two of 10⁹ ids collide with probability 6·10⁻¹²) and
+//! 32 bits of its content's (a conflict is taken for a duplicate with probability 2⁻³²).
 
-use crate::context::{Buckets, Shared};
+use crate::context::Shared;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
 use crate::operators::tables::{IdHead, IdTable};
-use crate::receipts;
-use crate::rows::{Change, Netting};
-use millrace_schema::{Event, Kind, Place};
+use millrace_schema::{Event, Place};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::vec::Broadcast;
 
 /// Why a valid record is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,23 +30,46 @@ pub enum Verdict {
     Conflict,
 }
 
-/// The deduplicated streams.
-pub struct Deduplicated<'s> {
-    /// Everything accepted but refunds and dimension records.
-    pub session_events: StreamVec<'s, u64, Event>,
-    /// Purchases and refunds.
-    pub order_events: StreamVec<'s, u64, Event>,
-    /// Products, users, inventory.
-    pub dimensions: StreamVec<'s, u64, Event>,
-    /// On every worker: the records that were not accepted.
-    pub verdicts: StreamVec<'s, u64, (Place, Verdict)>,
-    /// Rows of `quality` that take back what readers counted as accepted.
-    pub receipts: StreamVec<'s, u64, Change>,
+/// What a reader says of an event to the worker that owns its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    id: IdHead,
+    content: u32,
+    place: Place,
+    /// The worker that read it.
+    reader: u32,
+    /// Its number among the events that the reader has read of the epoch.
+    number: u32,
+}
+
+impl Claim {
+    pub fn new(event: &Event, reader: u32, number: u32) -> Claim {
+        Claim { id: IdHead::of(event.id), content: event.content, place: event.place, reader, number }
+    }
+
+    /// Bits of the id by which no table places it.
+    fn route(&self) -> u64 {
+        u64::from(self.id.0[2] >> 8)
+    }
+}
+
+/// An event that was not accepted, told to its reader. Ordered by reader, then number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Lost {
+    reader: u32,
+    pub number: u32,
+    pub verdict: Verdict,
+}
+
+impl Lost {
+    pub fn route(&self) -> u64 {
+        u64::from(self.reader)
+    }
 }
 
 /// Ids that have been seen.
 ///
-/// The events of an epoch are entered as they arrive, while they are in the cache; what lost is known at its close.
+/// The claims of an epoch are entered as they arrive, while they are in the cache; what lost is known at its close.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// With the head of their content's hash.
@@ -57,30 +78,9 @@ pub struct Seen {
     batches: usize,
     /// Ids met again in the epoch, with how often and the content they had. Most epochs have few.
     again: FxHashMap<IdHead, (usize, u32)>,
-    /// Of the epoch's events in order, the first bits of their ids: what a search for copies looks through.
-    heads: Vec<u32>,
-    /// The epoch's events that do not only belong to a session.
-    others: Vec<Position>,
 }
 
-/// Where in an epoch's batches an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Position {
-    batch: u32,
-    index: u32,
-}
-
-impl Position {
-    fn of(self, batches: &[Vec<Event>]) -> &Event {
-        &batches[self.batch as usize][self.index as usize]
-    }
-}
-
-fn head(event: &Event) -> IdHead {
-    IdHead::of(event.id)
-}
-
-/// How many events' slots are asked for at once.
+/// How many claims' slots are asked for at once.
 const AT_ONCE: usize = 64;
 
 impl Seen {
@@ -90,111 +90,107 @@ impl Seen {
     }
 
     /// Enters those of an epoch's batches that have not been entered yet. Every epoch before it is settled.
-    pub fn enter(&mut self, batches: &[Vec<Event>]) {
-        for batch in &batches[self.batches..] {
-            let mut position = Position { batch: self.batches as u32, index: 0 };
-            for events in batch.chunks(AT_ONCE) {
-                events.iter().for_each(|event| self.ids.prefetch(head(event)));
-                for event in events {
-                    let id = head(event);
-                    self.heads.push(id.first_bits());
-                    if let Some(content) = self.ids.enter(id, event.content) {
-                        self.again.entry(id).or_insert((0, content)).0 += 1;
-                    }
-                    if !only_in_session(event) {
-                        self.others.push(position);
-                    }
-                    position.index += 1;
+    pub fn enter(&mut self, batches: &[Vec<Claim>]) {
+        for claims in batches[self.batches..].iter().flat_map(|batch| batch.chunks(AT_ONCE)) {
+            claims.iter().for_each(|claim| self.ids.prefetch(claim.id));
+            for claim in claims {
+                if let Some(content) = self.ids.enter(claim.id, claim.content) {
+                    self.again.entry(claim.id).or_insert((0, content)).0 += 1;
                 }
             }
-            self.batches += 1;
         }
+        self.batches = batches.len();
     }
 
-    /// Decides an epoch, all of whose batches have been entered. Returns what lost, by position.
-    fn settle(&mut self, batches: &[Vec<Event>]) -> Vec<(Position, Verdict)> {
+    /// Decides an epoch, all of whose batches have been entered. Returns what lost, in order.
+    pub fn settle(&mut self, batches: &[Vec<Claim>]) -> Vec<Lost> {
         debug_assert_eq!(self.batches, batches.len(), "all batches have been entered");
         let mut lost = Vec::new();
         for (id, mut copies) in self.copies(batches) {
-            copies.sort_unstable_by_key(|position| position.of(batches).place);
+            copies.sort_unstable_by_key(|claim| claim.place);
             let (times_again, known_content) = self.again[&id];
             let known_before = times_again == copies.len();
             let (content, losers) = if known_before {
                 (known_content, &copies[..])
             } else {
-                let winner = copies[0].of(batches).content;
+                let winner = copies[0].content;
                 self.ids.set(id, winner);
                 (winner, &copies[1..])
             };
-            lost.extend(losers.iter().map(|&position| {
-                let same = position.of(batches).content == content;
-                (position, if same { Verdict::Duplicate } else { Verdict::Conflict })
+            lost.extend(losers.iter().map(|claim| {
+                let verdict = if claim.content == content { Verdict::Duplicate } else { Verdict::Conflict };
+                Lost { reader: claim.reader, number: claim.number, verdict }
             }));
         }
-        lost.sort_unstable_by_key(|&(position, _)| position);
+        lost.sort_unstable();
         self.batches = 0;
         self.again.clear();
-        self.heads.clear();
         lost
     }
 
-    /// Where the epoch has the ids that were met again.
-    fn copies(&self, batches: &[Vec<Event>]) -> FxHashMap<IdHead, Vec<Position>> {
-        let mut copies: FxHashMap<IdHead, Vec<Position>> = FxHashMap::default();
+    /// The epoch's claims of the ids that were met again.
+    fn copies(&self, batches: &[Vec<Claim>]) -> FxHashMap<IdHead, Vec<Claim>> {
+        let mut copies: FxHashMap<IdHead, Vec<Claim>> = FxHashMap::default();
         if self.again.is_empty() {
             return copies;
         }
-        // One bit for each id that is wanted: most events are passed over by a look at it.
+        // One bit for each id that is wanted: most claims are passed over by a look at it.
         const BITS: usize = 1 << 16;
         let mut wanted = vec![0_u64; BITS / 64];
-        let bit = |head: u32| (head as usize % BITS / 64, head % 64);
-        for id in self.again.keys() {
-            let (word, bit) = bit(id.first_bits());
+        let bit = |id: IdHead| (id.first_bits() as usize % BITS / 64, id.first_bits() % 64);
+        for &id in self.again.keys() {
+            let (word, bit) = bit(id);
             wanted[word] |= 1 << bit;
         }
-        let mut heads = self.heads.iter();
-        for (batch, events) in batches.iter().enumerate() {
-            for ((index, event), &first_bits) in events.iter().enumerate().zip(heads.by_ref()) {
-                let (word, bit) = bit(first_bits);
-                if wanted[word] >> bit & 1 != 0 && self.again.contains_key(&head(event)) {
-                    let position = Position { batch: batch as u32, index: index as u32 };
-                    copies.entry(head(event)).or_default().push(position);
-                }
+        for claim in batches.iter().flatten() {
+            let (word, bit) = bit(claim.id);
+            if wanted[word] >> bit & 1 != 0 && self.again.contains_key(&claim.id) {
+                copies.entry(claim.id).or_default().push(*claim);
             }
         }
         copies
     }
+}
 
-    /// Decides a whole epoch. Returns the verdicts, by place.
-    pub fn decide(&mut self, batches: &[Vec<Event>]) -> Vec<(Place, Verdict)> {
-        self.enter(batches);
-        self.others.clear();
-        let lost = self.settle(batches);
-        let mut verdicts: Vec<(Place, Verdict)> =
-            lost.into_iter().map(|(position, verdict)| (position.of(batches).place, verdict)).collect();
-        verdicts.sort_unstable();
-        verdicts
-    }
+/// Makes a claim for every event, and passes the events on.
+pub fn claim<'s>(events: StreamVec<'s, u64, Event>) -> (StreamVec<'s, u64, Event>, StreamVec<'s, u64, Claim>) {
+    let reader = u32::try_from(events.scope().index()).expect("there are fewer than 2^32 workers");
+    let mut builder = OperatorBuilder::new("Claim".to_owned(), events.scope());
+    let mut input = builder.new_input(events, Pipeline);
+    let (event_output, events) = builder.new_output();
+    let (claim_output, claims) = builder.new_output();
+    let mut event_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Event>>>::from(event_output);
+    let mut claim_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Claim>>>::from(claim_output);
+    builder.build(move |_| {
+        // The open epochs, and how many events have been read of each: a reader reads one after the other.
+        let mut epoch = 0;
+        let mut number = 0;
+        move |_| {
+            let (mut event_output, mut claim_output) = (event_output.activate(), claim_output.activate());
+            input.for_each(|capability, data| {
+                let now = *capability.least().expect("a message has a time");
+                if now != epoch {
+                    (epoch, number) = (now, 0);
+                }
+                let numbers = number..;
+                number += data.len() as u32;
+                let claims = data.iter().zip(numbers).map(|(event, number)| Claim::new(event, reader, number));
+                claim_output.session(&capability).give_iterator(claims);
+                event_output.session(&capability).give_container(data);
+            });
+        }
+    });
+    (events, claims)
 }
 
 /// Builds the operator. Every id is handled by one worker.
-pub fn deduplicate<'s>(events: StreamVec<'s, u64, Event>, shared: &Shared) -> Deduplicated<'s> {
-    let peers = events.scope().peers();
-    let mut builder = OperatorBuilder::new("Deduplicate".to_owned(), events.scope());
-    let mut input = builder.new_input(events, scatter(|event: &Event| event.id.low));
-    let (session_output, session_events) = builder.new_output();
-    let (order_output, order_events) = builder.new_output();
-    let (dimension_output, dimensions) = builder.new_output();
-    let (verdict_output, verdicts) = builder.new_output();
-    let (receipt_output, receipts) = builder.new_output();
-    type Builder<D> = CapacityContainerBuilder<Vec<D>>;
-    let mut session_output = OutputBuilder::<_, Builder<Event>>::from(session_output);
-    let mut order_output = OutputBuilder::<_, Builder<Event>>::from(order_output);
-    let mut dimension_output = OutputBuilder::<_, Builder<Event>>::from(dimension_output);
-    let mut verdict_output = OutputBuilder::<_, Builder<(Place, Verdict)>>::from(verdict_output);
-    let mut receipt_output = OutputBuilder::<_, Builder<Change>>::from(receipt_output);
-    let shared = shared.clone();
-    let mut buckets = Buckets::new(shared.context.calendar.clone());
+pub fn deduplicate<'s>(claims: StreamVec<'s, u64, Claim>, shared: &Shared) -> StreamVec<'s, u64, Lost> {
+    let peers = claims.scope().peers();
+    let mut builder = OperatorBuilder::new("Deduplicate".to_owned(), claims.scope());
+    let mut input = builder.new_input(claims, scatter(Claim::route));
+    let (output, lost) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Lost>>>::from(output);
+    let expected = shared.expected.clone();
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
@@ -205,58 +201,14 @@ pub fn deduplicate<'s>(events: StreamVec<'s, u64, Event>, shared: &Shared) -> De
             let open = open_epoch(frontiers);
             while let Some(epoch) = next_closed([stash.first()], open) {
                 let held = capabilities.at(epoch);
-                let mut batches = stash.take(epoch);
+                let batches = stash.take(epoch);
                 seen.enter(&batches);
-                let lost = seen.settle(&batches);
-                if !lost.is_empty() {
-                    let mut taken_back = Netting::default();
-                    for &(position, verdict) in &lost {
-                        receipts::lost(position.of(&batches), verdict, &shared, &mut buckets, &mut taken_back);
-                    }
-                    receipt_output.activate().session(&held[4]).give_iterator(taken_back.drain(epoch));
-                }
-                let mut orders = order_output.activate();
-                let mut orders = orders.session(&held[1]);
-                let mut dimensions = dimension_output.activate();
-                let mut dimensions = dimensions.session(&held[2]);
-                let mut leaving: Vec<Position> = lost.iter().map(|&(position, _)| position).collect();
-                for position in seen.others.drain(..) {
-                    if lost.binary_search_by_key(&position, |&(position, _)| position).is_ok() {
-                        continue;
-                    }
-                    let event = position.of(&batches);
-                    if event.kind().is_dimension() {
-                        dimensions.give(*event);
-                    } else {
-                        orders.give(*event);
-                    }
-                    if event.kind() != Kind::Purchase {
-                        leaving.push(position);
-                    }
-                }
-                let verdicts: Vec<(Place, Verdict)> =
-                    lost.into_iter().map(|(position, verdict)| (position.of(&batches).place, verdict)).collect();
-                // The last first: what takes a leaving event's place stays.
-                leaving.sort_unstable_by(|a, b| b.cmp(a));
-                for position in leaving {
-                    batches[position.batch as usize].swap_remove(position.index as usize);
-                }
-                let mut sessions = session_output.activate();
-                let mut sessions = sessions.session(&held[0]);
-                for batch in batches.iter_mut().filter(|batch| !batch.is_empty()) {
-                    sessions.give_container(batch);
-                }
-                let mut output = verdict_output.activate();
-                output.session(&held[3]).give_iterator(verdicts.into_iter());
+                output.activate().session(&held[0]).give_iterator(seen.settle(&batches).into_iter());
             }
-            seen.expect(shared.expected.records() / peers);
+            seen.expect(expected.records() / peers);
             seen.enter(stash.waiting(open));
             capabilities.release(open);
         }
     });
-    Deduplicated { session_events, order_events, dimensions, verdicts: verdicts.broadcast(), receipts }
-}
-
-fn only_in_session(event: &Event) -> bool {
-    matches!(event.kind(), Kind::PageView | Kind::AddToCart | Kind::RemoveFromCart | Kind::CheckoutStarted)
+    lost
 }

@@ -1,5 +1,7 @@
 //! Operators: state machines that see their input one closed epoch at a time.
 
+pub mod accept;
+pub mod activity;
 pub mod categories;
 pub mod dedup;
 pub mod epochs;

@@ -105,6 +105,12 @@ pub struct OrderParts {
     pub others: Parts,
 }
 
+impl OrderParts {
+    pub fn any(self) -> bool {
+        self.sales || self.others.related || self.others.traffic || self.others.quality
+    }
+}
+
 impl Orders {
     fn new(shared: Shared, parts: OrderParts, peers: usize) -> Orders {
         Orders {

@@ -1,7 +1,7 @@
 //! Sessions: one state a session, and what each touched session changes at the close of an epoch.
 //!
 //! ```text
-//! session events ──by session──▶ [sessions] ──▶ funnel rows · traffic rows · products touched together · warnings
+//! activities ──by session──▶ [sessions] ──▶ funnel rows · traffic rows · products touched together · warnings
 //! category histories (on every worker) ─┘
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! products touched grow event by event.
 
 use crate::context::{Bucket, Buckets, Shared};
+use crate::operators::activity::{Act, Activity};
 use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::lists::{List, Lists};
@@ -18,81 +19,15 @@ use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
 use crate::operators::scatter::scatter;
 use crate::operators::tables::{IdHead, IdTable, prefetch};
 use crate::rows::{Change, Netting};
-use crate::settings::FunnelUnit;
 use crate::views::funnel::{Contribution, FunnelKeys};
 use crate::views::{quality, traffic};
-use millrace_schema::{Body, Event, Id, Name, Page, Warning};
+use millrace_schema::{Name, Warning};
 use rustc_hash::FxHashMap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-
-/// What kind of event a session holds. Page views by page, purchases by whether they are sold lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Act {
-    Home,
-    Category,
-    ProductDetail,
-    Cart,
-    Checkout,
-    Search,
-    Other,
-    AddToCart,
-    RemoveFromCart,
-    CheckoutStarted,
-    Sold,
-    Returned,
-}
-
-impl Act {
-    pub const ALL: [Act; 12] = [
-        Act::Home,
-        Act::Category,
-        Act::ProductDetail,
-        Act::Cart,
-        Act::Checkout,
-        Act::Search,
-        Act::Other,
-        Act::AddToCart,
-        Act::RemoveFromCart,
-        Act::CheckoutStarted,
-        Act::Sold,
-        Act::Returned,
-    ];
-
-    /// `None` for what has no session.
-    fn of(body: &Body) -> Option<Act> {
-        Some(match body {
-            Body::PageView { page, .. } => match page {
-                Page::Home => Act::Home,
-                Page::Category => Act::Category,
-                Page::ProductDetail => Act::ProductDetail,
-                Page::Cart => Act::Cart,
-                Page::Checkout => Act::Checkout,
-                Page::Search => Act::Search,
-                Page::Other => Act::Other,
-            },
-            Body::AddToCart { .. } => Act::AddToCart,
-            Body::RemoveFromCart { .. } => Act::RemoveFromCart,
-            Body::CheckoutStarted => Act::CheckoutStarted,
-            Body::Purchase { quantity, .. } if *quantity >= 0 => Act::Sold,
-            Body::Purchase { .. } => Act::Returned,
-            Body::Refund { .. } | Body::Product { .. } | Body::User { .. } | Body::Inventory { .. } => return None,
-        })
-    }
-
-    pub fn is_page_view(self) -> bool {
-        (self as u8) <= Act::Other as u8
-    }
-
-    /// Whether it touches the product it names.
-    fn touches(self) -> bool {
-        matches!(self, Act::ProductDetail | Act::AddToCart | Act::Sold | Act::Returned)
-    }
-}
 
 /// One event of a session: 20 bytes, of which there are as many as events. Names are the operator's local numbers, 0
 /// for none.
@@ -103,16 +38,16 @@ pub struct SessionEvent {
     pub product: u32,
     /// The number of a (referrer, device) pair, and the act in the low bits.
     origin_and_act: u32,
-    /// Orders events of one time, so that a cap does not depend on arrival: the head of the event id's hash.
+    /// See [`Activity::tie`].
     tie: u32,
 }
 
 impl SessionEvent {
     const ACT_BITS: u32 = 4;
 
-    fn new(event: &Event, act: Act, product: u32, origin: u32) -> SessionEvent {
-        let origin_and_act = origin << Self::ACT_BITS | act as u32;
-        SessionEvent { time: event.time, product, origin_and_act, tie: (event.id.high >> 32) as u32 }
+    fn new(activity: &Activity, product: u32, origin: u32) -> SessionEvent {
+        let origin_and_act = origin << Self::ACT_BITS | activity.act as u32;
+        SessionEvent { time: activity.time, product, origin_and_act, tie: activity.tie }
     }
 
     #[inline]
@@ -270,14 +205,6 @@ impl Sessions {
         }
     }
 
-    /// A session's or, where the funnel is of users, a user's id.
-    fn owner(event: &Event, unit: FunnelUnit) -> Id {
-        match unit {
-            FunnelUnit::Session => event.session,
-            FunnelUnit::User => event.user,
-        }
-    }
-
     fn product(&mut self, name: Name) -> u32 {
         let product = self.locals.number(name);
         if self.categories.len() <= product as usize {
@@ -288,8 +215,8 @@ impl Sessions {
         product
     }
 
-    fn origin(&mut self, body: &Body) -> u32 {
-        let &Body::PageView { referrer, device, .. } = body else { return NO_ORIGIN };
+    fn origin(&mut self, activity: &Activity) -> u32 {
+        let Activity { referrer, device, .. } = *activity;
         let recent = (referrer.0 ^ device.0.rotate_left(8)) as usize % RECENT_ORIGINS;
         let (names, number) = self.recent_origins[recent];
         if names == (referrer, device) {
@@ -343,36 +270,34 @@ impl Sessions {
     }
 
     /// Finds the sessions of an epoch's events: the slots that hold their numbers are asked for a few at a time.
-    fn arrive(&mut self, batches: &[Vec<Event>], unit: FunnelUnit) {
+    fn arrive(&mut self, batches: &[Vec<Activity>]) {
         const AT_ONCE: usize = 64;
-        for events in batches.iter().flat_map(|batch| batch.chunks(AT_ONCE)) {
-            for event in events {
-                self.numbers.prefetch(IdHead::of(Sessions::owner(event, unit)));
+        for activities in batches.iter().flat_map(|batch| batch.chunks(AT_ONCE)) {
+            for activity in activities {
+                self.numbers.prefetch(IdHead::of(activity.owner));
             }
-            for event in events {
-                let owner = Sessions::owner(event, unit);
-                let Some(act) = Act::of(&event.body).filter(|_| !owner.is_none()) else { continue };
-                let product = self.product(event.product);
-                let origin = self.origin(&event.body);
+            for activity in activities {
+                let product = self.product(activity.product);
+                let origin = self.origin(activity);
                 if self.parts.quality && product != 0 && !self.known[product as usize] {
-                    self.warn_unknown(event, product);
+                    self.warn_unknown(activity, product);
                 }
                 let next = self.sessions.len() as u32;
-                let session = self.numbers.enter(IdHead::of(owner), next).unwrap_or(next);
+                let session = self.numbers.enter(IdHead::of(activity.owner), next).unwrap_or(next);
                 if session == next {
                     self.sessions.push(Session::default());
                 }
                 self.order.push(u64::from(session) << 32 | self.arrived.len() as u64);
-                self.arrived.push(SessionEvent::new(event, act, product, origin));
+                self.arrived.push(SessionEvent::new(activity, product, origin));
             }
         }
     }
 
     /// Handles an epoch's events session by session. While one is at work, the memory that later ones need is on its
     /// way: first the session, then its list.
-    fn epoch(&mut self, batches: &[Vec<Event>], unit: FunnelUnit) {
+    fn epoch(&mut self, batches: &[Vec<Activity>]) {
         const STAGE: usize = 12;
-        self.arrive(batches, unit);
+        self.arrive(batches);
         let (arrived, mut order) = (std::mem::take(&mut self.arrived), std::mem::take(&mut self.order));
         order.sort_unstable();
         let session_of = |word: u64| (word >> 32) as u32;
@@ -417,9 +342,9 @@ impl Sessions {
         self.events.insert(&mut state.events, position, new);
     }
 
-    fn warn_unknown(&mut self, event: &Event, product: u32) {
-        let hour = self.buckets.of(event.booked_at()).hour;
-        let partition = event.place.partition();
+    fn warn_unknown(&mut self, activity: &Activity, product: u32) {
+        let hour = self.buckets.of(activity.booked_at).hour;
+        let partition = activity.partition;
         *self.unknown.entry(product).or_default().entry((hour, partition)).or_default() += 1;
         let key = quality::warning_key(hour, self.shared.partitions.source(partition), Warning::UnknownProduct);
         self.out.quality.add(key, quality::WARNED, 1);
@@ -536,18 +461,16 @@ pub struct SessionStreams<'s> {
     pub quality: StreamVec<'s, u64, Change>,
 }
 
-/// Builds the operator. `unit` says whose events make a group; events without it are left out.
+/// Builds the operator. Its sessions are what owns the activities: users, where the funnel is of users.
 pub fn sessions<'s>(
-    events: StreamVec<'s, u64, Event>,
+    activities: StreamVec<'s, u64, Activity>,
     histories: StreamVec<'s, u64, HistoryChange>,
     shared: &Shared,
     parts: Parts,
-    unit: FunnelUnit,
 ) -> SessionStreams<'s> {
-    let peers = events.scope().peers();
-    let mut builder = OperatorBuilder::new("Sessions".to_owned(), events.scope());
-    let route = move |event: &Event| Sessions::owner(event, unit).low;
-    let mut events = builder.new_input(events, scatter(route));
+    let peers = activities.scope().peers();
+    let mut builder = OperatorBuilder::new("Sessions".to_owned(), activities.scope());
+    let mut activities = builder.new_input(activities, scatter(|activity: &Activity| activity.owner.low));
     let mut histories = builder.new_input(histories, Pipeline);
     let (funnel_output, funnel) = builder.new_output();
     let (traffic_output, traffic) = builder.new_output();
@@ -564,13 +487,13 @@ pub fn sessions<'s>(
         let mut capabilities = Capabilities::new(capabilities);
         let (mut waiting, mut waiting_histories) = (Stash::default(), Stash::default());
         move |frontiers| {
-            waiting.fill(&mut events);
+            waiting.fill(&mut activities);
             waiting_histories.fill(&mut histories);
             let open = open_epoch(frontiers);
             while let Some(epoch) = next_closed([waiting.first(), waiting_histories.first()], open) {
                 let held = capabilities.at(epoch);
                 state.recategorise(waiting_histories.take(epoch).into_iter().flatten().collect());
-                state.epoch(&waiting.take(epoch), unit);
+                state.epoch(&waiting.take(epoch));
                 let out = &mut state.out;
                 funnel_output.activate().session(&held[0]).give_iterator(out.funnel.drain(epoch));
                 traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));

@@ -2,6 +2,7 @@
 //! slot on one cache line, and a slot can be prefetched before it is needed.
 
 use millrace_schema::Id;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// Asks for the cache line of a slot ahead of its use.
@@ -79,7 +80,7 @@ impl CountTable {
 }
 
 /// The first 96 bits of an id's hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct IdHead(pub [u32; 3]);
 
 impl IdHead {

@@ -19,11 +19,8 @@ use smallvec::SmallVec;
 use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::generic::operator::Operator;
-use timely::dataflow::operators::vec::Map;
 
 /// What the operator needs of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +40,26 @@ enum SightingKind {
     Refund,
     /// A record of the users dimension.
     Record,
+}
+
+impl Sighting {
+    /// `None` for what names no user.
+    #[inline]
+    pub fn of(event: &Event) -> Option<Sighting> {
+        let kind = match event.body {
+            Body::User { .. } => SightingKind::Record,
+            Body::Refund { .. } => SightingKind::Refund,
+            _ => SightingKind::Event,
+        };
+        let sighting = Sighting {
+            user: event.user,
+            time: event.time,
+            booked_at: event.booked_at(),
+            partition: event.place.partition(),
+            kind,
+        };
+        (!event.user.is_none()).then_some(sighting)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -100,38 +117,6 @@ impl Users {
             user.minutes.insert(position, minute);
         }
     }
-}
-
-/// The events that name a user, cut down to what is needed.
-pub fn sightings<'s>(
-    session_events: StreamVec<'s, u64, Event>,
-    order_events: StreamVec<'s, u64, Event>,
-    dimensions: StreamVec<'s, u64, Event>,
-) -> StreamVec<'s, u64, Sighting> {
-    use timely::dataflow::operators::Concatenate;
-    let sighting = |event: &Event, kind| Sighting {
-        user: event.user,
-        time: event.time,
-        booked_at: event.booked_at(),
-        partition: event.place.partition(),
-        kind,
-    };
-    let scope = session_events.scope();
-    let events = session_events.unary(Pipeline, "Sightings", move |_, _| {
-        move |input, output| {
-            input.for_each(|capability, data| {
-                let named = data.iter().filter(|event| !event.user.is_none());
-                output.session(&capability).give_iterator(named.map(|event| sighting(event, SightingKind::Event)));
-            });
-        }
-    });
-    let refunds = order_events.flat_map(move |event| {
-        let counts = matches!(event.body, Body::Refund { .. }) && !event.user.is_none();
-        counts.then(|| sighting(&event, SightingKind::Refund))
-    });
-    let records = dimensions
-        .flat_map(move |event| matches!(event.body, Body::User { .. }).then(|| sighting(&event, SightingKind::Record)));
-    scope.concatenate([events, refunds, records])
 }
 
 /// Builds the operator: rows of `traffic`, rows of `quality`.

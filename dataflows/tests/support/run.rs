@@ -46,7 +46,8 @@ impl How {
         How { workers, in_flight: 1, burst: usize::MAX, spread: 1, only: None, schedule: None }
     }
 
-    fn reader(&self, place: Place) -> usize {
+    /// The worker that reads a place.
+    pub fn reader(&self, place: Place) -> usize {
         let partition = u64::from(place.partition());
         let chunk = if self.spread.is_multiple_of(2) { 0 } else { place.offset() / 3 };
         let mixed = (partition + 31 * chunk + self.spread).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
@@ -56,12 +57,13 @@ impl How {
 
 /// Everything that left the dataflow.
 pub struct Ran {
+    pub how: How,
     pub shared: Shared,
     /// The view's index in [`VIEWS`], and its change; of all workers, in the order in which they left.
     pub changes: Vec<(usize, Change)>,
     /// Each time that a worker saw an epoch closed: the epoch, and how many of the changes had left by then.
     pub closed: Vec<(u64, usize)>,
-    /// What each worker heard of records that were not accepted: epoch, place, verdict; in this order.
+    /// What each worker heard of its records that were not accepted: epoch, place, verdict; in this order.
     pub verdicts: Vec<Vec<(u64, Place, Verdict)>>,
 }
 
@@ -131,7 +133,7 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
         verdicts.push(heard);
     }
     let Left { changes, closed } = std::mem::take(&mut *left.lock().expect("no worker panics"));
-    Ran { shared, changes, closed, verdicts }
+    Ran { how, shared, changes, closed, verdicts }
 }
 
 /// One worker's inputs, and what it has seen leave.

@@ -17,8 +17,9 @@ pub mod buckets;
 pub mod chain;
 
 use crate::context::{Buckets, Shared};
+use crate::operators::activity::Act;
 use crate::operators::local::LocalNames;
-use crate::operators::sessions::{Act, SessionEvent};
+use crate::operators::sessions::SessionEvent;
 use crate::oracle;
 use crate::oracle::Observed;
 use crate::query::{Query, QueryError};

@@ -1,0 +1,137 @@
+//! Acceptance: an epoch's events wait with their reader until it is known which of them lost, and go their ways.
+//!
+//! ```text
+//! events (of this reader) ─┐              ┌─▶ activities, by session and by user · order events · dimensions · sightings
+//! what lost, by reader ────┴─▶ [accept] ──┴─▶ verdicts (to the reader that has the bytes) · rows of quality
+//! ```
+
+use crate::context::{Buckets, Shared};
+use crate::operators::activity::Activity;
+use crate::operators::dedup::{Lost, Verdict};
+use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
+use crate::operators::scatter::scatter;
+use crate::operators::users::Sighting;
+use crate::receipts;
+use crate::rows::{Change, Netting};
+use millrace_schema::{Event, Kind, Place};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+/// The accepted events, as those who follow need them.
+pub struct Accepted<'s> {
+    /// What belongs to a session, with the session as owner.
+    pub of_sessions: StreamVec<'s, u64, Activity>,
+    /// The same with the user as owner, but for guests.
+    pub of_users: StreamVec<'s, u64, Activity>,
+    /// Purchases and refunds.
+    pub order_events: StreamVec<'s, u64, Event>,
+    /// Products, users, inventory.
+    pub dimensions: StreamVec<'s, u64, Event>,
+    pub sightings: StreamVec<'s, u64, Sighting>,
+    /// On the worker that read them: the records that were not accepted.
+    pub verdicts: StreamVec<'s, u64, (Place, Verdict)>,
+    /// Rows of `quality` that take back what readers counted as accepted.
+    pub receipts: StreamVec<'s, u64, Change>,
+}
+
+/// Which streams somebody reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    pub of_sessions: bool,
+    pub of_users: bool,
+    pub order_events: bool,
+    pub sightings: bool,
+}
+
+/// Builds the operator.
+pub fn accept<'s>(
+    events: StreamVec<'s, u64, Event>,
+    lost: StreamVec<'s, u64, Lost>,
+    shared: &Shared,
+    wanted: Wanted,
+) -> Accepted<'s> {
+    let mut builder = OperatorBuilder::new("Accept".to_owned(), events.scope());
+    let mut events = builder.new_input(events, Pipeline);
+    let mut lost = builder.new_input(lost, scatter(Lost::route));
+    let (session_output, of_sessions) = builder.new_output();
+    let (user_output, of_users) = builder.new_output();
+    let (order_output, order_events) = builder.new_output();
+    let (dimension_output, dimensions) = builder.new_output();
+    let (sighting_output, sightings) = builder.new_output();
+    let (verdict_output, verdicts) = builder.new_output();
+    let (receipt_output, receipts) = builder.new_output();
+    type Builder<D> = CapacityContainerBuilder<Vec<D>>;
+    let mut session_output = OutputBuilder::<_, Builder<Activity>>::from(session_output);
+    let mut user_output = OutputBuilder::<_, Builder<Activity>>::from(user_output);
+    let mut order_output = OutputBuilder::<_, Builder<Event>>::from(order_output);
+    let mut dimension_output = OutputBuilder::<_, Builder<Event>>::from(dimension_output);
+    let mut sighting_output = OutputBuilder::<_, Builder<Sighting>>::from(sighting_output);
+    let mut verdict_output = OutputBuilder::<_, Builder<(Place, Verdict)>>::from(verdict_output);
+    let mut receipt_output = OutputBuilder::<_, Builder<Change>>::from(receipt_output);
+    let shared = shared.clone();
+    let mut buckets = Buckets::new(shared.context.calendar.clone());
+
+    builder.build(move |capabilities| {
+        let mut capabilities = Capabilities::new(capabilities);
+        let (mut waiting, mut waiting_lost) = (Stash::default(), Stash::default());
+        move |frontiers| {
+            waiting.fill(&mut events);
+            waiting_lost.fill(&mut lost);
+            let open = open_epoch(frontiers);
+            while let Some(epoch) = next_closed([waiting.first(), waiting_lost.first()], open) {
+                let held = capabilities.at(epoch);
+                let mut lost: Vec<Lost> = waiting_lost.take(epoch).into_iter().flatten().collect();
+                lost.sort_unstable();
+                let mut lost = lost.into_iter().peekable();
+                let mut taken_back = Netting::default();
+
+                let (mut of_sessions, mut of_users) = (session_output.activate(), user_output.activate());
+                let (mut of_sessions, mut of_users) = (of_sessions.session(&held[0]), of_users.session(&held[1]));
+                let (mut orders, mut dimensions) = (order_output.activate(), dimension_output.activate());
+                let (mut orders, mut dimensions) = (orders.session(&held[2]), dimensions.session(&held[3]));
+                let (mut sightings, mut verdicts) = (sighting_output.activate(), verdict_output.activate());
+                let (mut sightings, mut verdicts) = (sightings.session(&held[4]), verdicts.session(&held[5]));
+                let mut number = 0;
+                for batch in waiting.take(epoch) {
+                    let mut activities = Vec::with_capacity(if wanted.of_sessions { batch.len() } else { 0 });
+                    for event in &batch {
+                        let lost = lost.next_if(|lost| lost.number == number);
+                        number += 1;
+                        if let Some(Lost { verdict, .. }) = lost {
+                            receipts::lost(event, verdict, &shared, &mut buckets, &mut taken_back);
+                            verdicts.give((event.place, verdict));
+                            continue;
+                        }
+                        let kind = event.kind();
+                        if kind.is_dimension() {
+                            dimensions.give(*event);
+                        } else if wanted.order_events && matches!(kind, Kind::Purchase | Kind::Refund) {
+                            orders.give(*event);
+                        }
+                        if wanted.of_sessions {
+                            activities.extend(Activity::of(event, event.session));
+                        }
+                        if wanted.of_users
+                            && let Some(activity) = Activity::of(event, event.user)
+                        {
+                            of_users.give(activity);
+                        }
+                        if wanted.sightings
+                            && let Some(sighting) = Sighting::of(event)
+                        {
+                            sightings.give(sighting);
+                        }
+                    }
+                    of_sessions.give_container(&mut activities);
+                }
+                debug_assert!(lost.peek().is_none(), "what lost is an event of this reader and epoch");
+                receipt_output.activate().session(&held[6]).give_iterator(taken_back.drain(epoch));
+            }
+            capabilities.release(open);
+        }
+    });
+    Accepted { of_sessions, of_users, order_events, dimensions, sightings, verdicts, receipts }
+}
