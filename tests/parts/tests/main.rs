@@ -1,0 +1,4 @@
+//! That the parts do what tests will rely on, as one binary.
+
+#[path = "cases/s3.rs"]
+mod s3;
