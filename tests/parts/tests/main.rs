@@ -1,4 +1,6 @@
 //! That the parts do what tests will rely on, as one binary.
 
+#[path = "cases/kafka.rs"]
+mod kafka;
 #[path = "cases/s3.rs"]
 mod s3;
