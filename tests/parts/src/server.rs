@@ -3,7 +3,7 @@
 use crate::guard::Guard;
 use crate::step::{Step, last_lines};
 use crate::{PartError, cache};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -71,7 +71,7 @@ impl Server {
     /// Asks it to end, and waits until it has.
     pub(crate) fn stop(&mut self, deadline: Duration) -> Result<(), PartError> {
         // One that is frozen hears nothing.
-        self.signal(Signal::CONT);
+        self.thaw();
         self.signal(Signal::TERM);
         let started = Instant::now();
         while self.child.is_some() && self.ended().is_none() {
@@ -93,7 +93,21 @@ impl Server {
         }
     }
 
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// Stops all of its threads, and waits until they stand: the signal alone is only a wish.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        if let Some(child) = &self.child {
+            // One that has ended answers, too, and is left to be waited for.
+            let standing = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+            let _ = waitid(WaitId::Pid(Pid::from_child(child)), standing);
+        }
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
         if let Some(child) = &self.child {
             // It was not waited for yet, so that its id is still its own; one that has ended takes no harm.
             let _ = kill_process(Pid::from_child(child), signal);

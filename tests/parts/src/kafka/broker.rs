@@ -7,7 +7,6 @@ use super::{STEP, java, probe, tls};
 use crate::PartError;
 use crate::ports::Lease;
 use crate::server::Server;
-use rustix::process::Signal;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -169,11 +168,11 @@ impl Broker {
 
     /// Its connections stay open and nothing is answered, as behind a network that drops everything.
     pub fn freeze(&self) {
-        self.server.signal(Signal::STOP);
+        self.server.freeze();
     }
 
     pub fn thaw(&self) {
-        self.server.signal(Signal::CONT);
+        self.server.thaw();
     }
 
     pub fn log_path(&self) -> PathBuf {

@@ -1,6 +1,6 @@
 //! How a broker is to be.
 
-/// The default: no authentication, free ports, the properties of [`properties`](super::properties).
+/// The default: no authentication, free ports, records of any time are taken and kept.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub auth: Auth,

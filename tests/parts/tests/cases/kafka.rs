@@ -91,7 +91,7 @@ fn data_outlives_a_stop_a_kill_and_a_freeze() {
     assert!(!broker.serves() && broker.pid().is_none());
     let killed = Instant::now();
     broker.restart().expect("it comes back");
-    assert!(killed.elapsed() < Duration::from_secs(20), "a broker that was killed comes back at once");
+    assert!(killed.elapsed() < Duration::from_secs(30), "a broker that was killed comes back soon");
     check_kept(&broker);
 
     broker.freeze();
