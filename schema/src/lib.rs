@@ -18,6 +18,7 @@ mod names;
 mod record;
 mod reject;
 mod short;
+mod tombstone;
 
 pub use event::{Body, Event, Kind, Page, Place};
 pub use id::{Id, Name};
@@ -25,3 +26,4 @@ pub use money::{Cents, Currency};
 pub use names::{Collision, NameCache, Names};
 pub use record::{OwnedRecord, Record};
 pub use reject::{Reject, Rule, Warning, Warnings};
+pub use tombstone::tombstone;

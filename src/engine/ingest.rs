@@ -64,9 +64,10 @@ impl Ingest {
         let source = self.sources[usize::from(chunk.partition)];
         let mut offsets = Vec::with_capacity(chunk.records as usize);
         let mut record = Record::empty(Kind::PageView, self.decode.default_currency);
+        let decode = self.decode_of(&chunk);
         for raw in chunk.records() {
             let place = Place::new(chunk.partition, raw.offset);
-            let reject = match decode_into(raw.bytes, chunk.received_at, &self.decode, &self.arena, &mut record) {
+            let reject = match decode_into(raw.bytes, raw.received_at, &decode, &self.arena, &mut record) {
                 Ok(()) => match record.to_event(place, &mut self.names) {
                     Ok(event) => {
                         self.receipts.valid(&event, source);
@@ -89,7 +90,7 @@ impl Ingest {
                 },
                 Err(reject) => reject,
             };
-            let received_at = chunk.received_at.or(reject.received_at);
+            let received_at = raw.received_at.or(reject.received_at);
             self.receipts.rejected(reject.rule, received_at, source);
             self.quarantine.push(QuarantineRow {
                 partition: chunk.partition,
@@ -104,6 +105,11 @@ impl Ingest {
         let staged = self.events.as_mut().map(|(columns, _)| columns.finish(None));
         self.waiting.entry(epoch).or_default().push(Waiting { chunk, offsets, staged });
         Ok(())
+    }
+
+    /// A source that knows what its records are says so.
+    fn decode_of(&self, chunk: &Chunk) -> DecodeSettings {
+        DecodeSettings { default_kind: chunk.default_kind.or(self.decode.default_kind), ..self.decode.clone() }
     }
 
     pub fn receipts(&mut self) -> &mut Receipts {
@@ -136,9 +142,10 @@ impl Ingest {
         let lost = || verdicts.range(place(chunk.base_offset)..place(chunk.next_offset()));
         if lost().any(|(_, verdict)| *verdict == Verdict::Conflict) {
             let conflicts = |offset: u64| verdicts.get(&place(offset)) == Some(&Verdict::Conflict);
+            let settings = self.decode_of(&chunk);
             for raw in chunk.records().filter(|raw| conflicts(raw.offset)) {
                 // Conflicts are few: decoding one again costs less than keeping what all have in store.
-                let decoded = decode(raw.bytes, chunk.received_at, &self.decode, &self.arena);
+                let decoded = decode(raw.bytes, raw.received_at, &settings, &self.arena);
                 let received_at = decoded.ok().and_then(|record| record.received_at);
                 let reject = Reject {
                     rule: Rule::IdConflict,

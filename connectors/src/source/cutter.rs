@@ -10,7 +10,7 @@
 
 use super::ReadOptions;
 use super::buffer::{Buffer, Pool};
-use super::chunk::{Chunk, Offsets, is_blank};
+use super::chunk::{Chunk, Layout, Offsets, is_blank};
 use memchr::{memchr, memrchr};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -245,13 +245,12 @@ impl LineCutter {
             partition: self.partition,
             base_offset,
             records,
-            received_at: None,
+            default_kind: None,
             cut_line_bytes: cut,
             next_offset: self.offset,
-            offsets: Offsets::Bytes,
+            layout: Layout::Lines { ends, offsets: Offsets::Bytes },
             buffer: Arc::clone(&self.buffer),
             range,
-            ends,
         }
     }
 }

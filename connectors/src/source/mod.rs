@@ -11,13 +11,15 @@ mod error;
 mod files;
 mod json_text;
 mod listing;
+mod live;
 pub mod log;
 mod parquet_rows;
 mod progress;
 mod reader;
 
-pub use chunk::{Chunk, RawRecord, Records};
+pub use chunk::{Chunk, MessageChunk, RawRecord, Records};
 pub use error::SourceError;
+pub use live::{Connection, LiveSource, PartitionState, SourceState, SourceStatus};
 pub use progress::Progress;
 pub use reader::{Reader, open};
 
@@ -31,6 +33,31 @@ pub struct PartitionInfo {
     /// Its number within the source (for files, the ordinal among all that are read).
     pub partition: u32,
     pub path: PathBuf,
+}
+
+/// Where reading begins, of partitions that have no position yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    Earliest,
+    Latest,
+    /// At the first record that the transport received then or later, UTC microseconds.
+    Timestamp(i64),
+}
+
+/// What an earlier run has left: its table of partitions, and of each the next offset. The ordinals stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resume {
+    pub partitions: Vec<PartitionInfo>,
+    pub positions: Vec<u64>,
+}
+
+impl Resume {
+    /// The ordinal and the position of a partition that was read before.
+    pub fn find(&self, source: &str, partition: u32) -> Option<(usize, u64)> {
+        let known = |info: &PartitionInfo| info.source == source && info.partition == partition;
+        let ordinal = self.partitions.iter().position(known)?;
+        Some((ordinal, self.positions[ordinal]))
+    }
 }
 
 /// How chunks are cut.

@@ -6,7 +6,7 @@
 //!   time of a dimension record goes by its own name, `updated_at`.
 //! - Offsets are row numbers.
 
-use super::chunk::{Chunk, Offsets};
+use super::chunk::{Chunk, Layout, Offsets};
 use super::json_text::{write_key, write_value};
 use super::{Progress, ReadOptions, SourceError};
 use crate::lake::event_schema::{ENGINE_COLUMNS, LAKE_FORMAT_KEY};
@@ -122,13 +122,12 @@ impl ParquetRows {
             partition: self.partition,
             base_offset,
             records,
-            received_at: None,
+            default_kind: None,
             cut_line_bytes: None,
             next_offset: self.row,
-            offsets: Offsets::Rows,
+            layout: Layout::Lines { ends: ends.into(), offsets: Offsets::Rows },
             buffer: Arc::new(bytes.into()),
             range,
-            ends: ends.into(),
         }))
     }
 

@@ -1,8 +1,8 @@
 //! The log: what is written is read, from any offset, however the writer ended.
 
 use crate::{drain, texts, tiny};
-use millrace_connectors::source::log::{LOG_MARKER, LogError, LogReader, LogWriter};
-use millrace_connectors::source::{ReadOptions, Source, SourceError, open};
+use millrace_connectors::source::log::{LOG_MARKER, LogError, LogReader, LogTail, LogWriter};
+use millrace_connectors::source::{LiveSource, ReadOptions, Resume, Source, SourceError, Start, open};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -132,4 +132,42 @@ fn a_path_that_is_a_log_is_read_as_one_and_a_gap_is_an_error() {
     let bytes = fs::read(&segments[0]).unwrap();
     fs::write(&segments[0], &bytes[..bytes.len() - 1]).unwrap();
     assert!(matches!(open(&[path], ReadOptions::default()), Err(SourceError::BadLog { .. })));
+}
+
+#[test]
+fn logs_are_tailed_from_where_an_earlier_run_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["a", "b"].map(|name| folder.path().join(name));
+    let mut writers = paths.each_ref().map(|path| LogWriter::open(path, 2, 100).unwrap());
+    writers[0].append(1, b"{\"n\":1}").unwrap();
+    writers.iter_mut().for_each(|writer| writer.flush().unwrap());
+
+    let mut tail = LogTail::open(&paths, Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
+    assert_eq!(drain(&mut tail, 8).unwrap(), [(1, 0, b"{\"n\":1}".to_vec())]);
+    writers[1].append(0, b"{\"n\":2}").unwrap();
+    writers[1].flush().unwrap();
+    assert_eq!(drain(&mut tail, 8).unwrap(), [(2, 0, b"{\"n\":2}".to_vec())]);
+    let state = tail.status().get();
+    assert_eq!(state.partitions.iter().map(|partition| partition.next).collect::<Vec<_>>(), [0, 8, 8, 0]);
+    assert!(state.partitions.iter().all(|partition| partition.is_read()));
+
+    // The order of the logs changes, and one is new: ordinals stay.
+    let resume = Resume { partitions: tail.partitions().to_vec(), positions: vec![0, 8, 0, 0] };
+    let more = folder.path().join("c");
+    let mut third = LogWriter::open(&more, 1, 100).unwrap();
+    third.append(0, b"{\"n\":3}").unwrap();
+    third.flush().unwrap();
+    writers[0].append(1, b"{\"n\":4}").unwrap();
+    writers[0].flush().unwrap();
+    let logs = [more.clone(), paths[1].clone(), paths[0].clone()];
+    let mut tail = LogTail::open(&logs, Start::Latest, resume.clone(), tiny(64, 8)).unwrap();
+    let mut read = drain(&mut tail, 8).unwrap();
+    read.sort();
+    assert_eq!(read, [(1, 8, b"{\"n\":4}".to_vec()), (2, 0, b"{\"n\":2}".to_vec())]);
+    third.append(0, b"{\"n\":5}").unwrap();
+    third.flush().unwrap();
+    assert_eq!(drain(&mut tail, 8).unwrap(), [(4, 8, b"{\"n\":5}".to_vec())]);
+
+    let refused = LogTail::open(&[more], Start::Timestamp(0), Resume::default(), tiny(64, 8));
+    assert!(refused.err().unwrap().to_string().contains("set source.start"));
 }

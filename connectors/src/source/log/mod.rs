@@ -11,9 +11,11 @@
 
 mod reader;
 mod segments;
+mod tail;
 mod writer;
 
 pub use reader::LogReader;
+pub use tail::LogTail;
 pub use writer::{LogError, LogWriter};
 
 use super::SourceError;

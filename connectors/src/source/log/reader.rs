@@ -43,13 +43,19 @@ impl LogReader {
         options: ReadOptions,
     ) -> Result<LogReader, SourceError> {
         let progress = Progress::new(None);
-        LogReader::build(
-            directory,
-            0,
-            options,
-            progress,
-            |number, _| Ok(start(number).map(|offset| (offset, u64::MAX))),
-        )
+        let range = |number, _: &Path| Ok(start(number).map(|offset| (offset, u64::MAX)));
+        LogReader::build(directory, |number| number as usize, options, progress, range)
+    }
+
+    /// As [`LogReader::open`] for all partitions, from the offset that `start` gives, with the ordinals that `ordinal` gives.
+    pub(super) fn open_as(
+        directory: &Path,
+        ordinal: impl Fn(u32) -> usize,
+        start: impl Fn(u32, &Path) -> Result<u64, SourceError>,
+        options: ReadOptions,
+    ) -> Result<LogReader, SourceError> {
+        let range = |number, path: &Path| Ok(Some((start(number, path)?, u64::MAX)));
+        LogReader::build(directory, ordinal, options, Progress::new(None), range)
     }
 
     /// Reads every partition from its first record to where it ends now. Chunks carry the number plus `first_ordinal`.
@@ -59,7 +65,8 @@ impl LogReader {
         options: ReadOptions,
     ) -> Result<LogReader, SourceError> {
         let mut total = 0;
-        let mut reader = LogReader::build(directory, first_ordinal, options, Progress::new(None), |_, path| {
+        let ordinal = |number| first_ordinal + number as usize;
+        let mut reader = LogReader::build(directory, ordinal, options, Progress::new(None), |_, path| {
             let known = segments(path)?;
             let (first, end) = match (known.first(), known.last()) {
                 (Some(first), Some(last)) => (first.base, last.end()),
@@ -74,7 +81,7 @@ impl LogReader {
 
     fn build(
         directory: &Path,
-        first_ordinal: usize,
+        ordinal: impl Fn(u32) -> usize,
         options: ReadOptions,
         progress: Progress,
         mut range: impl FnMut(u32, &Path) -> Result<Option<(u64, u64)>, SourceError>,
@@ -84,7 +91,7 @@ impl LogReader {
         let mut reader = LogReader { table: Vec::new(), partitions: Vec::new(), next: 0, progress };
         for number in 0..count {
             let path = partition_directory(directory, number);
-            let ordinal = first_ordinal + number as usize;
+            let ordinal = ordinal(number);
             let source = directory.display().to_string();
             reader.table.push(PartitionInfo { source, partition: number, path: path.clone() });
             let Some((start, limit)) = range(number, &path)? else { continue };

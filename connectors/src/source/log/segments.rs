@@ -1,6 +1,7 @@
 //! The segments of one partition, and their bytes as one stream.
 
 use crate::source::{Progress, SourceError};
+use memchr::memrchr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -59,6 +60,36 @@ pub(super) fn segments(directory: &Path) -> Result<Vec<Segment>, SourceError> {
 fn parse_name(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(EXTENSION)?.strip_suffix('.')?;
     (digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// Where a line begins that a writer adds now: after the last newline.
+///
+/// # Errors
+/// [`SourceError`] where the directory or its last segment cannot be read.
+pub(super) fn end_of_lines(directory: &Path) -> Result<u64, SourceError> {
+    let Some(last) = segments(directory)?.last().copied() else { return Ok(0) };
+    let path = segment_path(directory, last.base);
+    let unreadable = SourceError::unreadable(&path);
+    let whole = File::open(&path).and_then(|mut file| whole_lines(&mut file)).map_err(unreadable)?;
+    Ok(last.base + whole)
+}
+
+/// The length of a file up to its last newline, found from the end.
+pub(super) fn whole_lines(file: &mut File) -> io::Result<u64> {
+    const BLOCK_BYTES: usize = 64 << 10;
+    let mut end = file.seek(SeekFrom::End(0))?;
+    let mut block = vec![0; BLOCK_BYTES];
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK_BYTES as u64);
+        let block = &mut block[..(end - start) as usize];
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(block)?;
+        if let Some(at) = memrchr(b'\n', block) {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
 
 /// Reads a partition from an offset on, from segment to segment. At the end it returns 0 bytes, and may have more later.

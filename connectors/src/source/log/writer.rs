@@ -1,11 +1,11 @@
 //! Appends lines to a log. One writer at a time: it holds a lock on the marker file.
 
-use super::segments::{segment_path, segments};
+use super::segments::{segment_path, segments, whole_lines};
 use super::{LOG_MARKER, Marker, PARTITIONS_MAX, partition_directory};
 use crate::source::SourceError;
-use memchr::{memchr2, memrchr};
+use memchr::memchr2;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -207,23 +207,6 @@ impl Partition {
 fn open_segment(directory: &Path, base: u64) -> Result<File, LogError> {
     let path = segment_path(directory, base);
     OpenOptions::new().read(true).append(true).create(true).open(&path).map_err(io_error(&path))
-}
-
-/// The length of the file up to its last newline, found from the end.
-fn whole_lines(file: &mut File) -> io::Result<u64> {
-    let mut end = file.seek(SeekFrom::End(0))?;
-    let mut block = vec![0; BUFFER_BYTES];
-    while end > 0 {
-        let start = end.saturating_sub(BUFFER_BYTES as u64);
-        let block = &mut block[..(end - start) as usize];
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(block)?;
-        if let Some(at) = memrchr(b'\n', block) {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LogError + use<> {

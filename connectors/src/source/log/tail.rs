@@ -1,0 +1,134 @@
+//! Logs as a source that goes on.
+
+use super::reader::LogReader;
+use super::segments::{end_of_lines, segments};
+use super::{Marker, partition_directory};
+use crate::source::{
+    Chunk, LiveSource, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError, SourceStatus,
+    Start,
+};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often a log is asked whether it has grown.
+const POLL: Duration = Duration::from_millis(2);
+/// How often the ends of a log that is behind are looked at anew, for reports of lag.
+const LOOK_AT_ENDS: Duration = Duration::from_millis(500);
+
+/// Reads logs from given offsets, and on as they grow.
+pub struct LogTail {
+    table: Vec<PartitionInfo>,
+    readers: Vec<LogReader>,
+    /// Whose turn it is.
+    turn: usize,
+    status: Arc<SourceStatus>,
+    progress: Progress,
+    looked_at_ends: Option<Instant>,
+}
+
+impl LogTail {
+    /// # Errors
+    /// [`SourceError`] where a directory is not a log, an offset is not one that a record begins at, or `start` asks for a
+    /// time, which a log does not keep.
+    pub fn open(logs: &[PathBuf], start: Start, resume: Resume, options: ReadOptions) -> Result<LogTail, SourceError> {
+        let mut table = resume.partitions.clone();
+        let mut states: Vec<PartitionState> =
+            resume.positions.iter().map(|&next| PartitionState { next, ..PartitionState::default() }).collect();
+        let mut readers = Vec::new();
+        for log in logs {
+            let source = log.display().to_string();
+            let count = Marker::read(log)?.partitions;
+            let mut ordinals = Vec::new();
+            for partition in 0..count {
+                let path = partition_directory(log, partition);
+                let known = resume.find(&source, partition);
+                ordinals.push(known.map_or(table.len(), |(ordinal, _)| ordinal));
+                if known.is_none() {
+                    let next = first_offset(log, partition, start)?;
+                    table.push(PartitionInfo { source: source.clone(), partition, path });
+                    states.push(PartitionState { next, ..PartitionState::default() });
+                }
+            }
+            let ordinal = |partition: u32| ordinals[partition as usize];
+            let begin = |partition: u32, _: &_| Ok(states[ordinal(partition)].next);
+            readers.push(LogReader::open_as(log, ordinal, begin, options.clone())?);
+        }
+        let status = Arc::new(SourceStatus::default());
+        status.with(|state| state.partitions = states);
+        let progress = Progress::new(None);
+        readers.iter_mut().for_each(|reader| reader.set_progress(progress.clone()));
+        Ok(LogTail { table, readers, turn: 0, status, progress, looked_at_ends: None })
+    }
+
+    /// Where the partitions end now: for reports, so what cannot be read now is left for the next time.
+    fn look_at_ends(&mut self) {
+        if self.looked_at_ends.is_some_and(|last| last.elapsed() < LOOK_AT_ENDS) {
+            return;
+        }
+        self.looked_at_ends = Some(Instant::now());
+        let ends: Vec<Option<u64>> =
+            self.table.iter().map(|info| segments(&info.path).ok()?.last().map(|last| last.end())).collect();
+        self.status.with(|state| {
+            for (partition, end) in state.partitions.iter_mut().zip(ends) {
+                partition.end = end.or(partition.end);
+            }
+        });
+    }
+}
+
+fn first_offset(log: &Path, partition: u32, start: Start) -> Result<u64, SourceError> {
+    let path = partition_directory(log, partition);
+    let known = segments(&path)?;
+    match start {
+        Start::Earliest => Ok(known.first().map_or(0, |first| first.base)),
+        Start::Latest => end_of_lines(&path),
+        Start::Timestamp(_) => {
+            let reason = "it keeps no times, so reading cannot start at one: set source.start to earliest or latest";
+            Err(SourceError::BadLog { path: log.to_owned(), reason: reason.to_owned() })
+        }
+    }
+}
+
+impl Source for LogTail {
+    fn partitions(&self) -> &[PartitionInfo] {
+        &self.table
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        for _ in 0..self.readers.len() {
+            let turn = self.turn % self.readers.len();
+            self.turn = turn + 1;
+            if let Some(chunk) = self.readers[turn].next_chunk()? {
+                self.look_at_ends();
+                self.status.with(|state| {
+                    let partition = &mut state.partitions[usize::from(chunk.partition)];
+                    partition.next = chunk.next_offset();
+                    partition.end = partition.end.max(Some(partition.next));
+                });
+                return Ok(Some(chunk));
+            }
+        }
+        self.status
+            .with(|state| state.partitions.iter_mut().for_each(|partition| partition.end = Some(partition.next)));
+        Ok(None)
+    }
+
+    fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+}
+
+impl LiveSource for LogTail {
+    fn wait(&mut self, timeout: Duration) {
+        std::thread::sleep(POLL.min(timeout));
+    }
+
+    fn status(&self) -> Arc<SourceStatus> {
+        self.status.clone()
+    }
+
+    fn release(&mut self, _positions: &[(u16, u64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
+}
