@@ -2,10 +2,12 @@
 
 pub mod context;
 pub mod graph;
+pub mod index;
 pub mod operators;
 pub mod oracle;
 pub mod query;
 pub mod receipts;
+pub mod row_set;
 pub mod rows;
 pub mod settings;
 pub mod table;

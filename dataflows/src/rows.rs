@@ -147,7 +147,10 @@ pub type Change = (Key, u64, Measures);
 #[derive(Clone, Copy, Debug)]
 pub struct Sums<'a>(&'a [i64]);
 
-impl Sums<'_> {
+impl<'a> Sums<'a> {
+    pub(crate) fn new(sums: &'a [i64]) -> Sums<'a> {
+        Sums(sums)
+    }
     /// 0 beyond the measures that any group has.
     #[inline]
     pub fn get(self, index: usize) -> i64 {

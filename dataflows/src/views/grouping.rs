@@ -91,6 +91,31 @@ impl GroupColumns {
     }
 }
 
+/// The days, first and last, that a question asks for by its range and by its filters on times; `None` where any day will
+/// do. Where there can be none, the first is after the last.
+pub fn days_asked(
+    filters: &[(String, GroupType, u64)],
+    days: Option<(i64, i64)>,
+    calendar: &Calendar,
+) -> Option<(i64, i64)> {
+    let of_filter = |&(_, kind, part): &(String, GroupType, u64)| {
+        let part = part as i64;
+        match kind {
+            GroupType::Minute | GroupType::Hour => Some((calendar.day(part), calendar.day(part))),
+            GroupType::Day => Some((part, part)),
+            GroupType::Month => Some((part, Calendar::month_of_day(part + 31) - 1)),
+            GroupType::Name | GroupType::Currency => None,
+        }
+    };
+    let spans = filters.iter().filter_map(of_filter).chain(days);
+    spans.reduce(|(first, last), (from, to)| (first.max(from), last.min(to)))
+}
+
+/// The instants of some days, first and last included, as parts of keys.
+pub fn instants_of((first, last): (i64, i64), calendar: &Calendar) -> (u64, u64) {
+    (calendar.day_start(first) as u64, (calendar.day_start(last + 1) - 1) as u64)
+}
+
 pub fn sum(groups: &mut Groups, key: Vec<u64>, sums: Sums<'_>) {
     groups.entry(key).or_default().add_sums(sums);
 }

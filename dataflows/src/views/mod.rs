@@ -10,7 +10,8 @@ pub mod traffic;
 use crate::context::Shared;
 use crate::oracle::Observed;
 use crate::query::{Query, QueryError};
-use crate::rows::{Rows, State};
+use crate::row_set::RowSet;
+use crate::rows::{Key, Rows};
 use crate::settings::ViewContext;
 use crate::table::Table;
 use millrace_schema::calendar::Calendar;
@@ -56,11 +57,16 @@ pub trait View: Send + Sync {
 
     fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s>;
 
+    /// What an index adds up beforehand, so that common questions find whole sums.
+    fn roller(&self, _context: &ViewContext) -> Roller {
+        Roller::default()
+    }
+
     /// Answers a question from accumulated rows.
     ///
     /// # Errors
     /// [`QueryError`] where the question does not fit the view.
-    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError>;
+    fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError>;
 
     /// The naive answer from all records.
     ///
@@ -97,6 +103,24 @@ impl AnswerContext {
 
     pub fn text(&self, name: Name) -> Arc<str> {
         self.shared.names.text(name)
+    }
+}
+
+/// Rolls rows up into coarser groups.
+pub struct Roller {
+    /// The tables that hold whole sums thereby.
+    pub tables: Vec<u8>,
+    /// Tables beyond those of the view's schema: they exist only in an index.
+    pub extra_tables: Vec<TableSchema>,
+    /// Hands over the groups that a row of this key is added to besides its own.
+    pub roll_up: RollUp,
+}
+
+pub type RollUp = Box<dyn FnMut(&Key, &mut dyn FnMut(Key)) + Send>;
+
+impl Default for Roller {
+    fn default() -> Roller {
+        Roller { tables: Vec::new(), extra_tables: Vec::new(), roll_up: Box::new(|_, _| {}) }
     }
 }
 

@@ -6,10 +6,11 @@
 
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
-use crate::rows::{Key, Measures, Rows, State};
+use crate::row_set::{RowSet, Span};
+use crate::rows::{Key, Measures, Rows};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use crate::views::grouping::{GroupColumns, GroupType, Groups, sum, zero_filled};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, days_asked, instants_of, sum, zero_filled};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::{Name, Rule, Warning};
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,9 +70,9 @@ pub struct Accounting {
 }
 
 impl Accounting {
-    pub fn of(state: &State) -> Accounting {
+    pub fn of(rows: &dyn RowSet) -> Accounting {
         let mut accounting = Accounting::default();
-        for (key, measures) in state.iter() {
+        rows.scan(&Span::of(0, &[]), &mut |key, measures| {
             if key.parts[2] == NO_RULE {
                 accounting.read += measures.get(READ);
                 accounting.accepted += measures.get(ACCEPTED);
@@ -79,7 +80,7 @@ impl Accounting {
                 accounting.pending += measures.get(PENDING);
             }
             accounting.quarantined += measures.get(QUARANTINED);
-        }
+        });
         accounting
     }
 
@@ -90,11 +91,11 @@ impl Accounting {
 }
 
 /// How often each rule warned (or found a record late), all hours and sources together; those that did.
-pub fn warned(state: &State) -> BTreeMap<&'static str, i64> {
-    let mut counts = BTreeMap::new();
-    for (key, measures) in state.iter() {
-        *counts.entry(rule_texts()[key.parts[2] as usize]).or_default() += measures.get(WARNED) + measures.get(LATE);
-    }
+pub fn warned(rows: &dyn RowSet) -> BTreeMap<&'static str, i64> {
+    let (texts, mut counts) = (rule_texts(), BTreeMap::new());
+    rows.scan(&Span::of(0, &[]), &mut |key, measures| {
+        *counts.entry(texts[key.parts[2] as usize]).or_default() += measures.get(WARNED) + measures.get(LATE);
+    });
     counts.retain(|_, count| *count != 0);
     counts
 }
@@ -163,7 +164,7 @@ impl View for Quality {
         inputs.quality.clone()
     }
 
-    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+    fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
         let asked = COLUMNS.asked(query)?;
         let filters = COLUMNS.filters(query)?;
         let rules = rule_texts();
@@ -189,7 +190,15 @@ impl View for Quality {
             asked.iter().map(|(column, _)| column.as_str()).filter(|column| *column != "rule").collect();
         let mut totals = Groups::new();
         let mut caught: BTreeMap<Vec<u64>, BTreeMap<u64, Measures>> = BTreeMap::new();
-        for (key, measures) in state.iter().filter(|(key, _)| wanted(key)) {
+        let mut span = Span::of(0, &[]);
+        if let Some(days) = days_asked(&filters, query.days, context.calendar()) {
+            let (first, last) = instants_of(days, context.calendar());
+            span = span.between(0, first, last);
+        }
+        rows.scan(&span, &mut |key, measures| {
+            if !wanted(key) {
+                return;
+            }
             let group: Vec<u64> = other.iter().map(|column| part(key, column)).collect();
             if key.parts[2] == NO_RULE {
                 sum(&mut totals, group, measures);
@@ -198,7 +207,7 @@ impl View for Quality {
                 let rules = caught.entry(group).or_default();
                 rules.entry(key.parts[2]).or_default().add_sums(measures);
             }
-        }
+        });
         if of_rule().next().is_some() {
             // A filter on the rule leaves the groups in which it has a count.
             totals

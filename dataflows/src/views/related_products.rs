@@ -12,7 +12,8 @@
 use crate::operators::pairs::{ITEM_TABLE, PAIR_TABLE, RelatedKind, TOTAL_TABLE};
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
-use crate::rows::{Key, Rows, State};
+use crate::row_set::{RowSet, Span};
+use crate::rows::{Key, Rows};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
@@ -146,21 +147,30 @@ impl View for RelatedProducts {
         inputs.related.clone()
     }
 
-    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+    fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
         let wanted = Wanted::of(query)?;
         let limits = &context.shared.context.related;
         let mut lists: BTreeMap<(u64, Arc<str>), List> = BTreeMap::new();
-        for (key, measures) in state.iter().filter(|(key, _)| key.table == PAIR_TABLE && wanted.product(key)) {
+        let of = |key: Key| rows.get(&key).map_or(0, |sums| sums.get(0));
+        let totals = RelatedKind::ALL.map(|kind| of(Key::new(TOTAL_TABLE, [kind as u64])));
+        let mut last = (u64::MAX, 0, 0, Arc::from(""));
+        rows.scan(&wanted.span(), &mut |key, sums| {
+            if !wanted.product(key) {
+                return;
+            }
             let [kind, a, b, ..] = key.parts;
-            let of = |key: Key| state.get(&key).map_or(0, |measures| measures.get(0));
+            if (last.0, last.1) != (kind, a) {
+                // Rows of one product mostly come one after the other.
+                last = (kind, a, of(Key::new(ITEM_TABLE, [kind, a])), context.text(Name(a)));
+            }
             let counts = Counts {
-                both: measures.get(0),
-                a: of(Key::new(ITEM_TABLE, [kind, a])),
+                both: sums.get(0),
+                a: last.2,
                 b: of(Key::new(ITEM_TABLE, [kind, b])),
-                all: of(Key::new(TOTAL_TABLE, [kind])),
+                all: totals[kind as usize],
             };
-            lists.entry((kind, context.text(Name(a)))).or_default().push((context.text(Name(b)), counts));
-        }
+            lists.entry((kind, last.3.clone())).or_default().push((context.text(Name(b)), counts));
+        });
         let mut table = Table::new(self.groups.iter().chain(&self.values));
         for ((kind, product), mut list) in lists {
             list.sort_unstable_by(|a, b| b.1.both.cmp(&a.1.both).then_with(|| a.0.as_bytes().cmp(b.0.as_bytes())));
@@ -240,6 +250,15 @@ impl Wanted {
             }
         }
         Ok(wanted)
+    }
+
+    /// Where the pairs that are asked for are.
+    fn span(&self) -> Span {
+        match (&self.kinds[..], &self.products[..]) {
+            ([kind], [product]) => Span::of(PAIR_TABLE, &[*kind, product.0]),
+            ([kind], _) => Span::of(PAIR_TABLE, &[*kind]),
+            _ => Span::of(PAIR_TABLE, &[]),
+        }
     }
 
     fn product(&self, key: &Key) -> bool {

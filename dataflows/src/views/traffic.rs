@@ -11,10 +11,11 @@
 use crate::context::Bucket;
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
-use crate::rows::{Key, Measures, Rows, State};
+use crate::row_set::{RowSet, Span};
+use crate::rows::{Key, Measures, Rows};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use crate::views::grouping::{GroupColumns, GroupType, Groups, currency, sum, zero_filled};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, currency, days_asked, instants_of, sum, zero_filled};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::Currency;
 use std::collections::BTreeSet;
@@ -121,7 +122,7 @@ impl View for Traffic {
         inputs.traffic.clone()
     }
 
-    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+    fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
         let asked = COLUMNS.asked(query)?;
         let filters = COLUMNS.filters(query)?;
         if asked.iter().filter(|(column, _)| column != "currency").count() > 1 {
@@ -139,7 +140,11 @@ impl View for Traffic {
             () if query.days.is_some() => return Err(QueryError::RangeNeedsDays),
             () => Grain::All,
         };
-        let currencies: BTreeSet<u64> = state.iter().map(|(key, _)| key.parts[1]).filter(|&code| code != 0).collect();
+        let mut currencies = BTreeSet::new();
+        rows.scan(&Span::of(Grain::All as u8, &[]), &mut |key, _| {
+            currencies.insert(key.parts[1]);
+        });
+        currencies.remove(&0);
         let forced = currencies.len() > 1 && !query.group_by.iter().any(|column| column == "currency");
         let only = currencies.first().copied().filter(|_| currencies.len() == 1);
         let default_currency = only.map_or(context.shared.context.default_currency, currency);
@@ -151,20 +156,28 @@ impl View for Traffic {
             _ => key.parts[0],
         };
         let mut groups = Groups::new();
-        for (key, measures) in state.iter().filter(|(key, _)| key.table == grain as u8) {
-            if !filters.iter().all(|(column, _, wanted)| part(key, column) == *wanted) {
-                continue;
+        let mut span = Span::of(grain as u8, &[]);
+        match (days_asked(&filters, query.days, calendar), grain) {
+            (None, _) | (_, Grain::All) => {}
+            // Empty where the first is after the last.
+            (Some((first, last)), Grain::Day) => span = span.between(0, first as u64, last as u64),
+            (Some(days), Grain::Minute | Grain::Hour) => {
+                let (first, last) = instants_of(days, calendar);
+                span = span.between(0, first, last);
             }
+        }
+        rows.scan(&span, &mut |key, measures| {
             let in_range = |(first, last): (i64, i64)| (first..=last).contains(&(part(key, "day") as i64));
-            if !query.days.is_none_or(in_range) {
-                continue;
+            let wanted = filters.iter().all(|(column, _, wanted)| part(key, column) == *wanted);
+            if !wanted || !query.days.is_none_or(in_range) {
+                return;
             }
             let mut parts: Vec<u64> = asked.iter().map(|(column, _)| part(key, column)).collect();
             if forced {
                 parts.insert(0, key.parts[1]);
             }
             sum(&mut groups, parts, measures);
-        }
+        });
         let mut columns: Vec<(String, GroupType)> = asked;
         if forced {
             columns.insert(0, ("currency".to_owned(), GroupType::Currency));

@@ -4,9 +4,11 @@ use super::questions::{fixed, random};
 use super::run::Ran;
 use super::{Line, SOURCES};
 use differential_dataflow::difference::{IsZero, Semigroup};
+use millrace_dataflows::index::{Index, IndexWriter};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::oracle::{Incoming, Observed, Outcome, observe};
 use millrace_dataflows::query::{Query, QueryError};
+use millrace_dataflows::row_set::RowSet;
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::quality::Accounting;
@@ -76,18 +78,31 @@ pub fn answer_context(ran: &Ran, observed: &[Observed]) -> AnswerContext {
 /// Where an answer is not the oracle's, the accounting does not balance, or a verdict is missing.
 pub fn check(ran: &Ran, lines: &[Line], seed: u64, questions: usize) {
     let nets = nets(ran);
+    let mut indexes: Vec<IndexWriter> =
+        VIEWS.iter().map(|(_, make)| IndexWriter::new(&*make(&ran.shared.context), &ran.shared.context)).collect();
     let last = lines.iter().map(|line| line.epoch).max().unwrap_or(0);
     for epoch in 0..=last {
         let observed = observed(lines, epoch);
         let states = states(&nets, epoch);
         let answers = answer_context(ran, &observed);
-        for ((name, _), state) in VIEWS.iter().zip(&states) {
+        // An index may be published at any epoch; now and then one is left out.
+        for (of, change) in ran.changes.iter().filter(|(_, change)| change.1 == epoch) {
+            indexes[*of].add(std::slice::from_ref(change));
+        }
+        let published: Option<Vec<Index>> = (epoch == last || !(seed ^ epoch).is_multiple_of(3))
+            .then(|| indexes.iter_mut().map(|index| index.publish().0).collect());
+        for (number, ((name, _), state)) in VIEWS.iter().zip(&states).enumerate() {
             let view = view(name, &ran.shared.context).expect("VIEWS names it");
             let mut asked = random(name, &ran.shared.context, seed ^ epoch, questions);
             if epoch == last && questions > 0 {
                 asked.extend(fixed(name));
             }
-            asked.iter().for_each(|query| check_answer(&*view, state, &answers, &observed, query, epoch));
+            for query in &asked {
+                check_answer(&*view, state, &answers, &observed, query, epoch);
+                if let Some(indexes) = &published {
+                    check_answer(&*view, &indexes[number], &answers, &observed, query, epoch);
+                }
+            }
         }
         let accounting = Accounting::of(&states[VIEWS.len() - 1]);
         assert!(accounting.balances(), "epoch {epoch}: {accounting:?}");
@@ -103,13 +118,13 @@ pub fn check(ran: &Ran, lines: &[Line], seed: u64, questions: usize) {
 
 pub fn check_answer(
     view: &dyn View,
-    state: &State,
+    rows: &dyn RowSet,
     context: &AnswerContext,
     observed: &[Observed],
     query: &Query,
     epoch: u64,
 ) {
-    let answer = view.answer(state, context, query);
+    let answer = view.answer(rows, context, query);
     let expected = view.oracle(&context.shared.context, observed, query);
     let kind = std::mem::discriminant::<QueryError>;
     match (&answer, &expected) {

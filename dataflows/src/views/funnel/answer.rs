@@ -1,11 +1,12 @@
 //! Questions to the funnel.
 
-use super::{CAPPED, CARTS, CARTS_ABANDONED, COUNTERS, FIRST_STEP, SESSIONS, buckets};
+use super::{CAPPED, CARTS, CARTS_ABANDONED, COUNTERS, DURATIONS, FIRST_STEP, SESSIONS, buckets};
 use crate::query::{Query, QueryError};
-use crate::rows::{Key, Measures, State};
+use crate::row_set::{RowSet, Span};
+use crate::rows::{Key, Measures};
 use crate::table::{Table, Value};
 use crate::views::AnswerContext;
-use crate::views::grouping::{GroupColumns, GroupType, zero_filled};
+use crate::views::grouping::{GroupColumns, GroupType, days_asked, zero_filled};
 use millrace_schema::calendar::Calendar;
 use std::collections::BTreeMap;
 
@@ -57,7 +58,12 @@ struct Group {
     last_day: i64,
 }
 
-pub fn answer(values: &[String], state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+pub fn answer(
+    values: &[String],
+    rows: &dyn RowSet,
+    context: &AnswerContext,
+    query: &Query,
+) -> Result<Table, QueryError> {
     let asked = COLUMNS.asked(query)?;
     let filters = COLUMNS.filters(query)?;
     let times = asked.iter().filter(|(_, kind)| matches!(kind, GroupType::Day | GroupType::Month)).count();
@@ -69,14 +75,21 @@ pub fn answer(values: &[String], state: &State, context: &AnswerContext, query: 
             && query.days.is_none_or(|(first, last)| (first..=last).contains(&(key.parts[0] as i64)))
     };
     let mut groups: BTreeMap<Vec<u64>, Group> = BTreeMap::new();
-    for (key, measures) in state.iter().filter(|(key, _)| wanted(key)) {
-        let group = groups.entry(asked.iter().map(|(column, _)| part(key, column)).collect()).or_default();
-        if key.table == COUNTERS {
-            group.counters.add_sums(measures);
-            group.last_day = group.last_day.max(key.parts[0] as i64);
-        } else {
-            *group.durations.entry(key.parts[4] as u16).or_default() += measures.get(0);
-        }
+    let (first, last) = days_asked(&filters, query.days, context.calendar()).unwrap_or((0, i64::MAX));
+    for table in [COUNTERS, DURATIONS].into_iter().filter(|_| first <= last) {
+        let span = Span::of(table, &[]).between(0, first.max(0) as u64, last as u64);
+        rows.scan(&span, &mut |key, measures| {
+            if !wanted(key) {
+                return;
+            }
+            let group = groups.entry(asked.iter().map(|(column, _)| part(key, column)).collect()).or_default();
+            if key.table == COUNTERS {
+                group.counters.add_sums(measures);
+                group.last_day = group.last_day.max(key.parts[0] as i64);
+            } else {
+                *group.durations.entry(key.parts[4] as u16).or_default() += measures.get(0);
+            }
+        });
     }
     for group in zero_filled(&asked, &filters, query.days, context.calendar()) {
         groups.entry(group).or_default();

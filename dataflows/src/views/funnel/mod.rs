@@ -23,7 +23,8 @@ use crate::operators::sessions::SessionEvent;
 use crate::oracle;
 use crate::oracle::Observed;
 use crate::query::{Query, QueryError};
-use crate::rows::{Key, Netting, Rows, State};
+use crate::row_set::RowSet;
+use crate::rows::{Key, Netting, Rows};
 use crate::settings::{FunnelPlan, MAX_FUNNEL_STEPS, Matcher, ViewContext};
 use crate::table::Table;
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
@@ -285,8 +286,8 @@ impl View for Funnel {
         inputs.funnel.clone()
     }
 
-    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
-        answer::answer(&self.values, state, context, query)
+    fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+        answer::answer(&self.values, rows, context, query)
     }
 
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {

@@ -1,12 +1,14 @@
 //! Questions to the sales.
 
 use super::grain::{Grain, Time};
+use super::rollup;
 use super::{GROSS_SALES, LINES, ORDER_REVENUE, ORDERS, RETURNS, RETURNS_AS_SOLD, UNITS, UNITS_RETURNED};
 use crate::query::{Query, QueryError};
-use crate::rows::{Key, Measures, State};
+use crate::row_set::{RowSet, Span};
+use crate::rows::{Key, Measures};
 use crate::table::{Table, Value};
 use crate::views::AnswerContext;
-use crate::views::grouping::{GroupColumns, GroupType, Groups, currency, sum, zero_filled};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, currency, days_asked, instants_of, sum, zero_filled};
 use millrace_schema::Currency;
 use millrace_schema::calendar::Calendar;
 use std::collections::BTreeSet;
@@ -57,31 +59,30 @@ fn part(key: &Key, time: Time, column: &str, calendar: &Calendar) -> u64 {
     }
 }
 
-pub fn answer(state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+pub fn answer(rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
     let mut asked = COLUMNS.asked(query)?;
     let filters = COLUMNS.filters(query)?;
     let grain = overlap_grain(query)?;
-    let currencies: BTreeSet<u64> = state.iter().map(|(key, _)| key.parts[4]).collect();
+    let currencies = currencies(rows);
     let several = currencies.len() > 1;
     if several && !query.group_by.iter().any(|column| column == "currency") {
         asked.insert(0, ("currency".to_owned(), GroupType::Currency));
     }
 
     let calendar = context.calendar();
-    let table_time = |table: u8| if table == Grain::CELL.table() { Time::Hour } else { grain.time };
-    let wanted = |key: &Key| {
-        let time = table_time(key.table);
-        filters.iter().all(|(column, _, wanted)| part(key, time, column, calendar) == *wanted)
-            && query
-                .days
-                .is_none_or(|(first, last)| (first..=last).contains(&(part(key, time, "day", calendar) as i64)))
-    };
+    let days = days_asked(&filters, query.days, calendar);
+    let product = filters.iter().find(|(column, ..)| column == "product_id").map(|(_, _, part)| *part);
     let mut groups = Groups::new();
-    let tables = [Grain::CELL.table(), grain.table()];
-    for (key, measures) in state.iter().filter(|(key, _)| tables.contains(&key.table) && wanted(key)) {
-        let time = table_time(key.table);
-        let parts = asked.iter().map(|(column, _)| part(key, time, column, calendar)).collect();
-        sum(&mut groups, parts, measures);
+    for source in sources(rows, grain, days, product, calendar) {
+        rows.scan(&source.span, &mut |key, measures| {
+            let key = if source.product_first { rollup::time_first(key) } else { *key };
+            let of = |column: &str| part(&key, source.time, column, calendar);
+            let wanted = filters.iter().all(|(column, _, wanted)| of(column) == *wanted)
+                && query.days.is_none_or(|(first, last)| (first..=last).contains(&(of("day") as i64)));
+            if wanted {
+                sum(&mut groups, asked.iter().map(|(column, _)| of(column)).collect(), measures);
+            }
+        });
     }
     for group in zero_filled(&asked, &filters, query.days, calendar) {
         groups.entry(group).or_default();
@@ -96,6 +97,65 @@ pub fn answer(state: &State, context: &AnswerContext, query: &Query) -> Result<T
         table.rows.push(row);
     }
     query.arrange(table)
+}
+
+/// The currencies that there are sales in.
+fn currencies(rows: &dyn RowSet) -> BTreeSet<u64> {
+    let mut currencies = BTreeSet::new();
+    let total = Grain::TOTAL.table();
+    let tables = if rows.is_rolled_up(total) { total..=total } else { 0..=total };
+    for table in tables {
+        rows.scan(&Span::of(table, &[]), &mut |key, _| {
+            currencies.insert(key.parts[4]);
+        });
+    }
+    currencies
+}
+
+/// Rows to be added up.
+struct Source {
+    span: Span,
+    time: Time,
+    /// Whether the product stands before the time.
+    product_first: bool,
+}
+
+/// Where the sums of a grain are: ready in one table, or to be added up from the cells and what overlaps there.
+fn sources(
+    rows: &dyn RowSet,
+    grain: Grain,
+    days: Option<(i64, i64)>,
+    product: Option<u64>,
+    calendar: &Calendar,
+) -> Vec<Source> {
+    if days.is_some_and(|(first, last)| first > last) {
+        return Vec::new();
+    }
+    let of_days = |span: Span, index: usize, time: Time| match (days, time) {
+        (None, _) | (_, Time::All) => span,
+        (Some(days), Time::Hour) => {
+            let (first, last) = instants_of(days, calendar);
+            span.between(index, first, last)
+        }
+        (Some((first, last)), Time::Day) => span.between(index, first as u64, last as u64),
+        (Some((first, last)), Time::Month) => {
+            let month = |day| Calendar::month_of_day(day) as u64;
+            span.between(index, month(first), month(last))
+        }
+    };
+    if !rows.is_rolled_up(grain.table()) {
+        let source = |grain: Grain| Source {
+            span: of_days(Span::of(grain.table(), &[]), 0, grain.time),
+            time: grain.time,
+            product_first: false,
+        };
+        return if grain == Grain::CELL { vec![source(grain)] } else { vec![source(Grain::CELL), source(grain)] };
+    }
+    let (span, product_first) = match (rollup::product_first(&grain), product) {
+        (Some(table), Some(product)) => (of_days(Span::of(table, &[product]), 1, grain.time), true),
+        _ => (of_days(Span::of(grain.table(), &[]), 0, grain.time), false),
+    };
+    vec![Source { span, time: grain.time, product_first }]
 }
 
 /// The grain that the groups and the filters of a question need; a range of days needs days.

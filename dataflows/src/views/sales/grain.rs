@@ -49,14 +49,12 @@ const fn grain(table: usize) -> Grain {
     Grain { time: TIMES[table / DIMENSIONS.len()], product, category, as_was }
 }
 
-const COUNT: usize = TIMES.len() * DIMENSIONS.len();
-
 /// Every grain but the cells, by their dimensions: of each, the grain of all time first.
 pub const COARSER: [&[Grain]; DIMENSIONS.len()] = {
     const BY_DIMENSION: [[Grain; TIMES.len()]; DIMENSIONS.len()] = {
         let mut grains = [[Grain::CELL; TIMES.len()]; DIMENSIONS.len()];
         let mut table = 0;
-        while table < COUNT {
+        while table < Grain::COUNT {
             grains[table % DIMENSIONS.len()][TIMES.len() - 1 - table / DIMENSIONS.len()] = grain(table);
             table += 1;
         }
@@ -67,12 +65,16 @@ pub const COARSER: [&[Grain]; DIMENSIONS.len()] = {
 };
 
 /// Every grain, by its table.
-pub fn all() -> [Grain; COUNT] {
+pub fn all() -> [Grain; Grain::COUNT] {
     std::array::from_fn(grain)
 }
 
 impl Grain {
+    /// How many there are.
+    pub const COUNT: usize = TIMES.len() * DIMENSIONS.len();
     pub const CELL: Grain = grain(0);
+    /// All together: the last table.
+    pub const TOTAL: Grain = grain(Grain::COUNT - 1);
 
     /// The coarsest grain that tells these apart.
     pub fn of(time: Time, product: bool, category: bool, as_was: bool) -> Grain {

@@ -15,15 +15,17 @@
 
 mod answer;
 mod grain;
+mod rollup;
 
 use crate::context::{Buckets, Shared};
 use crate::operators::local::LocalNames;
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
-use crate::rows::{Key, Netting, Rows, State};
+use crate::row_set::RowSet;
+use crate::rows::{Key, Netting, Rows};
 use crate::settings::ViewContext;
 use crate::table::Table;
-use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use crate::views::{AnswerContext, Inputs, Measure, Part, Roller, TableSchema, View, ViewSchema};
 use grain::{COARSER, Cell, Grain};
 use millrace_schema::{Cents, Currency, Id, Name};
 
@@ -233,8 +235,12 @@ impl View for Sales {
         inputs.sales.clone()
     }
 
-    fn answer(&self, state: &State, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
-        answer::answer(state, context, query)
+    fn roller(&self, context: &ViewContext) -> Roller {
+        rollup::roller(context)
+    }
+
+    fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
+        answer::answer(rows, context, query)
     }
 
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {

@@ -1,0 +1,90 @@
+//! The rows of a view in order, for many readers: what is served.
+//!
+//! A writer adds the changes of closed epochs and publishes a version now and then; a version is never changed, so a
+//! reader that holds one sees one epoch.
+
+mod sheet;
+
+use crate::row_set::{RowSet, Span};
+use crate::rows::{Change, Key, Measures, Netting, Sums};
+use crate::settings::ViewContext;
+use crate::views::{Roller, View};
+use sheet::{Parts, Sheet};
+
+/// One version of a view's rows. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Index {
+    /// By table.
+    sheets: Vec<Sheet>,
+    rolled_up: Vec<u8>,
+}
+
+impl Index {
+    pub fn rows(&self) -> usize {
+        self.sheets.iter().map(Sheet::len).sum()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.sheets.iter().map(Sheet::bytes).sum()
+    }
+}
+
+impl RowSet for Index {
+    fn get(&self, key: &Key) -> Option<Sums<'_>> {
+        self.sheets[usize::from(key.table)].get(&key.parts)
+    }
+
+    fn scan(&self, span: &Span, each: &mut dyn FnMut(&Key, Sums<'_>)) {
+        let table = span.table;
+        self.sheets[usize::from(table)]
+            .scan(&span.low, &span.high, &mut |parts, sums| each(&Key { table, parts: *parts }, sums));
+    }
+
+    fn is_rolled_up(&self, table: u8) -> bool {
+        self.rolled_up.contains(&table)
+    }
+}
+
+/// Keeps a view's index.
+pub struct IndexWriter {
+    index: Index,
+    /// What was added since the last version.
+    added: Netting,
+    /// The same with what is rolled up from it.
+    sums: Netting,
+    roller: Roller,
+}
+
+impl IndexWriter {
+    pub fn new(view: &dyn View, context: &ViewContext) -> IndexWriter {
+        let tables = &view.schema().tables;
+        let roller = view.roller(context);
+        let sheets = tables.iter().chain(&roller.extra_tables).map(|table| Sheet::new(table.parts.len())).collect();
+        let index = Index { sheets, rolled_up: roller.tables.clone() };
+        IndexWriter { index, added: Netting::default(), sums: Netting::default(), roller }
+    }
+
+    /// Adds changes of an epoch, in any order.
+    pub fn add(&mut self, changes: &[Change]) {
+        changes.iter().for_each(|(key, _, measures)| self.added.add_slice(*key, &measures.0));
+    }
+
+    /// The version with everything added so far, and what of the view's own rows is new in it.
+    pub fn publish(&mut self) -> (Index, Vec<(Key, Measures)>) {
+        let drain = |netting: &mut Netting| -> Vec<(Key, Measures)> {
+            netting.drain(0).map(|(key, _, measures)| (key, measures)).collect()
+        };
+        let added = drain(&mut self.added);
+        for (key, measures) in &added {
+            self.sums.add_slice(*key, &measures.0);
+            (self.roller.roll_up)(key, &mut |coarser| self.sums.add_slice(coarser, &measures.0));
+        }
+        let mut sums = drain(&mut self.sums);
+        sums.sort_unstable_by_key(|(key, _)| *key);
+        for changes in sums.chunk_by(|(a, _), (b, _)| a.table == b.table) {
+            let of_table: Vec<(Parts, &Measures)> = changes.iter().map(|(key, sum)| (key.parts, sum)).collect();
+            self.index.sheets[usize::from(changes[0].0.table)].apply(&of_table);
+        }
+        (self.index.clone(), added)
+    }
+}

@@ -1,0 +1,335 @@
+//! A sorted table of integer rows whose versions share memory: a reader keeps a version as long as it likes, and the
+//! writer never waits for it.
+//!
+//! ```text
+//! blocks:  [first key, ●] [first key, ●] …            a version is this list
+//!                      └─▶ [first key, ●] …           a block of leaves
+//!                                      └─▶ k k s s │ k k s s │ …   a leaf: parts and sums of some rows, side by side
+//! ```
+//! Applying changes makes new leaves where something changes, new blocks above them, and a new list.
+
+use crate::rows::{Measures, Sums};
+use std::cmp::Ordering;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub type Parts = [u64; 5];
+
+/// A leaf holds up to this many words, or two rows.
+const LEAF_WORDS: usize = 512;
+const BLOCK_LEAVES: usize = 64;
+
+type Leaf = Arc<[i64]>;
+type Block = Arc<Vec<(Parts, Leaf)>>;
+
+/// One version. Cheap to clone: a word for each some thousand rows.
+#[derive(Clone, Debug)]
+pub struct Sheet {
+    /// How many parts of a key are used.
+    parts: usize,
+    /// The most measures that a row has had.
+    width: usize,
+    rows: usize,
+    blocks: Vec<(Parts, Block)>,
+}
+
+/// Changes in order of their keys, each key once.
+type Changes<'a> = &'a [(Parts, &'a Measures)];
+
+impl Sheet {
+    pub fn new(parts: usize) -> Sheet {
+        Sheet { parts, width: 0, rows: 0, blocks: Vec::new() }
+    }
+
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of the leaves.
+    pub fn bytes(&self) -> usize {
+        self.rows * self.stride() * size_of::<i64>()
+    }
+
+    fn stride(&self) -> usize {
+        self.parts + self.width
+    }
+
+    fn rows_a_leaf(&self) -> usize {
+        (LEAF_WORDS / self.stride().max(1)).max(2)
+    }
+
+    fn compare(&self, row: &[i64], key: &Parts) -> Ordering {
+        let row = row[..self.parts].iter().map(|&part| part as u64);
+        row.cmp(key[..self.parts].iter().copied())
+    }
+
+    fn key_of(&self, row: &[i64]) -> Parts {
+        let mut key = [0; 5];
+        key.iter_mut().zip(&row[..self.parts]).for_each(|(key, &part)| *key = part as u64);
+        key
+    }
+
+    pub fn get(&self, key: &Parts) -> Option<Sums<'_>> {
+        let leaf = self.leaf_of(key)?;
+        let row = self.lower_bound(leaf, key);
+        let row = leaf.get(row * self.stride()..(row + 1) * self.stride())?;
+        (self.compare(row, key) == Ordering::Equal).then(|| Sums::new(&row[self.parts..]))
+    }
+
+    /// The leaf that holds a key, if any does.
+    fn leaf_of(&self, key: &Parts) -> Option<&Leaf> {
+        let (_, block) = self.blocks.get(last_at_or_before(&self.blocks, key))?;
+        block.get(last_at_or_before(block, key)).map(|(_, leaf)| leaf)
+    }
+
+    /// The first row of a leaf that is not before a key.
+    fn lower_bound(&self, leaf: &[i64], key: &Parts) -> usize {
+        let stride = self.stride();
+        let (mut low, mut high) = (0, leaf.len() / stride);
+        while low < high {
+            let middle = (low + high) / 2;
+            match self.compare(&leaf[middle * stride..], key) {
+                Ordering::Less => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        low
+    }
+
+    /// Rows from one key to another, both included, in order.
+    pub fn scan(&self, low: &Parts, high: &Parts, each: &mut dyn FnMut(&Parts, Sums<'_>)) {
+        let blocks = self.blocks.iter().skip(last_at_or_before(&self.blocks, low));
+        let mut first = true;
+        for (_, block) in blocks {
+            let skip = if std::mem::take(&mut first) { last_at_or_before(block, low) } else { 0 };
+            for (start, leaf) in &block[skip..] {
+                if start > high {
+                    return;
+                }
+                for row in leaf[self.lower_bound(leaf, low) * self.stride()..].chunks_exact(self.stride()) {
+                    let key = self.key_of(row);
+                    if key > *high {
+                        return;
+                    }
+                    each(&key, Sums::new(&row[self.parts..]));
+                }
+            }
+        }
+    }
+
+    /// Adds changes to the rows. A row whose sums all become 0 is gone.
+    pub fn apply(&mut self, changes: Changes<'_>) {
+        debug_assert!(changes.windows(2).all(|pair| pair[0].0 < pair[1].0), "changes are in order, each key once");
+        let width = changes.iter().map(|(_, measures)| measures.0.len()).max().unwrap_or(0);
+        if width > self.width {
+            self.widen(width);
+        }
+        let old = std::mem::take(&mut self.blocks);
+        let mut writer =
+            Writer { sheet: self, blocks: Vec::with_capacity(old.len() + 1), rows: Vec::new(), leaves: Vec::new() };
+        if old.is_empty() {
+            writer.merge(&[], changes);
+            writer.end_leaf();
+            writer.end_block(true);
+        }
+        for (index, (start, block)) in old.iter().enumerate() {
+            let changes = belonging(changes, &old, index);
+            if changes.is_empty() {
+                writer.keep_block(*start, block);
+                continue;
+            }
+            for (index, (start, leaf)) in block.iter().enumerate() {
+                let changes = belonging(changes, block, index);
+                if changes.is_empty() {
+                    writer.keep_leaf(*start, leaf);
+                } else {
+                    writer.merge(leaf, changes);
+                    writer.end_leaf();
+                }
+            }
+            writer.end_block(false);
+        }
+        writer.end_block(true);
+        self.blocks = writer.blocks;
+    }
+
+    /// Makes room for more measures.
+    #[cold]
+    fn widen(&mut self, width: usize) {
+        let (old, new) = (self.stride(), self.parts + width);
+        for (_, block) in &mut self.blocks {
+            for (_, leaf) in Arc::make_mut(block) {
+                let mut rows = Vec::with_capacity(leaf.len() / old * new);
+                for row in leaf.chunks_exact(old) {
+                    rows.extend_from_slice(row);
+                    rows.resize(rows.len() + new - old, 0);
+                }
+                *leaf = rows.into();
+            }
+        }
+        self.width = width;
+    }
+}
+
+/// The last of the entries that begin at or before a key; the first where none does.
+fn last_at_or_before<T>(entries: &[(Parts, T)], key: &Parts) -> usize {
+    entries.partition_point(|(start, _)| start <= key).saturating_sub(1)
+}
+
+/// The changes that belong to one of several neighbours: the first also takes what comes before it.
+fn belonging<'a, T>(changes: Changes<'a>, entries: &[(Parts, T)], index: usize) -> Changes<'a> {
+    let before = |entry: usize| match entries.get(entry) {
+        None => changes.len(),
+        Some(_) if entry == 0 => 0,
+        Some((start, _)) => changes.partition_point(|(key, _)| key < start),
+    };
+    let Range { start, end } = before(index)..before(index + 1);
+    &changes[start..end]
+}
+
+/// Puts a new version together, from left to right.
+struct Writer<'a> {
+    sheet: &'a mut Sheet,
+    blocks: Vec<(Parts, Block)>,
+    /// Of the leaf, and the leaves of the block, at work.
+    rows: Vec<i64>,
+    leaves: Vec<(Parts, Leaf)>,
+}
+
+impl Writer<'_> {
+    /// The rows of a leaf with changes added.
+    fn merge(&mut self, leaf: &[i64], changes: Changes<'_>) {
+        let Writer { sheet, rows, .. } = self;
+        let (parts, stride) = (sheet.parts, sheet.stride());
+        let mut old = leaf.chunks_exact(stride).peekable();
+        for (key, measures) in changes {
+            while let Some(row) = old.next_if(|row| sheet.compare(row, key) == Ordering::Less) {
+                rows.extend_from_slice(row);
+            }
+            let start = rows.len();
+            match old.next_if(|row| sheet.compare(row, key) == Ordering::Equal) {
+                Some(row) => rows.extend_from_slice(row),
+                None => {
+                    rows.extend(key[..parts].iter().map(|&part| part as i64));
+                    rows.resize(start + stride, 0);
+                    sheet.rows += 1;
+                }
+            }
+            let sums = &mut rows[start + parts..];
+            sums.iter_mut().zip(&measures.0).for_each(|(sum, value)| *sum += value);
+            if sums.iter().all(|&sum| sum == 0) {
+                rows.truncate(start);
+                sheet.rows -= 1;
+            }
+        }
+        old.for_each(|row| rows.extend_from_slice(row));
+    }
+
+    /// Cuts the rows at work into leaves of like size. What is little joins the leaf before.
+    fn end_leaf(&mut self) {
+        let (stride, most) = (self.sheet.stride(), self.sheet.rows_a_leaf());
+        let mut count = self.rows.len() / stride;
+        if count == 0 {
+            return;
+        }
+        if let Some((_, last)) = self.leaves.last()
+            && last.len() / stride + count <= most / 2
+        {
+            let joined = [last, &self.rows[..]].concat();
+            self.rows = joined;
+            self.leaves.pop();
+            count = self.rows.len() / stride;
+        }
+        let leaves = count.div_ceil(most);
+        for rows in self.rows.chunks(count.div_ceil(leaves) * stride) {
+            self.leaves.push((self.sheet.key_of(rows), rows.into()));
+        }
+        self.rows.clear();
+    }
+
+    fn keep_leaf(&mut self, start: Parts, leaf: &Leaf) {
+        self.leaves.push((start, leaf.clone()));
+    }
+
+    fn keep_block(&mut self, start: Parts, block: &Block) {
+        self.end_block(true);
+        self.blocks.push((start, block.clone()));
+    }
+
+    /// Cuts the leaves at work into blocks; few of them wait for the next block's, unless this is the last.
+    fn end_block(&mut self, last: bool) {
+        let count = self.leaves.len();
+        if count == 0 || !last && count < BLOCK_LEAVES / 2 {
+            return;
+        }
+        let blocks = count.div_ceil(BLOCK_LEAVES);
+        for leaves in self.leaves.chunks(count.div_ceil(blocks)) {
+            self.blocks.push((leaves[0].0, Arc::new(leaves.to_vec())));
+        }
+        self.leaves.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Model = BTreeMap<Parts, Vec<i64>>;
+
+    fn rows(sheet: &Sheet, low: Parts, high: Parts) -> Vec<(Parts, Measures)> {
+        let mut rows = Vec::new();
+        sheet.scan(&low, &high, &mut |key, sums| rows.push((*key, sums.to_measures())));
+        rows
+    }
+
+    fn expected(model: &Model, low: Parts, high: Parts) -> Vec<(Parts, Measures)> {
+        let trimmed = |sums: &Vec<i64>| Sums::new(sums).to_measures();
+        model.range(low..=high).map(|(key, sums)| (*key, trimmed(sums))).collect()
+    }
+
+    proptest! {
+        /// Every version stays what it was, whatever is applied later.
+        #[test]
+        fn versions_are_those_of_a_map(
+            batches in prop::collection::vec(
+                prop::collection::vec(([0_u64..3, 0_u64..4, 0_u64..60], prop::collection::vec(-1_i64..2, 1..4)), 1..400),
+                1..8,
+            ),
+            (low, high) in ([0_u64..3, 0_u64..4, 0_u64..60], [0_u64..3, 0_u64..4, 0_u64..60]),
+        ) {
+            let (low, high) = ([low[0], low[1], low[2], 0, 0], [high[0], high[1], high[2], 0, 0]);
+            let (mut sheet, mut model) = (Sheet::new(3), Model::new());
+            let mut versions = vec![(sheet.clone(), model.clone())];
+            for batch in batches {
+                let mut net: BTreeMap<Parts, Measures> = BTreeMap::new();
+                for ([a, b, c], values) in batch {
+                    net.entry([a, b, c, 0, 0]).or_default().add_slice(&values);
+                }
+                for (key, measures) in &net {
+                    let sums = model.entry(*key).or_default();
+                    if sums.len() < measures.0.len() {
+                        sums.resize(measures.0.len(), 0);
+                    }
+                    sums.iter_mut().zip(&measures.0).for_each(|(sum, value)| *sum += value);
+                }
+                model.retain(|_, sums| sums.iter().any(|&sum| sum != 0));
+                let changes: Vec<(Parts, &Measures)> = net.iter().map(|(key, measures)| (*key, measures)).collect();
+                sheet.apply(&changes);
+                versions.push((sheet.clone(), model.clone()));
+            }
+            for (sheet, model) in &versions {
+                prop_assert_eq!(rows(sheet, [0; 5], [u64::MAX; 5]), expected(model, [0; 5], [u64::MAX; 5]));
+                if low <= high {
+                    prop_assert_eq!(rows(sheet, low, high), expected(model, low, high));
+                }
+                prop_assert_eq!(sheet.len(), model.len());
+                for key in [low, high] {
+                    let sums = sheet.get(&key).map(|sums| sums.to_measures());
+                    prop_assert_eq!(sums, model.get(&key).map(|sums| Sums::new(sums).to_measures()));
+                }
+            }
+        }
+    }
+}
