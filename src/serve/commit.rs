@@ -1,0 +1,25 @@
+//! What the engine hands over for each closed epoch.
+
+use millrace_dataflows::rows::Change;
+use std::sync::Arc;
+
+/// The changes of one closed epoch (or of several that closed together: of the last of them), whole.
+#[derive(Clone, Debug, Default)]
+pub struct Commit {
+    pub epoch: u64,
+    /// How far the sources are complete, UTC microseconds; `None` before anything is known.
+    pub watermark: Option<i64>,
+    /// Everything below these offsets is in. `None` where nothing was read since the commit before.
+    pub positions: Option<Arc<[SourcePositions]>>,
+    /// By view, as the publisher was given them. In any order; the same group may be there more than once.
+    pub changes: Vec<(usize, Vec<Change>)>,
+}
+
+/// Of one source, by partition, the offset after the last record that is in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SourcePositions {
+    /// The topic, or the path of a log.
+    pub source: String,
+    /// By partition number.
+    pub next_offsets: Vec<u64>,
+}

@@ -1,0 +1,17 @@
+//! Serving: one input, an ordered stream of closed epochs; many readers.
+//!
+//! ```text
+//! engine ──Commit{epoch}──▶ publisher ──Published──▶ board ──▶ gRPC
+//!                           (index writers)          (what is current, what is kept for whoever goes on reading)
+//! ```
+//! It knows views and rows, and neither workers nor sources: the engine in this process is one maker of commits, and
+//! could be elsewhere.
+
+pub mod board;
+pub mod commit;
+pub mod publisher;
+pub mod status;
+
+pub use board::{Board, Published, ViewRows};
+pub use commit::{Commit, SourcePositions};
+pub use publisher::Publisher;

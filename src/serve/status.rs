@@ -1,0 +1,48 @@
+//! What the engine says of itself: data only, gathered when somebody asks.
+
+/// The engine, from the serving side.
+pub trait Engine: Send + Sync {
+    fn status(&self) -> EngineStatus;
+
+    /// Stops reading, closes what is open and ends. Returns at once; asking twice is fine.
+    fn drain(&self);
+
+    /// The effective settings as `millrace config` prints them, secrets redacted.
+    fn settings(&self) -> String;
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EngineStatus {
+    /// The epoch that records are stamped with now.
+    pub epoch: u64,
+    /// Epochs that are stamped and not closed yet.
+    pub epochs_in_flight: u64,
+    pub workers: usize,
+    pub started_at_ms: i64,
+    /// Resident bytes of the process; 0 where the system does not say.
+    pub memory_bytes: u64,
+    /// User and system time of the process.
+    pub cpu_seconds: f64,
+    /// Why the source cannot be reached, where it cannot.
+    pub source_down: Option<String>,
+    pub partitions: Vec<PartitionStatus>,
+    /// What is kept in memory, by name (sessions, orders, ids, …): how many.
+    pub held: Vec<(String, u64)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PartitionStatus {
+    pub source: String,
+    pub partition: u32,
+    /// The offset of the next record to be read.
+    pub next_offset: u64,
+    /// The offset after the last record there is, where known.
+    pub end_offset: Option<u64>,
+    /// UTC microseconds; `None` before its first record.
+    pub watermark: Option<i64>,
+    /// It has nothing to read and does not hold the watermark back.
+    pub idle: bool,
+    /// Records that retention removed before they were read.
+    pub lost: u64,
+    pub fault: Option<String>,
+}
