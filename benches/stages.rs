@@ -122,7 +122,7 @@ fn run(shared: &Shared, events: &[Event], enabled: &[String]) {
         let (mut input, mut receipts) = worker.dataflow(|scope| {
             let (input, stream) = scope.new_input();
             let (receipts, receipt_stream) = scope.new_input::<Vec<Change>>();
-            let outputs = graph::build(scope, stream, receipt_stream, &shared, &enabled);
+            let outputs = graph::build(scope, stream, receipt_stream, None, &shared, &enabled);
             outputs.views.into_iter().for_each(|(_, rows)| drop(rows.inner.probe_with(&probe)));
             (input, receipts)
         });

@@ -45,6 +45,40 @@ impl Expected {
     }
 }
 
+/// How much the workers of a process keep in memory. For reports; no answer depends on it.
+#[derive(Debug, Default)]
+pub struct Held([AtomicUsize; HELD.len()]);
+
+/// What is counted, in the order of [`Keeps`].
+pub const HELD: [&str; 5] = ["event_ids", "sessions", "settled_contributions", "orders", "users"];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    EventIds,
+    Sessions,
+    SettledContributions,
+    Orders,
+    Users,
+}
+
+impl Held {
+    pub fn get(&self, what: Keeps) -> usize {
+        self.0[what as usize].load(Ordering::Relaxed)
+    }
+
+    /// By name.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, usize)> + '_ {
+        HELD.iter().zip(&self.0).map(|(name, count)| (*name, count.load(Ordering::Relaxed)))
+    }
+
+    /// Takes one operator's count; `last` is what it said before.
+    pub fn set(&self, what: Keeps, last: &mut usize, now: usize) {
+        // Wraps where it falls, and so does the sum: it comes out right.
+        self.0[what as usize].fetch_add(now.wrapping_sub(*last), Ordering::Relaxed);
+        *last = now;
+    }
+}
+
 /// Settings, dictionary and partition table.
 #[derive(Clone, Debug)]
 pub struct Shared {
@@ -52,6 +86,7 @@ pub struct Shared {
     pub names: Arc<Names>,
     pub partitions: Arc<Partitions>,
     pub expected: Arc<Expected>,
+    pub held: Arc<Held>,
     /// The key of `(none)`.
     pub none: Name,
     /// The key of `(unknown)`.
@@ -62,7 +97,7 @@ impl Shared {
     pub fn new(context: Arc<ViewContext>, names: Arc<Names>, partitions: Arc<Partitions>) -> Shared {
         let intern = |text| names.intern(text).expect("the first names of a dictionary do not collide");
         let (none, unknown) = (intern(NONE_TEXT), intern(UNKNOWN_TEXT));
-        Shared { context, names, partitions, expected: Arc::default(), none, unknown }
+        Shared { context, names, partitions, expected: Arc::default(), held: Arc::default(), none, unknown }
     }
 
     /// The name to group by: `(none)` where there is none.

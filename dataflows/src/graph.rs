@@ -28,7 +28,7 @@ use crate::views::{Inputs, VIEWS, view};
 use differential_dataflow::AsCollection;
 use millrace_schema::{Event, Place};
 use timely::dataflow::operators::Concatenate;
-use timely::dataflow::operators::vec::ToStream;
+use timely::dataflow::operators::vec::{Broadcast, ToStream};
 use timely::dataflow::{Scope, StreamVec};
 
 /// What leaves the dataflow.
@@ -40,10 +40,14 @@ pub struct Outputs<'s> {
 }
 
 /// Builds the dataflow. `receipts` are the rows of `quality` that readers count: see [`crate::receipts`].
+///
+/// `watermarks` (UTC microseconds, from any worker) say that no event older than the horizons behind them comes in a
+/// later epoch. Without horizons they are not needed.
 pub fn build<'s>(
     scope: Scope<'s, u64>,
     events: StreamVec<'s, u64, Event>,
     receipts: StreamVec<'s, u64, Change>,
+    watermarks: Option<StreamVec<'s, u64, i64>>,
     shared: &Shared,
     enabled: &[String],
 ) -> Outputs<'s> {
@@ -59,19 +63,22 @@ pub fn build<'s>(
         order_events: order_parts.any(),
         sightings: parts.traffic || parts.quality,
     };
-    let (events, claims) = claim(events);
-    let accepted = accept(events, deduplicate(claims, shared), shared, wanted);
+    let watermarks = watermarks.filter(|_| shared.context.horizons.any()).map(Broadcast::broadcast);
+    let (events, claims) = claim(events, shared.context.horizons.deduplication);
+    let lost = deduplicate(claims, watermarks.clone(), shared);
+    let accepted = accept(events, lost, shared, wanted);
     let histories = histories(accepted.dimensions);
 
-    let mut of_sessions = sessions(accepted.of_sessions, histories.clone(), shared, session_parts);
+    let mut of_sessions = sessions(accepted.of_sessions, histories.clone(), watermarks.clone(), shared, session_parts);
     if wanted.of_users {
         let only_funnel = Parts { funnel: true, related: false, traffic: false, quality: false };
-        of_sessions.funnel = sessions(accepted.of_users, histories.clone(), shared, only_funnel).funnel;
+        of_sessions.funnel =
+            sessions(accepted.of_users, histories.clone(), watermarks.clone(), shared, only_funnel).funnel;
     }
     let of_orders = orders(accepted.order_events, histories, shared, order_parts);
     let empty = || std::iter::empty::<Change>().to_stream(scope);
     let (active_users, unknown_users) =
-        if wanted.sightings { users(accepted.sightings, shared, parts) } else { (empty(), empty()) };
+        if wanted.sightings { users(accepted.sightings, watermarks, shared, parts) } else { (empty(), empty()) };
 
     let touched = scope.concatenate([of_sessions.pairs, of_orders.pairs]);
     let related = if parts.related { pairs(touched, shared) } else { empty() };

@@ -173,7 +173,7 @@ impl FunnelSettings {
             })?;
             steps.push(StepPlan { name: step.name.clone(), matchers, optional: step.optional });
         }
-        let window_micros = parse_window(&self.window)
+        let window_micros = parse_span(&self.window)
             .ok_or_else(|| bad("views.funnel.window", &self.window, "unlimited, or a number with s, m, h or d: 24h"))?;
         Ok(FunnelPlan { unit: self.unit, steps, window_micros, max_events: self.max_events_per_session })
     }
@@ -190,8 +190,8 @@ impl Matcher {
     }
 }
 
-/// `unlimited` is `Some(None)`; what does not parse is `None`.
-fn parse_window(text: &str) -> Option<Option<i64>> {
+/// A length of time in microseconds, as a user writes it. `unlimited` is `Some(None)`; what does not parse is `None`.
+pub fn parse_span(text: &str) -> Option<Option<i64>> {
     if text == "unlimited" {
         return Some(None);
     }
@@ -208,6 +208,42 @@ fn parse_window(text: &str) -> Option<Option<i64>> {
     (number > 0).then_some(Some(micros))
 }
 
+/// How long after its time an event may still come and be merged at once: behind that, what is needed to merge it is
+/// forgotten. Microseconds behind the watermark; `None` forgets nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Horizons {
+    pub deduplication: Option<i64>,
+    pub sessions: Option<i64>,
+}
+
+impl Horizons {
+    pub const NONE: Horizons = Horizons { deduplication: None, sessions: None };
+
+    pub fn any(&self) -> bool {
+        self.deduplication.is_some() || self.sessions.is_some()
+    }
+
+    /// No event id older than this is remembered.
+    pub fn deduplication_limit(&self, watermark: i64) -> i64 {
+        self.deduplication.map_or(i64::MIN, |horizon| watermark.saturating_sub(horizon))
+    }
+
+    /// No session whose last event is older than this is remembered.
+    pub fn session_limit(&self, watermark: i64) -> i64 {
+        self.sessions.map_or(i64::MIN, |horizon| watermark.saturating_sub(horizon))
+    }
+
+    /// An event of this kind is pending where it is older. Dimension records never are.
+    pub fn limit(&self, kind: Kind, watermark: i64) -> i64 {
+        let of_session = match kind {
+            Kind::Product | Kind::User | Kind::Inventory => return i64::MIN,
+            Kind::Refund => i64::MIN,
+            _ => self.session_limit(watermark),
+        };
+        of_session.max(self.deduplication_limit(watermark))
+    }
+}
+
 /// What every view is built from: the store's calendar and the parsed settings.
 #[derive(Clone, Debug)]
 pub struct ViewContext {
@@ -216,4 +252,5 @@ pub struct ViewContext {
     pub allowed_lateness_micros: i64,
     pub funnel: FunnelPlan,
     pub related: RelatedSettings,
+    pub horizons: Horizons,
 }

@@ -100,7 +100,7 @@ fn build(worker: &mut Worker, plan: &Plan) -> (Inputs, Outcomes) {
     worker.dataflow(|scope| {
         let (events, event_stream) = scope.new_input();
         let (receipts, receipt_stream) = scope.new_input();
-        let outputs = graph::build(scope, event_stream, receipt_stream, &plan.shared, &plan.enabled);
+        let outputs = graph::build(scope, event_stream, receipt_stream, None, &plan.shared, &plan.enabled);
         let mut states = Vec::new();
         let probe = probe::Handle::new();
         for (view, rows) in outputs.views {

@@ -2,7 +2,7 @@
 
 use super::error::SettingsError;
 use super::{Settings, redacted};
-use millrace_dataflows::settings::{SettingError, ViewContext};
+use millrace_dataflows::settings::{Horizons, SettingError, ViewContext};
 use millrace_dataflows::views::VIEWS;
 use millrace_schema::calendar::Calendar;
 use millrace_schema::decode::DecodeSettings;
@@ -18,6 +18,8 @@ const MICROS_PER_MILLISECOND: i64 = 1_000;
 /// A hundred years: what is larger is a mistake in the unit.
 const MILLISECONDS_MAX: i64 = 100 * 366 * 86_400_000;
 const WORKERS_MAX: usize = 1_024;
+/// Below what an epoch can hold, by what one chunk may bring beyond it.
+const EPOCH_RECORDS_MAX: usize = 4_000_000;
 /// Below what a reader keeps of a line (`ReadOptions::max_line_bytes`), or a line that was cut could pass for a whole one.
 const RECORD_BYTES_MAX: usize = (16 << 20) - 1;
 
@@ -45,6 +47,7 @@ impl Settings {
             allowed_lateness_micros: self.views.allowed_lateness_ms * MICROS_PER_MILLISECOND,
             funnel: self.views.funnel.plan().map_err(of_views)?,
             related: self.views.related_products.clone(),
+            horizons: Horizons::NONE,
         };
         let decode = DecodeSettings {
             max_record_bytes: self.decode.max_record_bytes,
@@ -58,7 +61,7 @@ impl Settings {
     fn check_limits(&self) -> Result<(), SettingsError> {
         let related = &self.views.related_products;
         within("replay.workers", self.replay.workers, 1, WORKERS_MAX)?;
-        within("replay.epoch_records", self.replay.epoch_records, 1, usize::MAX)?;
+        within("replay.epoch_records", self.replay.epoch_records, 1, EPOCH_RECORDS_MAX)?;
         within("replay.epochs_in_flight", self.replay.epochs_in_flight, 1, usize::MAX)?;
         within("decode.max_record_bytes", self.decode.max_record_bytes, 2, RECORD_BYTES_MAX)?;
         within("lake.events_file_rows", self.lake.events_file_rows, 1, usize::MAX)?;

@@ -98,7 +98,7 @@ pub fn accept<'s>(
                 for batch in waiting.take(epoch) {
                     let mut activities = Vec::with_capacity(if wanted.of_sessions { batch.len() } else { 0 });
                     for event in &batch {
-                        let lost = lost.next_if(|lost| lost.number == number);
+                        let lost = lost.next_if(|lost| lost.number() == number);
                         number += 1;
                         if let Some(Lost { verdict, .. }) = lost {
                             receipts::lost(event, verdict, &shared, &mut buckets, &mut taken_back);

@@ -7,10 +7,13 @@
 //!
 //! What travels is a *claim* of 32 bytes, not the event. Of several records with one id in one epoch the smallest
 //! [`Place`] wins; an id of an earlier epoch has won already. Losers with equal content are duplicates, the others
-//! conflicts. A remembered id takes 16 bytes: 96 bits of its hash (two of 10⁹ ids collide with probability 6·10⁻¹²) and
-//! 32 bits of its content's (a conflict is taken for a duplicate with probability 2⁻³²).
+//! conflicts. A remembered id takes 16 bytes: 94 bits of its hash (two of 10⁹ ids collide with probability 3·10⁻¹¹),
+//! 32 bits of its content's (a conflict is taken for a duplicate with probability 2⁻³²), and its age.
+//!
+//! Under a horizon, ids are forgotten once no event as old as theirs is merged any more, an eighth of the horizon at a
+//! time and a part of the table an epoch.
 
-use crate::context::Shared;
+use crate::context::{Keeps, Shared};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
 use crate::operators::tables::{IdHead, IdTable};
@@ -36,15 +39,34 @@ pub struct Claim {
     id: IdHead,
     content: u32,
     place: Place,
-    /// The worker that read it.
-    reader: u32,
-    /// Its number among the events that the reader has read of the epoch.
-    number: u32,
+    /// Its event's time, counted in [`Ages`].
+    period: u32,
+    source: ReadAs,
 }
 
+/// The worker that read an event, and the event's number among what it read of the epoch, from high bits to low.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct ReadAs(u32);
+
+impl ReadAs {
+    const NUMBER_BITS: u32 = 22;
+
+    fn new(reader: usize, number: u32) -> ReadAs {
+        assert!(number <= EPOCH_RECORDS_MAX, "an epoch has no more records");
+        let reader = u32::try_from(reader).ok().filter(|reader| *reader < 1 << (u32::BITS - ReadAs::NUMBER_BITS));
+        ReadAs(reader.expect("there are no more workers") << ReadAs::NUMBER_BITS | number)
+    }
+}
+
+/// The most records that one worker can read of one epoch.
+pub const EPOCH_RECORDS_MAX: u32 = (1 << ReadAs::NUMBER_BITS) - 1;
+
 impl Claim {
-    pub fn new(event: &Event, reader: u32, number: u32) -> Claim {
-        Claim { id: IdHead::of(event.id), content: event.content, place: event.place, reader, number }
+    pub fn new(event: &Event, ages: Ages, reader: usize, number: u32) -> Claim {
+        // Records of a dimension are remembered for ever: their number is bounded by what there is to describe.
+        let period = if event.kind().is_dimension() { Ages::FOR_EVER } else { ages.period(event.time) };
+        let source = ReadAs::new(reader, number);
+        Claim { id: IdHead::of(event.id), content: event.content, place: event.place, period, source }
     }
 
     /// Bits of the id by which no table places it.
@@ -56,22 +78,60 @@ impl Claim {
 /// An event that was not accepted, told to its reader. Ordered by reader, then number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Lost {
-    reader: u32,
-    pub number: u32,
+    source: ReadAs,
     pub verdict: Verdict,
 }
 
 impl Lost {
+    pub fn number(&self) -> u32 {
+        self.source.0 & EPOCH_RECORDS_MAX
+    }
+
     pub fn route(&self) -> u64 {
-        u64::from(self.reader)
+        u64::from(self.source.0 >> ReadAs::NUMBER_BITS)
+    }
+}
+
+/// Time in periods of an eighth of the horizon, of which ids keep a few bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ages {
+    /// Microseconds; `None` without a horizon.
+    period: Option<i64>,
+}
+
+impl Ages {
+    const PERIODS: i64 = 8;
+    /// So that every period has a number of 32 bits.
+    const PERIOD_LEAST: i64 = 2_000_000;
+    const FOR_EVER: u32 = u32::MAX;
+    /// Periods are told apart modulo this many.
+    const CYCLE: i64 = 128;
+    /// An id so many periods ahead of the limit has no age of its own.
+    const AHEAD: i64 = 100;
+    const FAR: u8 = u8::MAX;
+    const KEPT: u8 = u8::MAX - 1;
+
+    pub fn new(horizon: Option<i64>) -> Ages {
+        Ages { period: horizon.map(|horizon| (horizon / Ages::PERIODS).max(Ages::PERIOD_LEAST)) }
+    }
+
+    fn period(self, time: i64) -> u32 {
+        self.period.map_or(0, |period| u32::try_from(time / period).expect("times lie between 1970 and 2199"))
     }
 }
 
 /// Ids that have been seen.
 ///
 /// The claims of an epoch are entered as they arrive, while they are in the cache; what lost is known at its close.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Seen {
+    ages: Ages,
+    /// The first period that is not forgotten.
+    first_period: i64,
+    /// No id that is far ahead is as late as this period.
+    far_end: i64,
+    /// Shards that are still to be swept.
+    to_sweep: usize,
     /// With the head of their content's hash.
     ids: IdTable,
     /// How many batches of the epoch have been entered.
@@ -83,7 +143,61 @@ pub struct Seen {
 /// How many claims' slots are asked for at once.
 const AT_ONCE: usize = 64;
 
+/// Shards that are swept in one epoch.
+const SWEPT_AT_ONCE: usize = 2;
+
 impl Seen {
+    pub fn new(horizon: Option<i64>) -> Seen {
+        Seen {
+            ages: Ages::new(horizon),
+            first_period: 0,
+            far_end: 0,
+            to_sweep: 0,
+            ids: IdTable::default(),
+            batches: 0,
+            again: FxHashMap::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// No event before `limit` comes any more: forgets what only such could meet, some now and some later.
+    pub fn forget(&mut self, limit: i64) {
+        let Some(period) = self.ages.period else { return };
+        let first = limit.div_euclid(period).max(0);
+        if first > self.first_period {
+            self.first_period = first;
+            self.to_sweep = IdTable::SHARDS;
+        }
+        let (first, far) = (self.first_period, self.first_period <= self.far_end);
+        for _ in 0..self.to_sweep.min(SWEPT_AT_ONCE) {
+            self.ids.sweep(|_, age| match age {
+                Ages::KEPT => true,
+                Ages::FAR => far,
+                age => (i64::from(age) - first).rem_euclid(Ages::CYCLE) < Ages::AHEAD,
+            });
+            self.to_sweep -= 1;
+        }
+    }
+
+    fn age(&mut self, period: u32) -> u8 {
+        if period == Ages::FOR_EVER {
+            return Ages::KEPT;
+        }
+        let period = i64::from(period);
+        if period - self.first_period < Ages::AHEAD {
+            return period.rem_euclid(Ages::CYCLE) as u8;
+        }
+        self.far_end = self.far_end.max(period);
+        Ages::FAR
+    }
+
     /// Says how many ids there may come to be, so that the table need not guess.
     pub fn expect(&mut self, ids: usize) {
         self.ids.expect(ids);
@@ -94,7 +208,8 @@ impl Seen {
         for claims in batches[self.batches..].iter().flat_map(|batch| batch.chunks(AT_ONCE)) {
             claims.iter().for_each(|claim| self.ids.prefetch(claim.id));
             for claim in claims {
-                if let Some(content) = self.ids.enter(claim.id, claim.content) {
+                let age = self.age(claim.period);
+                if let Some(content) = self.ids.enter(claim.id, claim.content, age) {
                     self.again.entry(claim.id).or_insert((0, content)).0 += 1;
                 }
             }
@@ -113,13 +228,14 @@ impl Seen {
             let (content, losers) = if known_before {
                 (known_content, &copies[..])
             } else {
-                let winner = copies[0].content;
-                self.ids.set(id, winner);
-                (winner, &copies[1..])
+                let winner = copies[0];
+                let age = self.age(winner.period);
+                self.ids.set(id, winner.content, age);
+                (winner.content, &copies[1..])
             };
             lost.extend(losers.iter().map(|claim| {
                 let verdict = if claim.content == content { Verdict::Duplicate } else { Verdict::Conflict };
-                Lost { reader: claim.reader, number: claim.number, verdict }
+                Lost { source: claim.source, verdict }
             }));
         }
         lost.sort_unstable();
@@ -153,8 +269,12 @@ impl Seen {
 }
 
 /// Makes a claim for every event, and passes the events on.
-pub fn claim<'s>(events: StreamVec<'s, u64, Event>) -> (StreamVec<'s, u64, Event>, StreamVec<'s, u64, Claim>) {
-    let reader = u32::try_from(events.scope().index()).expect("there are fewer than 2^32 workers");
+pub fn claim<'s>(
+    events: StreamVec<'s, u64, Event>,
+    horizon: Option<i64>,
+) -> (StreamVec<'s, u64, Event>, StreamVec<'s, u64, Claim>) {
+    let reader = events.scope().index();
+    let ages = Ages::new(horizon);
     let mut builder = OperatorBuilder::new("Claim".to_owned(), events.scope());
     let mut input = builder.new_input(events, Pipeline);
     let (event_output, events) = builder.new_output();
@@ -174,7 +294,7 @@ pub fn claim<'s>(events: StreamVec<'s, u64, Event>) -> (StreamVec<'s, u64, Event
                 }
                 let numbers = number..;
                 number += data.len() as u32;
-                let claims = data.iter().zip(numbers).map(|(event, number)| Claim::new(event, reader, number));
+                let claims = data.iter().zip(numbers).map(|(event, number)| Claim::new(event, ages, reader, number));
                 claim_output.session(&capability).give_iterator(claims);
                 event_output.session(&capability).give_container(data);
             });
@@ -184,26 +304,38 @@ pub fn claim<'s>(events: StreamVec<'s, u64, Event>) -> (StreamVec<'s, u64, Event
 }
 
 /// Builds the operator. Every id is handled by one worker.
-pub fn deduplicate<'s>(claims: StreamVec<'s, u64, Claim>, shared: &Shared) -> StreamVec<'s, u64, Lost> {
+pub fn deduplicate<'s>(
+    claims: StreamVec<'s, u64, Claim>,
+    watermarks: Option<StreamVec<'s, u64, i64>>,
+    shared: &Shared,
+) -> StreamVec<'s, u64, Lost> {
     let peers = claims.scope().peers();
     let mut builder = OperatorBuilder::new("Deduplicate".to_owned(), claims.scope());
     let mut input = builder.new_input(claims, scatter(Claim::route));
+    let mut watermarks = watermarks.map(|watermarks| builder.new_input(watermarks, Pipeline));
     let (output, lost) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Lost>>>::from(output);
-    let expected = shared.expected.clone();
+    let Shared { expected, held: counts, context, .. } = shared.clone();
+    let horizons = context.horizons;
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
-        let mut stash = Stash::default();
-        let mut seen = Seen::default();
+        let (mut stash, mut waiting_watermarks) = (Stash::default(), Stash::default());
+        let mut seen = Seen::new(horizons.deduplication);
+        let mut counted = 0;
         move |frontiers| {
             stash.fill(&mut input);
+            watermarks.iter_mut().for_each(|input| waiting_watermarks.fill(input));
             let open = open_epoch(frontiers);
-            while let Some(epoch) = next_closed([stash.first()], open) {
+            while let Some(epoch) = next_closed([stash.first(), waiting_watermarks.first()], open) {
                 let held = capabilities.at(epoch);
                 let batches = stash.take(epoch);
                 seen.enter(&batches);
                 output.activate().session(&held[0]).give_iterator(seen.settle(&batches).into_iter());
+                if let Some(watermark) = waiting_watermarks.take(epoch).into_iter().flatten().max() {
+                    seen.forget(horizons.deduplication_limit(watermark));
+                }
+                counts.set(Keeps::EventIds, &mut counted, seen.len());
             }
             seen.expect(expected.records() / peers);
             seen.enter(stash.waiting(open));

@@ -43,11 +43,12 @@ pub struct Lists<T> {
     /// Memory given back, by class.
     free: [Vec<u32>; ROOMS.len()],
     long: Vec<Vec<T>>,
+    free_long: Vec<u32>,
 }
 
 impl<T> Default for Lists<T> {
     fn default() -> Lists<T> {
-        Lists { pieces: Vec::new(), used: PIECE, free: Default::default(), long: Vec::new() }
+        Lists { pieces: Vec::new(), used: PIECE, free: Default::default(), long: Vec::new(), free_long: Vec::new() }
     }
 }
 
@@ -80,15 +81,34 @@ impl<T: Copy + Default> Lists<T> {
         items[position] = item;
     }
 
+    /// Gives the memory of a list back, and leaves it empty.
+    pub fn release(&mut self, list: &mut List) {
+        let List { start, class, .. } = std::mem::take(list);
+        if class == LONG {
+            self.long[start as usize] = Vec::new();
+            self.free_long.push(start);
+        } else if class > 0 {
+            self.free[usize::from(class) - 1].push(start);
+        }
+    }
+
     /// Moves a list to the next class.
     fn grow(&mut self, list: &mut List) {
         let class = usize::from(list.class);
         if class == ROOMS.len() {
             let items = self.get(*list).to_vec();
             self.free[class - 1].push(list.start);
-            list.start = u32::try_from(self.long.len()).expect("there are fewer than 2^32 lists");
             list.class = LONG;
-            self.long.push(items);
+            list.start = match self.free_long.pop() {
+                Some(number) => {
+                    self.long[number as usize] = items;
+                    number
+                }
+                None => {
+                    self.long.push(items);
+                    u32::try_from(self.long.len() - 1).expect("there are fewer than 2^32 lists")
+                }
+            };
             return;
         }
         let to = self.allocate(class);
@@ -151,6 +171,12 @@ mod tests {
                 let position = at.index(vectors[which].len() + 1);
                 vectors[which].insert(position, item);
                 lists.insert(&mut handles[which], position, item);
+                if item % 1500 == 1499 {
+                    for which in [0, item % 40] {
+                        lists.release(&mut handles[which]);
+                        vectors[which].clear();
+                    }
+                }
             }
             for (handle, vector) in handles.into_iter().zip(vectors) {
                 prop_assert_eq!(lists.get(handle), &vector[..]);

@@ -9,7 +9,7 @@
 //! (see [`crate::views::sales`]): an order that gets a line, or has a product whose history changes, takes back what
 //! it contributed and contributes anew.
 
-use crate::context::{Buckets, Shared};
+use crate::context::{Buckets, Keeps, Shared};
 use crate::operators::categories::{History, HistoryChange};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
@@ -342,6 +342,7 @@ pub fn orders<'s>(
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
         let (mut waiting, mut waiting_histories) = (Stash::default(), Stash::default());
+        let (counts, mut counted) = (state.shared.held.clone(), 0);
         move |frontiers| {
             waiting.fill(&mut events);
             waiting_histories.fill(&mut histories);
@@ -350,6 +351,7 @@ pub fn orders<'s>(
                 let held = capabilities.at(epoch);
                 let changes = waiting_histories.take(epoch).into_iter().flatten().collect();
                 state.epoch(changes, waiting.take(epoch));
+                counts.set(Keeps::Orders, &mut counted, state.orders.len());
                 let out = &mut state.out;
                 sales_output.activate().session(&held[0]).give_iterator(out.sales.drain(epoch));
                 traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));

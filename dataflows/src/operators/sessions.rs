@@ -8,8 +8,12 @@
 //! A session's state is the list of its events in order of time, 20 bytes each. Its part in the funnel is a function
 //! of that list (a *contribution*); a touched session emits its contribution now less the one before. Traffic and the
 //! products touched grow event by event.
+//!
+//! Under a horizon, a session whose last event is older is forgotten. What it contributed stays in the rows; the
+//! contribution itself is kept by its first product, 32 bytes for all sessions that contribute the same, because the
+//! product's category may change and restates it.
 
-use crate::context::{Bucket, Buckets, Shared};
+use crate::context::{Bucket, Buckets, Keeps, Shared};
 use crate::operators::activity::{Act, Activity};
 use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
@@ -23,6 +27,7 @@ use crate::views::funnel::{Contribution, FunnelKeys};
 use crate::views::{quality, traffic};
 use millrace_schema::{Name, Warning};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -103,12 +108,85 @@ struct Session {
     contribution: Option<Contribution>,
     /// Products touched, kept apart once the session is not small.
     touched: Option<Box<TouchedSet>>,
+    /// Its id is still in the table, and nothing else is kept of it.
+    forgotten: bool,
 }
 
 const RECENT_ORIGINS: usize = 128;
 
 /// The origin of events that have neither referrer nor device.
 const NO_ORIGIN: u32 = 0;
+
+/// When sessions are looked at for whether they can be forgotten, and what is left of those that were.
+#[derive(Debug)]
+struct Retirement {
+    /// Microseconds; `None` where nothing is forgotten.
+    period: Option<i64>,
+    /// Sessions by a period in which they had an event, at most their last.
+    wheel: BTreeMap<i64, Vec<u32>>,
+    /// Numbers of sessions that can be used again.
+    free: Vec<u32>,
+    /// Sessions that are forgotten, and their ids are not.
+    in_table: usize,
+    sweeping: bool,
+    /// What forgotten sessions contribute, by the first product viewed: its category may still change.
+    settled: Vec<Vec<(Contribution, u32)>>,
+    settled_total: usize,
+}
+
+impl Retirement {
+    const PERIODS: i64 = 8;
+
+    fn new(horizon: Option<i64>) -> Retirement {
+        Retirement {
+            period: horizon.map(|horizon| (horizon / Retirement::PERIODS).max(1)),
+            wheel: BTreeMap::new(),
+            free: Vec::new(),
+            in_table: 0,
+            sweeping: false,
+            settled: Vec::new(),
+            settled_total: 0,
+        }
+    }
+
+    /// Has a session looked at once the period of `time` is over.
+    fn watch(&mut self, session: u32, time: i64) {
+        if let Some(period) = self.period {
+            self.wheel.entry(time.div_euclid(period)).or_default().push(session);
+        }
+    }
+
+    /// The sessions of the first period that is over before `limit`.
+    fn due(&mut self, limit: i64) -> Option<Vec<u32>> {
+        let period = self.period?;
+        let first = self.wheel.first_entry()?;
+        (*first.key() < limit.div_euclid(period)).then(|| first.remove())
+    }
+
+    /// Keeps a contribution beyond its session.
+    fn settle(&mut self, contribution: Contribution) {
+        let product = contribution.first_product as usize;
+        if product == 0 {
+            return;
+        }
+        if self.settled.len() <= product {
+            self.settled.resize_with(product + 1, Vec::new);
+        }
+        let settled = &mut self.settled[product];
+        let before = settled.len();
+        if before == settled.capacity() {
+            // Many sessions contribute the same.
+            settled.sort_unstable_by_key(|(contribution, _)| *contribution);
+            settled.dedup_by(|(later, count), (earlier, sum)| {
+                let same = later == earlier;
+                *sum += if same { *count } else { 0 };
+                same
+            });
+        }
+        settled.push((contribution, 1));
+        self.settled_total = self.settled_total + settled.len() - before;
+    }
+}
 
 /// The operator's state on one worker.
 struct Sessions {
@@ -125,6 +203,7 @@ struct Sessions {
     recent_origins: [((Name, Name), u32); RECENT_ORIGINS],
     numbers: IdTable,
     sessions: Vec<Session>,
+    retirement: Retirement,
     events: Lists<SessionEvent>,
     /// The events of the epoch at work, and their order by session: session and index, from high bits to low.
     arrived: Vec<SessionEvent>,
@@ -189,6 +268,7 @@ impl Sessions {
             recent_origins: [((Name::NONE, Name::NONE), NO_ORIGIN); RECENT_ORIGINS],
             numbers: IdTable::default(),
             sessions: Vec::new(),
+            retirement: Retirement::new(shared.context.horizons.sessions),
             events: Lists::default(),
             arrived: Vec::new(),
             order: Vec::new(),
@@ -258,6 +338,11 @@ impl Sessions {
             }
         }
         self.by_first_product[product as usize] = affected;
+        for (contribution, count) in self.retirement.settled.get(product as usize).into_iter().flatten() {
+            let count = i64::from(*count);
+            self.keys.emit(contribution, before, &self.locals, -count, &mut self.out.funnel);
+            self.keys.emit(contribution, after, &self.locals, count, &mut self.out.funnel);
+        }
     }
 
     fn set_known(&mut self, product: u32) {
@@ -282,15 +367,78 @@ impl Sessions {
                 if self.parts.quality && product != 0 && !self.known[product as usize] {
                     self.warn_unknown(activity, product);
                 }
-                let next = self.sessions.len() as u32;
-                let session = self.numbers.enter(IdHead::of(activity.owner), next).unwrap_or(next);
-                if session == next {
-                    self.sessions.push(Session::default());
-                }
+                let session = self.session(activity);
                 self.order.push(u64::from(session) << 32 | self.arrived.len() as u64);
                 self.arrived.push(SessionEvent::new(activity, product, origin));
             }
         }
+    }
+
+    /// The session of an activity, which may be new.
+    #[inline]
+    fn session(&mut self, activity: &Activity) -> u32 {
+        let id = IdHead::of(activity.owner);
+        let next = self.retirement.free.last().copied().unwrap_or(self.sessions.len() as u32);
+        let session = self.numbers.enter(id, next, 0).unwrap_or(next);
+        if session == next {
+            self.begin(session, activity.time);
+        } else if self.sessions[session as usize].forgotten {
+            // It goes on after it was forgotten, and begins anew.
+            self.numbers.set(id, next, 0);
+            self.begin(next, activity.time);
+            self.retirement.in_table -= 1;
+            self.retirement.free.push(session);
+            return next;
+        }
+        session
+    }
+
+    /// Begins a session under the number that is next.
+    fn begin(&mut self, session: u32, time: i64) {
+        match self.retirement.free.pop() {
+            Some(_) => self.sessions[session as usize] = Session::default(),
+            None => self.sessions.push(Session::default()),
+        }
+        self.retirement.watch(session, time);
+    }
+
+    /// No event before `limit` comes any more: forgets the sessions whose last event was before.
+    fn forget(&mut self, limit: i64) {
+        while let Some(sessions) = self.retirement.due(limit) {
+            for session in sessions {
+                let state = &mut self.sessions[session as usize];
+                match self.events.get(state.events).last() {
+                    Some(last) if last.time >= limit => self.retirement.watch(session, last.time),
+                    _ => {
+                        self.events.release(&mut state.events);
+                        state.contribution.take().into_iter().for_each(|settled| self.retirement.settle(settled));
+                        state.touched = None;
+                        state.forgotten = true;
+                        self.retirement.in_table += 1;
+                    }
+                }
+            }
+        }
+        // Ids go when a quarter of them are of no use, a part of the table an epoch.
+        self.retirement.sweeping |= self.retirement.in_table * 4 > self.numbers.len();
+        if self.retirement.sweeping {
+            let Retirement { free, in_table, sweeping, .. } = &mut self.retirement;
+            let sessions = &mut self.sessions;
+            let through = self.numbers.sweep(|session, _| {
+                let forgotten = sessions[session as usize].forgotten;
+                if forgotten {
+                    free.push(session);
+                    *in_table -= 1;
+                }
+                !forgotten
+            });
+            *sweeping = !through;
+        }
+    }
+
+    /// How many sessions are open.
+    fn open(&self) -> usize {
+        self.numbers.len() - self.retirement.in_table
     }
 
     /// Handles an epoch's events session by session. While one is at work, the memory that later ones need is on its
@@ -342,6 +490,20 @@ impl Sessions {
         self.events.insert(&mut state.events, position, new);
     }
 
+    /// Before the list grows, those leave it that are forgotten or have another first product by now.
+    fn list_by_first_product(&mut self, product: u32, session: u32) {
+        let list = &mut self.by_first_product[product as usize];
+        if list.len() == list.capacity() && self.retirement.period.is_some() {
+            list.sort_unstable();
+            list.dedup();
+            let sessions = &self.sessions;
+            list.retain(|&session| {
+                sessions[session as usize].contribution.as_ref().is_some_and(|known| known.first_product == product)
+            });
+        }
+        list.push(session);
+    }
+
     fn warn_unknown(&mut self, activity: &Activity, product: u32) {
         let hour = self.buckets.of(activity.booked_at).hour;
         let partition = activity.partition;
@@ -378,7 +540,7 @@ impl Sessions {
             }
         }
         if now.first_product != 0 && before.is_none_or(|before| before.first_product != now.first_product) {
-            self.by_first_product[now.first_product as usize].push(session);
+            self.list_by_first_product(now.first_product, session);
         }
     }
 }
@@ -465,6 +627,7 @@ pub struct SessionStreams<'s> {
 pub fn sessions<'s>(
     activities: StreamVec<'s, u64, Activity>,
     histories: StreamVec<'s, u64, HistoryChange>,
+    watermarks: Option<StreamVec<'s, u64, i64>>,
     shared: &Shared,
     parts: Parts,
 ) -> SessionStreams<'s> {
@@ -472,6 +635,7 @@ pub fn sessions<'s>(
     let mut builder = OperatorBuilder::new("Sessions".to_owned(), activities.scope());
     let mut activities = builder.new_input(activities, scatter(|activity: &Activity| activity.owner.low));
     let mut histories = builder.new_input(histories, Pipeline);
+    let mut watermarks = watermarks.map(|watermarks| builder.new_input(watermarks, Pipeline));
     let (funnel_output, funnel) = builder.new_output();
     let (traffic_output, traffic) = builder.new_output();
     let (pair_output, pairs) = builder.new_output();
@@ -486,14 +650,25 @@ pub fn sessions<'s>(
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
         let (mut waiting, mut waiting_histories) = (Stash::default(), Stash::default());
+        let mut waiting_watermarks = Stash::default();
+        let (counts, horizons) = (state.shared.held.clone(), state.shared.context.horizons);
+        let (mut counted, mut counted_settled) = (0, 0);
         move |frontiers| {
             waiting.fill(&mut activities);
             waiting_histories.fill(&mut histories);
+            watermarks.iter_mut().for_each(|input| waiting_watermarks.fill(input));
             let open = open_epoch(frontiers);
-            while let Some(epoch) = next_closed([waiting.first(), waiting_histories.first()], open) {
+            while let Some(epoch) =
+                next_closed([waiting.first(), waiting_histories.first(), waiting_watermarks.first()], open)
+            {
                 let held = capabilities.at(epoch);
                 state.recategorise(waiting_histories.take(epoch).into_iter().flatten().collect());
                 state.epoch(&waiting.take(epoch));
+                if let Some(watermark) = waiting_watermarks.take(epoch).into_iter().flatten().max() {
+                    state.forget(horizons.session_limit(watermark));
+                }
+                counts.set(Keeps::Sessions, &mut counted, state.open());
+                counts.set(Keeps::SettledContributions, &mut counted_settled, state.retirement.settled_total);
                 let out = &mut state.out;
                 funnel_output.activate().session(&held[0]).give_iterator(out.funnel.drain(epoch));
                 traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));

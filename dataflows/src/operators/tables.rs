@@ -102,16 +102,19 @@ impl IdHead {
     }
 }
 
-/// Remembers ids with 32 bits each of something else, 16 bytes an id.
+/// Remembers ids with 32 bits each of something else and an age, 16 bytes an id.
 #[derive(Debug)]
 pub struct IdTable {
     /// Tables grow one at a time, so that growing never needs twice the memory of the whole.
     shards: Vec<Shard>,
     /// How many ids a shard is thought to come to hold, 0 where that is not known.
     expected: usize,
+    /// The shard that is swept next.
+    next_swept: usize,
 }
 
-/// An id's first 64 bits; above, its other 32, and below, the value.
+/// An id's first 64 bits; then, from high bits to low, 24 bits more, its age, and its value. The shard knows six of the
+/// bits that are left out, so that 94 bits tell ids apart.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     head: u64,
@@ -119,11 +122,15 @@ struct Slot {
 }
 
 impl Slot {
+    const AGE_AT: u32 = 32;
+    const ID_AT: u32 = 40;
+
     #[inline]
-    fn new(id: IdHead, value: u32) -> Slot {
-        // The id of zeros takes its neighbour's place: one more collision among 2⁹⁶.
-        let none = id.0 == [0; 3];
-        Slot { head: id.home(), rest: u64::from(id.0[2].max(u32::from(none))) << VALUE_BITS | u64::from(value) }
+    fn new(id: IdHead, value: u32, age: u8) -> Slot {
+        // The id of zeros takes its neighbour's place: one more collision.
+        let none = u32::from(id.home() == 0 && id.0[2] >> 8 == 0);
+        let id_bits = u64::from(id.0[2] >> 8 | none) << Slot::ID_AT;
+        Slot { head: id.home(), rest: id_bits | u64::from(age) << Slot::AGE_AT | u64::from(value) }
     }
 
     #[inline]
@@ -131,19 +138,22 @@ impl Slot {
         self.rest as u32
     }
 
+    #[inline]
+    fn age(self) -> u8 {
+        (self.rest >> Slot::AGE_AT) as u8
+    }
+
     /// 0 where both hold one id.
     #[inline]
     fn differs(self, other: Slot) -> u64 {
-        (self.head ^ other.head) | ((self.rest ^ other.rest) >> VALUE_BITS)
+        (self.head ^ other.head) | ((self.rest ^ other.rest) >> Slot::ID_AT)
     }
 
     #[inline]
     fn is_free(self) -> bool {
-        self.head | (self.rest >> VALUE_BITS) == 0
+        self.head | (self.rest >> Slot::ID_AT) == 0
     }
 }
-
-const VALUE_BITS: u32 = 32;
 
 /// A cache line of slots, the free ones last.
 #[derive(Clone, Copy, Debug, Default)]
@@ -189,12 +199,12 @@ struct Found {
 
 impl Default for IdTable {
     fn default() -> IdTable {
-        IdTable { shards: (0..Self::SHARDS).map(|_| Shard::default()).collect(), expected: 0 }
+        IdTable { shards: (0..Self::SHARDS).map(|_| Shard::default()).collect(), expected: 0, next_swept: 0 }
     }
 }
 
 impl IdTable {
-    const SHARDS: usize = 64;
+    pub const SHARDS: usize = 64;
 
     #[inline]
     fn shard(id: IdHead) -> usize {
@@ -210,18 +220,19 @@ impl IdTable {
     pub fn prefetch(&self, id: IdHead) {
         let shard = &self.shards[Self::shard(id)];
         if !shard.segments.is_empty() {
-            prefetch(std::slice::from_ref(shard.line(shard.place(Slot::new(id, 0)))), 0);
+            prefetch(std::slice::from_ref(shard.line(shard.place(Slot::new(id, 0, 0)))), 0);
         }
     }
 
-    /// The value that an id came with before; otherwise remembers it with this one.
+    /// The value that an id came with before; otherwise remembers it with this one, and with an age for
+    /// [`IdTable::sweep`].
     #[inline]
-    pub fn enter(&mut self, id: IdHead, value: u32) -> Option<u32> {
+    pub fn enter(&mut self, id: IdHead, value: u32, age: u8) -> Option<u32> {
         let shard = &mut self.shards[Self::shard(id)];
         if shard.used * 8 >= shard.lines() * Line::SLOTS * 5 {
             shard.grow(self.expected);
         }
-        let new = Slot::new(id, value);
+        let new = Slot::new(id, value, age);
         let found = shard.find(new);
         let known = found.known;
         let slot = shard.slot(&found);
@@ -239,17 +250,33 @@ impl IdTable {
         if shard.segments.is_empty() {
             return None;
         }
-        let Found { line, slot, known } = shard.find(Slot::new(id, 0));
+        let Found { line, slot, known } = shard.find(Slot::new(id, 0, 0));
         known.then(|| shard.line(line).0[slot].value())
     }
 
-    /// Changes the value of an id that has been entered.
-    pub fn set(&mut self, id: IdHead, value: u32) {
+    /// Changes the value and the age of an id that has been entered.
+    pub fn set(&mut self, id: IdHead, value: u32, age: u8) {
         let shard = &mut self.shards[Self::shard(id)];
-        let new = Slot::new(id, value);
+        let new = Slot::new(id, value, age);
         let found = shard.find(new);
         debug_assert!(found.known, "the id has been entered");
         *shard.slot(&found) = new;
+    }
+
+    /// Forgets the ids of the next shard that are not worth keeping, by value and age. As many calls as there are shards
+    /// go through all ids, so that none takes long. True where that was the last shard.
+    pub fn sweep(&mut self, keep: impl FnMut(u32, u8) -> bool) -> bool {
+        self.shards[self.next_swept].sweep(keep);
+        self.next_swept = (self.next_swept + 1) % Self::SHARDS;
+        self.next_swept == 0
+    }
+
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.used).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
@@ -306,6 +333,25 @@ impl Shard {
 
     fn find_among(&self, mut lines: Range<usize>, wanted: Slot) -> Option<Found> {
         lines.find_map(|line| self.line(line).find(wanted).map(|(slot, known)| Found { line, slot, known }))
+    }
+
+    /// Keeps some entries. Where many have gone, so does the memory.
+    fn sweep(&mut self, mut keep: impl FnMut(u32, u8) -> bool) {
+        let entries = || self.segments.iter().flat_map(|segment| segment.iter()).flat_map(|line| line.0);
+        let live: Vec<Slot> = entries().filter(|e| !e.is_free() && keep(e.value(), e.age())).collect();
+        if live.len() == self.used {
+            return;
+        }
+        let half_full = (live.len() * 2).div_ceil(Line::SLOTS * Self::SEGMENT);
+        if half_full * 2 < self.segments.len() {
+            self.segments.truncate(half_full.max(1));
+        }
+        self.segments.iter_mut().for_each(|segment| segment.fill(Line::default()));
+        self.used = live.len();
+        for entry in live {
+            let found = self.find(entry);
+            *self.slot(&found) = entry;
+        }
     }
 
     /// Grows by half, or to what is expected once that is known well. A larger table places no id in a lower pair, so
@@ -366,15 +412,36 @@ mod tests {
         #[test]
         fn ids_are_those_of_a_map(ids in prop::collection::vec(([0_u32..2, 0_u32..3, 0_u32..200], 0_u32..9), 0..900)) {
             let (mut table, mut map) = (IdTable::default(), HashMap::new());
-            for (id, value) in ids.into_iter().filter(|(id, _)| *id != [0; 3] && *id != [0, 0, 1]) {
-                let id = IdHead(id);
-                prop_assert_eq!(table.enter(id, value), map.get(&id).copied());
+            for ([a, b, c], value) in ids {
+                // Apart in the bits that are kept, and not zero.
+                let id = IdHead([a, b, (c << 8) | (1 << 20) | (c % 64)]);
+                prop_assert_eq!(table.enter(id, value, 0), map.get(&id).copied());
                 map.entry(id).or_insert(value);
                 if value == 7 {
-                    table.set(id, 8);
+                    table.set(id, 8, 0);
                     map.insert(id, 8);
                 }
             }
+        }
+    }
+
+    /// What is kept is found, what is not is new, and later ids find their places.
+    #[test]
+    fn ids_are_forgotten_by_age() {
+        let id = |n: u32| IdHead([n.wrapping_mul(0x9e37_79b9), n, (n << 9) | (n % 64)]);
+        let mut table = IdTable::default();
+        (1..60_000).for_each(|n| assert_eq!(table.enter(id(n), n, (n % 7) as u8), None));
+        let mut calls = 1;
+        while !table.sweep(|value, age| {
+            assert_eq!(value % 7, u32::from(age));
+            age == 3
+        }) {
+            calls += 1;
+        }
+        assert_eq!(calls, IdTable::SHARDS);
+        assert_eq!(table.len(), (1..60_000).filter(|n| n % 7 == 3).count());
+        for n in 1..90_000 {
+            assert_eq!(table.enter(id(n), n, 0), (n % 7 == 3 && n < 60_000).then_some(n), "{n}");
         }
     }
 
@@ -385,7 +452,7 @@ mod tests {
         let spread = (0..4000_u32).map(|n| n.wrapping_mul(0x9e37_79b9));
         let crowded = (0..1200).map(|n| heads[n % heads.len()]);
         let ids: Vec<IdHead> =
-            crowded.chain(spread).enumerate().map(|(n, head)| IdHead([head, n as u32, 64])).collect();
+            crowded.chain(spread).enumerate().map(|(n, head)| IdHead([head, n as u32, 64 << 8])).collect();
         for expected in [0, 900, 5200, 100_000] {
             check_growing(&ids, expected);
         }
@@ -395,9 +462,9 @@ mod tests {
         let mut table = IdTable::default();
         table.expect(expected);
         for (n, &id) in ids.iter().enumerate() {
-            assert_eq!(table.enter(id, n as u32), None);
+            assert_eq!(table.enter(id, n as u32, 0), None);
             assert!(n % 97 != 0 || (0..=n).all(|m| table.get(ids[m]) == Some(m as u32)), "after {n}");
         }
-        assert!(ids.iter().enumerate().all(|(n, &id)| table.enter(id, 0) == Some(n as u32)));
+        assert!(ids.iter().enumerate().all(|(n, &id)| table.enter(id, 0, 0) == Some(n as u32)));
     }
 }

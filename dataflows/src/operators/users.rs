@@ -5,20 +5,22 @@
 //! ```
 //!
 //! A user's state is the ascending list of minutes with an event, 4 bytes each; hours and days follow from it.
+//! Under a horizon, minutes of days that no event can belong to any more are forgotten, and users are not.
 
-use crate::context::{Buckets, Shared};
+use crate::context::{Buckets, Keeps, Shared};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
 use crate::operators::sessions::{IdHasher, Parts};
 use crate::rows::{Change, Netting};
 use crate::views::{quality, traffic};
 use millrace_schema::calendar::MICROS_PER_MINUTE;
-use millrace_schema::{Body, Event, Id, Warning};
+use millrace_schema::{Body, Event, Id, Kind, Warning};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
@@ -76,6 +78,8 @@ struct Users {
     parts: Parts,
     users: hashbrown::HashMap<Id, User, BuildHasherDefault<IdHasher>>,
     buckets: Buckets,
+    /// Minutes before it are forgotten.
+    first_day: i64,
     traffic: Netting,
     quality: Netting,
 }
@@ -119,14 +123,33 @@ impl Users {
     }
 }
 
+impl Users {
+    /// No event before `limit` comes any more: forgets the minutes of the days before, a day at a time.
+    fn forget(&mut self, limit: i64) {
+        let first = (self.buckets.of(limit.max(0)).day).max(self.first_day);
+        if std::mem::replace(&mut self.first_day, first) == first {
+            return;
+        }
+        let start = self.shared.context.calendar.day_start(first) / MICROS_PER_MINUTE;
+        for user in self.users.values_mut() {
+            // The last one stays in any case: the users of all time are counted once.
+            let old = user.minutes.partition_point(|&minute| i64::from(minute) < start);
+            user.minutes.drain(..old.min(user.minutes.len().saturating_sub(1)));
+            user.minutes.shrink_to_fit();
+        }
+    }
+}
+
 /// Builds the operator: rows of `traffic`, rows of `quality`.
 pub fn users<'s>(
     sightings: StreamVec<'s, u64, Sighting>,
+    watermarks: Option<StreamVec<'s, u64, i64>>,
     shared: &Shared,
     parts: Parts,
 ) -> (StreamVec<'s, u64, Change>, StreamVec<'s, u64, Change>) {
     let mut builder = OperatorBuilder::new("Users".to_owned(), sightings.scope());
     let mut input = builder.new_input(sightings, scatter(|sighting: &Sighting| sighting.user.low));
+    let mut watermarks = watermarks.map(|watermarks| builder.new_input(watermarks, Pipeline));
     let (traffic_output, traffic) = builder.new_output();
     let (quality_output, quality) = builder.new_output();
     type Builder<D> = CapacityContainerBuilder<Vec<D>>;
@@ -137,18 +160,26 @@ pub fn users<'s>(
         shared: shared.clone(),
         parts,
         users: hashbrown::HashMap::default(),
+        first_day: 0,
         traffic: Netting::default(),
         quality: Netting::default(),
     };
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
-        let mut stash = Stash::default();
+        let (mut stash, mut waiting_watermarks) = (Stash::default(), Stash::default());
+        let (counts, horizons) = (state.shared.held.clone(), state.shared.context.horizons);
+        let mut counted = 0;
         move |frontiers| {
             stash.fill(&mut input);
+            watermarks.iter_mut().for_each(|input| waiting_watermarks.fill(input));
             let open = open_epoch(frontiers);
-            while let Some(epoch) = next_closed([stash.first()], open) {
+            while let Some(epoch) = next_closed([stash.first(), waiting_watermarks.first()], open) {
                 let held = capabilities.at(epoch);
                 stash.take(epoch).iter().flatten().for_each(|sighting| state.see(sighting));
+                if let Some(watermark) = waiting_watermarks.take(epoch).into_iter().flatten().max() {
+                    state.forget(horizons.limit(Kind::PageView, watermark));
+                }
+                counts.set(Keeps::Users, &mut counted, state.users.len());
                 traffic_output.activate().session(&held[0]).give_iterator(state.traffic.drain(epoch));
                 quality_output.activate().session(&held[1]).give_iterator(state.quality.drain(epoch));
             }

@@ -15,6 +15,8 @@ pub struct Incoming {
     pub epoch: u64,
     pub place: Place,
     pub received_at: Option<i64>,
+    /// It came when events as old as it were not merged any more.
+    pub is_pending: bool,
     pub decoded: Result<OwnedRecord, Rule>,
 }
 
@@ -29,6 +31,7 @@ pub fn observe(incoming: &[Incoming]) -> Vec<Observed> {
         received_at: one.received_at,
         record: one.decoded.as_ref().ok().cloned(),
         outcome: match &one.decoded {
+            Ok(_) if one.is_pending => Outcome::Pending,
             Ok(record) if record.kind.is_dimension() => accepted.dimension(record),
             Ok(record) => accepted.event(record),
             Err(rule) => Outcome::Quarantined(*rule),
@@ -97,6 +100,7 @@ mod tests {
             epoch,
             place: Place::new(0, offset),
             received_at: None,
+            is_pending: false,
             decoded,
         });
         let outcomes: Vec<_> =

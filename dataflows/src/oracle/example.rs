@@ -2,7 +2,7 @@
 
 use super::{Observed, Outcome};
 use crate::query::{Query, QueryError};
-use crate::settings::{FunnelSettings, RelatedSettings, ViewContext};
+use crate::settings::{FunnelSettings, Horizons, RelatedSettings, ViewContext};
 use crate::table::Table;
 use millrace_schema::calendar::{Calendar, parse_rfc3339};
 use millrace_schema::{Cents, Currency, Kind, OwnedRecord, Page, Place};
@@ -14,6 +14,7 @@ pub fn context() -> ViewContext {
         allowed_lateness_micros: 600_000_000,
         funnel: FunnelSettings::default().plan().expect("the default is usable"),
         related: RelatedSettings::default(),
+        horizons: Horizons::NONE,
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Outcome {
     Accepted,
     Duplicate,
     Quarantined(Rule),
+    /// Older than the horizons, when it came.
+    Pending,
 }
 
 const NONE: &str = "(none)";

@@ -2,8 +2,8 @@
 //!
 //! Choices: `warned` counts warnings, so that a record with two counts twice. By rule (grouped or filtered by it) a row
 //! is there where the rule has a count; its `quarantined`, `warned` and `late` are the rule's, the rest is the group's.
-//! An order of the warnings is an `order_id` and, for `returned_more_than_paid`, a currency. Nothing is ever pending:
-//! the oracle has no horizons. A record without a time is in no day of a range.
+//! An order of the warnings is an `order_id` and, for `returned_more_than_paid`, a currency. A pending record has no
+//! findings yet. A record without a time is in no day of a range.
 
 use super::{Asked, Observed, Outcome, events, is_sold_line, returned, row, sales_facts};
 use crate::query::{Query, QueryError};
@@ -30,6 +30,7 @@ struct Counts {
     read: i64,
     accepted: i64,
     duplicates: i64,
+    pending: i64,
     quarantined: i64,
     late: i64,
     warned: i64,
@@ -85,6 +86,7 @@ impl Counts {
         self.read += 1;
         self.accepted += i64::from(outcome == Outcome::Accepted);
         self.duplicates += i64::from(outcome == Outcome::Duplicate);
+        self.pending += i64::from(outcome == Outcome::Pending);
         for finding in findings {
             match finding {
                 Finding::Quarantined(_) => self.quarantined += 1,
@@ -106,7 +108,7 @@ impl Counts {
             Value::Int(self.accepted),
             Value::Int(self.duplicates),
             Value::Int(self.quarantined),
-            Value::Int(0),
+            Value::Int(self.pending),
             Value::Int(self.late),
             Value::Int(self.warned),
             score,

@@ -57,6 +57,7 @@ fn transfers(seed: u64) -> Vec<Line> {
             place: Place::new(partition, offset),
             epoch,
             received_at: None,
+            pending: false,
         })
         .collect()
 }

@@ -1,6 +1,7 @@
 //! For any records, order, duplication, partitioning, epochs, epochs in flight and number of workers: every answer at
 //! every closed epoch is the oracle's. `PROPTEST_CASES=2000` looks harder.
 
+pub mod horizons;
 pub mod records;
 mod settings;
 

@@ -75,7 +75,13 @@ pub fn lines(sent: &[Sent]) -> Vec<Line> {
             let offset = &mut offsets[usize::from(arrival.partition)];
             *offset += 1;
             let place = Place::new(arrival.partition, *offset);
-            Line { text: text.to_owned(), place, epoch: arrival.epoch, received_at: arrival.received_at }
+            Line {
+                text: text.to_owned(),
+                place,
+                epoch: arrival.epoch,
+                received_at: arrival.received_at,
+                pending: false,
+            }
         })
         .collect();
     lines.sort_by_key(|line| line.place.offset().wrapping_mul(0x9E37_79B9_7F4A_7C15));

@@ -34,7 +34,13 @@ pub fn parse(text: &str) -> Story {
                 *offset += 1;
                 let (text, at) = record(line.trim(), number);
                 let received_at = late_by.filter(|_| !text.contains("updated_at")).map(|by: i64| at + by);
-                story.lines.push(Line { text, place: Place::new(partition, *offset), epoch, received_at });
+                story.lines.push(Line {
+                    text,
+                    place: Place::new(partition, *offset),
+                    epoch,
+                    received_at,
+                    pending: false,
+                });
             }
             Some("settings") => {
                 for (key, value) in pairs(&words[1..]) {

@@ -2,7 +2,7 @@
 
 use super::questions::{fixed, random};
 use super::run::Ran;
-use super::{Line, SOURCES};
+use super::{LATENESS_MICROS, Line, SOURCES};
 use differential_dataflow::difference::{IsZero, Semigroup};
 use millrace_dataflows::index::{Index, IndexWriter};
 use millrace_dataflows::operators::dedup::Verdict;
@@ -14,7 +14,7 @@ use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::quality::Accounting;
 use millrace_dataflows::views::{AnswerContext, VIEWS, View, view};
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{Place, Rule};
+use millrace_schema::{OwnedRecord, Place, Rule};
 use std::collections::BTreeMap;
 
 /// The net changes of a view by epoch and group.
@@ -52,12 +52,31 @@ pub fn observed(lines: &[Line], epoch: u64) -> Vec<Observed> {
     observe(&incoming)
 }
 
-fn incoming(line: &Line) -> Incoming {
+/// How far the lines are complete at each epoch: by the latest event time so far, as the watermark of one partition.
+pub fn watermarks(lines: &[Line]) -> BTreeMap<u64, i64> {
+    let mut watermarks = BTreeMap::new();
+    for line in lines {
+        let of_event = |record: &OwnedRecord| (!record.kind.is_dimension()).then_some(record.time);
+        if let Some(time) = incoming(line).decoded.ok().and_then(|record| of_event(&record)) {
+            let latest = watermarks.entry(line.epoch).or_insert(time);
+            *latest = time.max(*latest);
+        }
+    }
+    let mut latest = i64::MIN;
+    watermarks.values_mut().for_each(|time| {
+        latest = latest.max(*time);
+        *time = latest - LATENESS_MICROS;
+    });
+    watermarks
+}
+
+pub fn incoming(line: &Line) -> Incoming {
     let arena = Bump::new();
     let decoded = decode(line.text.as_bytes(), line.received_at, &DecodeSettings::default(), &arena);
     Incoming {
         source: SOURCES[usize::from(line.place.partition())].to_owned(),
         epoch: line.epoch,
+        is_pending: line.pending,
         place: line.place,
         received_at: decoded.as_ref().map_or(line.received_at, |record| record.received_at),
         decoded: decoded.map(|record| record.to_owned()).map_err(|reject| reject.rule),

@@ -9,7 +9,7 @@ pub mod compare;
 pub mod questions;
 pub mod run;
 
-use millrace_dataflows::settings::{FunnelSettings, RelatedSettings, ViewContext};
+use millrace_dataflows::settings::{FunnelSettings, Horizons, RelatedSettings, ViewContext};
 use millrace_schema::calendar::{Calendar, parse_rfc3339};
 use millrace_schema::{Currency, Place};
 
@@ -21,6 +21,8 @@ pub struct Line {
     pub epoch: u64,
     /// The transport's timestamp.
     pub received_at: Option<i64>,
+    /// Older than the horizons when it comes: counted, not sent.
+    pub pending: bool,
 }
 
 /// Partitions 0 and 1 are the shop's, 2 is the website's.
@@ -41,6 +43,7 @@ pub fn context_of(zone: &str, funnel: &FunnelSettings, related: &RelatedSettings
         allowed_lateness_micros: LATENESS_MICROS,
         funnel: funnel.plan().expect("usable settings"),
         related: related.clone(),
+        horizons: Horizons::NONE,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Runs the dataflow over lines and keeps every change that leaves it.
 
 use super::baton::Baton;
+use super::compare::watermarks;
 use super::{Line, SOURCES};
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::graph;
@@ -12,7 +13,7 @@ use millrace_dataflows::views::VIEWS;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
 use millrace_schema::{Event, Name, NameCache, Names, Place};
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -86,6 +87,7 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
         names.intern(source).expect("no collision");
     }
     let shared = Shared::new(context.clone(), names, Arc::new(partitions));
+    let watermarks = watermarks(lines);
     let last_epoch = lines.iter().map(|line| line.epoch).max().unwrap_or(0);
     let mut portions: Vec<VecDeque<Line>> = vec![VecDeque::new(); how.workers];
     let mut in_order: Vec<&Line> = lines.iter().collect();
@@ -103,6 +105,8 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
     let guards = timely::execute(config, move |worker| {
         let portion = portions[worker.index()].clone();
         let mut reader = Reader::new(worker, &of_workers, of_all.clone(), portion, last_epoch, how);
+        // One of them is the clock.
+        reader.watermarks = if worker.index() == how.workers - 1 { watermarks.clone() } else { BTreeMap::new() };
         built.wait();
         let mut panicked = None;
         let mut more = true;
@@ -136,13 +140,20 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
     Ran { how, shared, changes, closed, verdicts }
 }
 
+struct Inputs {
+    events: InputHandleVec<u64, Event>,
+    receipts: InputHandleVec<u64, Change>,
+    watermarks: InputHandleVec<u64, i64>,
+}
+
 /// One worker's inputs, and what it has seen leave.
 struct Reader {
     lines: VecDeque<Line>,
     last_epoch: u64,
     how: How,
     /// `None` once everything is read.
-    inputs: Option<(InputHandleVec<u64, Event>, InputHandleVec<u64, Change>)>,
+    inputs: Option<Inputs>,
+    watermarks: BTreeMap<u64, i64>,
     probe: ProbeHandle<u64>,
     names: NameCache,
     receipts: Receipts,
@@ -166,6 +177,7 @@ impl Reader {
         let inputs = worker.dataflow::<u64, _, _>(|scope| {
             let (events_input, events) = scope.new_input();
             let (receipts_input, receipts) = scope.new_input();
+            let (watermarks_input, watermarks) = scope.new_input();
             let wanted = |(index, _): &(usize, &str)| how.only.is_none_or(|only| only == *index);
             let enabled: Vec<String> = VIEWS
                 .map(|(name, _)| name)
@@ -174,7 +186,7 @@ impl Reader {
                 .filter(wanted)
                 .map(|(_, name)| name.to_owned())
                 .collect();
-            let outputs = graph::build(scope, events, receipts, shared, &enabled);
+            let outputs = graph::build(scope, events, receipts, Some(watermarks), shared, &enabled);
             for (name, rows) in outputs.views {
                 let index = VIEWS.iter().position(|(known, _)| *known == name).expect("VIEWS names it");
                 let left = left.clone();
@@ -187,10 +199,23 @@ impl Reader {
             keep(outputs.verdicts, &probe, move |epoch, (place, verdict)| {
                 log.borrow_mut().push((epoch, place, verdict))
             });
-            (events_input, receipts_input)
+            Inputs { events: events_input, receipts: receipts_input, watermarks: watermarks_input }
         });
         let (names, receipts) = (NameCache::new(shared.names.clone()), Receipts::new(shared));
-        Reader { lines, last_epoch, how, inputs: Some(inputs), probe, names, receipts, left, open: 0, verdicts }
+        let watermarks = BTreeMap::new();
+        Reader {
+            lines,
+            last_epoch,
+            how,
+            inputs: Some(inputs),
+            watermarks,
+            probe,
+            names,
+            receipts,
+            left,
+            open: 0,
+            verdicts,
+        }
     }
 
     /// Reads some lines and steps once. Returns whether there is more to do.
@@ -212,7 +237,7 @@ impl Reader {
 
     /// Sends up to a burst of lines, closing epochs on the way, as far as the epochs in flight allow.
     fn read(&mut self) {
-        let Some((events, receipts)) = &mut self.inputs else { return };
+        let Some(Inputs { events, receipts, watermarks }) = &mut self.inputs else { return };
         let mut left = self.how.burst;
         loop {
             let epoch = *events.time();
@@ -232,6 +257,8 @@ impl Reader {
                 }
             }
             self.receipts.drain(epoch).for_each(|change| receipts.send(change));
+            self.watermarks.get(&epoch).into_iter().for_each(|watermark| watermarks.send(*watermark));
+            watermarks.advance_to(epoch + 1);
             events.advance_to(epoch + 1);
             receipts.advance_to(epoch + 1);
         }
@@ -244,6 +271,10 @@ fn read_line(line: &Line, names: &mut NameCache, receipts: &mut Receipts) -> Opt
     match decode(line.text.as_bytes(), line.received_at, &DecodeSettings::default(), &arena) {
         Ok(record) => {
             let event = record.to_event(line.place, names).expect("no two of a few names collide");
+            if line.pending {
+                receipts.pending(&event, source);
+                return None;
+            }
             receipts.valid(&event, source);
             Some(event)
         }

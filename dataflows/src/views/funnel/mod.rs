@@ -43,7 +43,7 @@ const CAPPED: usize = 3;
 const FIRST_STEP: usize = 4;
 
 /// What one session adds to the view, but for the category of its first product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contribution {
     day: i32,
     /// Local numbers; 0 is none.

@@ -1,0 +1,70 @@
+//! Forgetting changes no answer: with records older than a horizon kept back as pending, every answer at every closed epoch
+//! is the oracle's of the rest.
+
+use super::{config, how, records, settings};
+use crate::support::compare::{check, incoming, watermarks};
+use crate::support::run::run;
+use crate::support::{Line, context};
+use millrace_dataflows::oracle::{Incoming, Outcome, observe};
+use millrace_dataflows::settings::{Horizons, ViewContext};
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Marks what comes too late as pending. Left out is what is not too late itself and belongs to something forgotten: a
+/// session that goes on, an event id with another time. That is not seen.
+fn under(horizons: Horizons, lines: Vec<Line>) -> Vec<Line> {
+    let watermarks = watermarks(&lines);
+    let mut kept: Vec<Line> = Vec::new();
+    let mut in_order = lines;
+    in_order.sort_by_key(|line| (line.epoch, line.place));
+    for epoch in in_order.chunk_by(|a, b| a.epoch == b.epoch) {
+        let watermark = watermarks.range(..epoch[0].epoch).next_back().map_or(i64::MIN, |(_, watermark)| *watermark);
+        let before: Vec<Incoming> = kept.iter().map(incoming).collect();
+        let (mut last, mut ids) = (BTreeMap::<String, i64>::new(), BTreeMap::<String, i64>::new());
+        for one in observe(&before).iter().filter(|one| one.outcome == Outcome::Accepted) {
+            let record = one.record.as_ref().expect("it was accepted");
+            let latest = last.entry(record.session_id.clone()).or_insert(record.time);
+            *latest = record.time.max(*latest);
+            ids.insert(record.event_id.clone(), record.time);
+        }
+        for line in epoch {
+            let Ok(record) = incoming(line).decoded else {
+                kept.push(line.clone());
+                continue;
+            };
+            let pending = record.time < horizons.limit(record.kind, watermark);
+            let before = |time: Option<&i64>, limit: i64| time.is_some_and(|time| *time < limit);
+            let forgotten = !record.session_id.is_empty()
+                && before(last.get(&record.session_id), horizons.session_limit(watermark))
+                || !record.event_id.is_empty()
+                    && before(ids.get(&record.event_id), horizons.deduplication_limit(watermark));
+            if pending || !forgotten {
+                kept.push(Line { pending, ..line.clone() });
+            }
+        }
+    }
+    kept
+}
+
+proptest! {
+    #![proptest_config(config(150, "tests/properties/horizons.regressions"))]
+
+    #[test]
+    fn what_is_forgotten_is_not_missed(
+        sent in records::sent(1..60, 2, 8),
+        settings in settings::settings(),
+        seconds in select(vec![(60, 60), (3_600, 600), (600, 7_200), (36_000, 3_600)]),
+        how in how(),
+        seed in any::<u64>(),
+    ) {
+        let micros = |seconds: i64| Some(seconds * 1_000_000);
+        let horizons = Horizons { deduplication: micros(seconds.0), sessions: micros(seconds.1) };
+        let funnel = ViewContext { horizons, ..(*settings.context()).clone() };
+        // A user's activity has no end.
+        let context = if funnel.funnel.unit == context().funnel.unit { funnel } else { ViewContext { horizons, ..context() } };
+        let lines = under(horizons, records::lines(&sent));
+        check(&run(&Arc::new(context), &lines, how), &lines, seed, 4);
+    }
+}
