@@ -4,10 +4,10 @@ use divan::{Bencher, counter::ItemsCount};
 use millrace::generate::{Generator, Options};
 use millrace_connectors::lake::EventColumns;
 use millrace_dataflows::context::{Partitions, Shared};
-use millrace_dataflows::operators::dedup::{Claim, Seen};
+use millrace_dataflows::operators::dedup::{Ages, Claim, Seen};
 use millrace_dataflows::receipts::Receipts;
 use millrace_dataflows::rows::{Change, Key, Measures, State};
-use millrace_dataflows::settings::{FunnelSettings, RelatedSettings, ViewContext};
+use millrace_dataflows::settings::{FunnelSettings, Horizons, RelatedSettings, ViewContext};
 use millrace_dataflows::{graph, views::VIEWS};
 use millrace_schema::calendar::Calendar;
 use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_reference};
@@ -45,6 +45,7 @@ fn shared() -> Shared {
         allowed_lateness_micros: 0,
         funnel: FunnelSettings::default().plan().expect("the defaults are good"),
         related: RelatedSettings::default(),
+        horizons: Horizons::NONE,
     };
     Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()))
 }
@@ -77,10 +78,10 @@ fn decoding_to_events(bencher: Bencher) {
 #[divan::bench]
 fn deduplication(bencher: Bencher) {
     let events = events(&shared());
-    let claims: Vec<Claim> = events.iter().zip(0..).map(|(event, number)| Claim::new(event, 0, number)).collect();
+    let claims: Vec<Claim> = events.iter().zip(0..).map(|(event, number)| Claim::new(event, Ages::new(None), 0, number)).collect();
     let epochs: Vec<Vec<Vec<Claim>>> =
         claims.chunks(EPOCH).map(|epoch| epoch.chunks(256).map(<[Claim]>::to_vec).collect()).collect();
-    bencher.counter(ItemsCount::new(events.len())).with_inputs(Seen::default).bench_refs(|seen| {
+    bencher.counter(ItemsCount::new(events.len())).with_inputs(|| Seen::new(None)).bench_refs(|seen| {
         let mut decide = |epoch: &Vec<Vec<Claim>>| {
             seen.enter(epoch);
             seen.settle(epoch).len()
