@@ -78,7 +78,8 @@ fn decoding_to_events(bencher: Bencher) {
 #[divan::bench]
 fn deduplication(bencher: Bencher) {
     let events = events(&shared());
-    let claims: Vec<Claim> = events.iter().zip(0..).map(|(event, number)| Claim::new(event, Ages::new(None), 0, number)).collect();
+    let claims: Vec<Claim> =
+        events.iter().zip(0..).map(|(event, number)| Claim::new(event, Ages::new(None), 0, number)).collect();
     let epochs: Vec<Vec<Vec<Claim>>> =
         claims.chunks(EPOCH).map(|epoch| epoch.chunks(256).map(<[Claim]>::to_vec).collect()).collect();
     bencher.counter(ItemsCount::new(events.len())).with_inputs(|| Seen::new(None)).bench_refs(|seen| {

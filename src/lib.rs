@@ -3,5 +3,6 @@
 pub mod cli;
 pub mod engine;
 pub mod generate;
+pub mod live;
 pub mod serve;
 pub mod settings;

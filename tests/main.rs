@@ -5,6 +5,7 @@ mod blackbox {
     mod generate;
     mod house;
     mod judge;
+    mod live;
     mod query;
     mod real_data;
     mod replay;

@@ -3,12 +3,35 @@
 use anyhow::Context;
 use millrace_connectors::lake::{EventColumns, EventSender, QuarantineRow, QuarantineWriter, StagedEvents};
 use millrace_connectors::source::Chunk;
-use millrace_dataflows::context::Shared;
+use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::receipts::Receipts;
+use millrace_dataflows::settings::Horizons;
 use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_into};
-use millrace_schema::{Event, Kind, Name, NameCache, Place, Record, Reject, Rule};
+use millrace_schema::{Event, Kind, NameCache, Place, Record, Reject, Rule};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where rejected records go.
+pub trait Rejects: Send {
+    /// # Errors
+    /// Where it cannot be kept.
+    fn push(&mut self, row: QuarantineRow<'_>) -> anyhow::Result<()>;
+
+    /// # Errors
+    /// Where what was pushed cannot be kept.
+    fn finish(self: Box<Self>) -> anyhow::Result<()>;
+}
+
+impl Rejects for QuarantineWriter {
+    fn push(&mut self, row: QuarantineRow<'_>) -> anyhow::Result<()> {
+        Ok(QuarantineWriter::push(self, row)?)
+    }
+
+    fn finish(self: Box<Self>) -> anyhow::Result<()> {
+        QuarantineWriter::finish(*self).context("writing the quarantine").map(drop)
+    }
+}
 
 /// A chunk whose events are in the dataflow and whose verdicts are not in yet.
 struct Waiting {
@@ -22,46 +45,52 @@ pub struct Ingest {
     decode: DecodeSettings,
     names: NameCache,
     receipts: Receipts,
-    /// By partition ordinal.
-    sources: Vec<Name>,
+    partitions: Arc<Partitions>,
     arena: Bump,
     events: Option<(EventColumns, EventSender)>,
-    quarantine: QuarantineWriter,
+    rejects: Box<dyn Rejects>,
+    horizons: Horizons,
     waiting: BTreeMap<u64, Vec<Waiting>>,
     verdicts: BTreeMap<u64, BTreeMap<Place, Verdict>>,
-    /// The largest event time of a valid event, UTC microseconds.
-    latest: Option<i64>,
 }
 
 impl Ingest {
     pub fn new(
         decode: DecodeSettings,
         shared: &Shared,
-        sources: Vec<Name>,
         events: Option<EventSender>,
-        quarantine: QuarantineWriter,
+        rejects: Box<dyn Rejects>,
     ) -> Ingest {
         let calendar = &shared.context.calendar;
         Ingest {
             decode,
             names: NameCache::new(shared.names.clone()),
             receipts: Receipts::new(shared),
-            sources,
+            partitions: shared.partitions.clone(),
             arena: Bump::new(),
             events: events.map(|sender| (EventColumns::new(calendar.clone()), sender)),
-            quarantine,
+            rejects,
+            horizons: shared.context.horizons,
             waiting: BTreeMap::new(),
             verdicts: BTreeMap::new(),
-            latest: None,
         }
     }
 
-    /// Decodes a chunk. Every record becomes an event or a row of the quarantine.
+    /// Decodes a chunk. Every record becomes an event, is pending (older than the horizons behind the watermark), or becomes
+    /// a row of the quarantine. Returns the largest time of an event in it, UTC microseconds.
     ///
     /// # Errors
     /// Where the quarantine cannot be written.
-    pub fn chunk(&mut self, epoch: u64, chunk: Chunk, mut send: impl FnMut(Event)) -> anyhow::Result<()> {
-        let source = self.sources[usize::from(chunk.partition)];
+    pub fn chunk(
+        &mut self,
+        epoch: u64,
+        watermark: i64,
+        chunk: Chunk,
+        mut send: impl FnMut(Event),
+    ) -> anyhow::Result<Option<i64>> {
+        let source = self.partitions.source(chunk.partition);
+        let limits = Kind::ALL.map(|kind| self.horizons.limit(kind, watermark));
+        let mut latest = None;
         let mut offsets = Vec::with_capacity(chunk.records as usize);
         let mut record = Record::empty(Kind::PageView, self.decode.default_currency);
         let decode = self.decode_of(&chunk);
@@ -70,9 +99,14 @@ impl Ingest {
             let reject = match decode_into(raw.bytes, raw.received_at, &decode, &self.arena, &mut record) {
                 Ok(()) => match record.to_event(place, &mut self.names) {
                     Ok(event) => {
+                        let kind = event.kind();
+                        if event.time < limits[kind as usize] {
+                            self.receipts.pending(&event, source);
+                            continue;
+                        }
                         self.receipts.valid(&event, source);
-                        if !event.kind().is_dimension() {
-                            self.latest = self.latest.max(Some(event.time));
+                        if !kind.is_dimension() {
+                            latest = latest.max(Some(event.time));
                         }
                         if let Some((columns, _)) = &mut self.events {
                             columns.push(&record, raw.offset, chunk.partition, epoch);
@@ -92,7 +126,7 @@ impl Ingest {
             };
             let received_at = raw.received_at.or(reject.received_at);
             self.receipts.rejected(reject.rule, received_at, source);
-            self.quarantine.push(QuarantineRow {
+            self.rejects.push(QuarantineRow {
                 partition: chunk.partition,
                 offset: raw.offset,
                 reject: &reject,
@@ -104,7 +138,7 @@ impl Ingest {
         self.arena.reset();
         let staged = self.events.as_mut().map(|(columns, _)| columns.finish(None));
         self.waiting.entry(epoch).or_default().push(Waiting { chunk, offsets, staged });
-        Ok(())
+        Ok(latest)
     }
 
     /// A source that knows what its records are says so.
@@ -153,7 +187,7 @@ impl Ingest {
                     message: "another record has this event_id with other content, and came first".to_owned(),
                     received_at,
                 };
-                self.quarantine.push(QuarantineRow {
+                self.rejects.push(QuarantineRow {
                     partition: chunk.partition,
                     offset: raw.offset,
                     reject: &reject,
@@ -178,12 +212,11 @@ impl Ingest {
         Ok(())
     }
 
-    /// Writes the rest. Returns the largest event time.
+    /// Writes the rest.
     ///
     /// # Errors
     /// Where the quarantine cannot be written.
-    pub fn finish(self) -> anyhow::Result<Option<i64>> {
-        self.quarantine.finish().context("writing the quarantine")?;
-        Ok(self.latest)
+    pub fn finish(self) -> anyhow::Result<()> {
+        self.rejects.finish()
     }
 }

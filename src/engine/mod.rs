@@ -6,13 +6,14 @@
 //! ```
 
 mod feed;
-mod ingest;
+pub(crate) mod ingest;
 mod query;
 mod replay;
 mod results;
 mod run;
-mod usage;
+pub(crate) mod usage;
 mod worker;
 
 pub use query::{QUARANTINE_COLUMNS, query};
+pub(crate) use replay::enter_sources;
 pub use replay::{Replayed, replay};

@@ -15,7 +15,7 @@ use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::rows::State;
 use millrace_dataflows::views::quality::{Accounting, warned};
 use millrace_dataflows::views::view;
-use millrace_schema::{Name, Names};
+use millrace_schema::Names;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
 
     let names = Arc::new(Names::default());
     let shared = Shared::new(Arc::new(validated.views), names.clone(), Arc::new(Partitions::default()));
-    let sources = enter_sources(&partitions, &shared)?;
+    enter_sources(&partitions, 0, &shared)?;
     let plan = Arc::new(Plan {
         feed: Feed::default(),
         shared: shared.clone(),
@@ -56,7 +56,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
     let ingest = |worker: usize| {
         let events = writers.get(worker).map(EventWriter::sender);
         let quarantine = quarantine_writer(settings, worker, &partitions, &staging);
-        Ingest::new(validated.decode.clone(), &shared, sources.clone(), events, quarantine)
+        Ingest::new(validated.decode.clone(), &shared, events, Box::new(quarantine))
     };
     let ingests = (0..request.workers).map(ingest).collect();
 
@@ -99,15 +99,13 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
     Ok(Replayed { summary, failures })
 }
 
-/// Enters the names of the sources. Returns them by partition ordinal.
-fn enter_sources(partitions: &[PartitionInfo], shared: &Shared) -> anyhow::Result<Vec<Name>> {
-    let mut sources = Vec::new();
-    for (ordinal, partition) in partitions.iter().enumerate() {
+/// Enters the sources of the partitions from an ordinal on.
+pub fn enter_sources(partitions: &[PartitionInfo], from: usize, shared: &Shared) -> anyhow::Result<()> {
+    for (ordinal, partition) in partitions.iter().enumerate().skip(from) {
         let source = shared.names.intern(&partition.source)?;
         shared.partitions.set(u16::try_from(ordinal).context("too many partitions")?, source);
-        sources.push(source);
     }
-    Ok(sources)
+    Ok(())
 }
 
 fn compression(settings: &Settings) -> lake::Compression {

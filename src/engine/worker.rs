@@ -59,7 +59,7 @@ struct Outcomes {
 pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest) -> anyhow::Result<Share> {
     let (mut inputs, outcomes) = build(worker, plan);
     let mut failure = None;
-    let mut last_epoch = 0;
+    let (mut last_epoch, mut latest) = (0, None);
     loop {
         let open = first_open(&outcomes.probe).unwrap_or(FIRST_EPOCH);
         match plan.feed.next(open.max(FIRST_EPOCH) + plan.epochs_in_flight) {
@@ -72,7 +72,11 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest) -> anyhow::Resu
                 inputs.advance(epoch, &mut ingest);
                 last_epoch = epoch;
                 if failure.is_none() {
-                    failure = ingest.chunk(epoch, chunk, |event| inputs.events.send(event)).err();
+                    // Nothing is too late: a replay has no horizons, and so no watermark.
+                    match ingest.chunk(epoch, i64::MIN, chunk, |event| inputs.events.send(event)) {
+                        Ok(of_chunk) => latest = latest.max(of_chunk),
+                        Err(error) => failure = Some(error),
+                    }
                 }
                 inputs.events.flush();
                 worker.step();
@@ -88,12 +92,13 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest) -> anyhow::Resu
         worker.step_or_park(Some(NAP));
     }
     failure = failure.or(outcomes.settle(&mut ingest).err());
-    let latest = ingest.finish();
+    let finished = ingest.finish();
     if let Some(failure) = failure {
         return Err(failure);
     }
+    finished?;
     let states = outcomes.states.into_iter().map(|(view, state)| (view, state.take())).collect();
-    Ok(Share { states, latest: latest?, epoch: last_epoch })
+    Ok(Share { states, latest, epoch: last_epoch })
 }
 
 fn build(worker: &mut Worker, plan: &Plan) -> (Inputs, Outcomes) {

@@ -13,6 +13,7 @@
 mod error;
 mod load;
 mod secret;
+mod source;
 mod text;
 mod tree;
 mod validate;
@@ -20,8 +21,11 @@ mod validate;
 pub use error::SettingsError;
 pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
 pub use secret::{is_secret, redacted};
+pub use source::{
+    HorizonSettings, KafkaSettings, LiveSettings, LogSettings, LostOffsets, SourceKind, SourceSettings, TopicSettings,
+};
 pub use tree::{Leaf, Origin};
-pub use validate::{Validated, nearest};
+pub use validate::{Validated, ValidatedLive, kind, nearest};
 
 use millrace_dataflows::settings::ViewSettings;
 use serde::{Deserialize, Serialize};
@@ -34,6 +38,9 @@ pub struct Settings {
     pub decode: DecodeLimits,
     pub views: ViewSettings,
     pub replay: ReplaySettings,
+    pub source: SourceSettings,
+    pub live: LiveSettings,
+    pub horizons: HorizonSettings,
     pub lake: LakeSettings,
 }
 

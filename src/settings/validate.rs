@@ -1,13 +1,22 @@
 //! From settings of the right shape to what runs: limits hold, names are known, texts are parsed.
 
 use super::error::SettingsError;
+use super::secret::redacted_property;
 use super::{Settings, redacted};
-use millrace_dataflows::settings::{Horizons, SettingError, ViewContext};
+use millrace_connectors::source::Start;
+use millrace_dataflows::settings::{FunnelUnit, Horizons, SettingError, ViewContext, parse_span};
 use millrace_dataflows::views::VIEWS;
-use millrace_schema::calendar::Calendar;
+use millrace_schema::calendar::{Calendar, parse_rfc3339};
 use millrace_schema::decode::DecodeSettings;
 use millrace_schema::{Currency, Kind};
 use toml::Value;
+
+/// Settings that an engine can run under.
+#[derive(Clone, Debug)]
+pub struct ValidatedLive {
+    pub validated: Validated,
+    pub start: Start,
+}
 
 /// The views that `views.enabled` may name.
 fn views() -> [&'static str; VIEWS.len()] {
@@ -31,6 +40,34 @@ pub struct Validated {
 }
 
 impl Settings {
+    /// What running needs beyond a replay: horizons, and a source that can be opened.
+    ///
+    /// # Errors
+    /// [`SettingsError::BadValue`] naming the setting to change.
+    pub fn validate_live(&self) -> Result<ValidatedLive, SettingsError> {
+        let mut validated = self.validate()?;
+        let horizons = Horizons {
+            deduplication: horizon("horizons.deduplication", &self.horizons.deduplication)?,
+            sessions: horizon("horizons.sessions", &self.horizons.sessions)?,
+        };
+        if horizons.sessions.is_some() && validated.views.funnel.unit == FunnelUnit::User {
+            let expected = "unlimited, where views.funnel.unit is user: what a user does has no end";
+            return Err(bad("horizons.sessions", self.horizons.sessions.as_str(), expected));
+        }
+        validated.views.horizons = horizons;
+        Ok(ValidatedLive { validated, start: self.start()? })
+    }
+
+    fn start(&self) -> Result<Start, SettingsError> {
+        match self.source.start.as_str() {
+            "earliest" => Ok(Start::Earliest),
+            "latest" => Ok(Start::Latest),
+            text => parse_rfc3339(text).map(Start::Timestamp).ok_or_else(|| {
+                bad("source.start", text, "earliest, latest, or an instant such as 2019-10-01T07:00:00Z")
+            }),
+        }
+    }
+
     /// # Errors
     /// [`SettingsError::BadValue`] naming the setting to change.
     pub fn validate(&self) -> Result<Validated, SettingsError> {
@@ -68,8 +105,34 @@ impl Settings {
         within("views.related_products.max_products_per_session", related.max_products_per_session, 1, usize::MAX)?;
         within("views.related_products.candidates", related.candidates, 1, usize::MAX)?;
         within("views.related_products.list_length", related.list_length, 1, related.candidates)?;
+        within("live.workers", self.live.workers, 1, WORKERS_MAX)?;
+        within("live.epoch_records", self.live.epoch_records, 1, EPOCH_RECORDS_MAX)?;
+        within("live.epochs_in_flight", self.live.epochs_in_flight, 1, 1_000)?;
+        within("live.tick_ms", self.live.tick_ms as usize, 1, 60_000)?;
+        within("live.idle_tick_ms", self.live.idle_tick_ms as usize, 1, 60_000)?;
+        within("source.kafka.refresh_ms", self.source.kafka.refresh_ms as usize, 100, 3_600_000)?;
+        self.check_topics()?;
         milliseconds("decode.max_future_ms", self.decode.max_future_ms)?;
         milliseconds("views.allowed_lateness_ms", self.views.allowed_lateness_ms)
+    }
+
+    fn check_topics(&self) -> Result<(), SettingsError> {
+        for topic in &self.source.kafka.topics {
+            kind("source.kafka.topics.event_type", &topic.event_type)?;
+            if topic.name.is_empty() {
+                return Err(bad("source.kafka.topics.name", "", "the name of a topic"));
+            }
+        }
+        for property in &self.source.kafka.properties {
+            if property.split_once('=').is_none_or(|(name, _)| name.trim().is_empty()) {
+                return Err(bad(
+                    "source.kafka.properties",
+                    redacted_property(property),
+                    "name=value, as librdkafka has it",
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_views(&self) -> Result<(), SettingsError> {
@@ -89,17 +152,30 @@ impl Settings {
     }
 
     fn default_kind(&self) -> Result<Option<Kind>, SettingsError> {
-        let name = self.decode.default_event_type.as_str();
-        if name.is_empty() {
-            return Ok(None);
-        }
-        Kind::parse(name).map(Some).ok_or_else(|| {
-            let kinds = Kind::ALL.map(Kind::as_str);
-            let expected =
-                format!("empty, or an event type ({}); the nearest is {}", kinds.join(", "), nearest(name, &kinds));
-            bad("decode.default_event_type", name, &expected)
-        })
+        kind("decode.default_event_type", &self.decode.default_event_type)
     }
+}
+
+/// A kind by its name; none where that is empty.
+///
+/// # Errors
+/// [`SettingsError::BadValue`] naming the setting to change.
+pub fn kind(key: &str, name: &str) -> Result<Option<Kind>, SettingsError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    Kind::parse(name).map(Some).ok_or_else(|| {
+        let kinds = Kind::ALL.map(Kind::as_str);
+        let expected =
+            format!("empty, or an event type ({}); the nearest is {}", kinds.join(", "), nearest(name, &kinds));
+        bad(key, name, &expected)
+    })
+}
+
+fn horizon(key: &str, text: &str) -> Result<Option<i64>, SettingsError> {
+    const LEAST_MICROS: i64 = 10_000_000;
+    let span = parse_span(text).filter(|span| span.is_none_or(|micros| micros >= LEAST_MICROS));
+    span.ok_or_else(|| bad(key, text, "unlimited, or 10s and more: a number with s, m, h or d"))
 }
 
 /// The known name most like another.

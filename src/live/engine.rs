@@ -1,0 +1,81 @@
+//! The running engine, as serving sees it.
+
+use super::feed::Feed;
+use super::publish::PartitionTable;
+use super::rejects::RecentRejects;
+use crate::engine::usage;
+use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
+use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, SourceStatus};
+use millrace_dataflows::context::Shared;
+use millrace_dataflows::table::Table;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub struct LiveEngine {
+    pub(super) feed: Arc<Feed>,
+    pub(super) source: Arc<SourceStatus>,
+    pub(super) shared: Shared,
+    pub(super) partitions: PartitionTable,
+    pub(super) rejects: Arc<RecentRejects>,
+    pub(super) workers: usize,
+    pub(super) started_at_ms: i64,
+    /// The effective settings as they may be shown.
+    pub(super) settings: String,
+    pub(super) stop: AtomicBool,
+}
+
+impl LiveEngine {
+    /// The latest rejected records.
+    pub fn quarantine(&self) -> Table {
+        self.rejects.table(&self.partitions.read().expect("no holder of the partitions panics"))
+    }
+
+    fn partitions(&self) -> Vec<PartitionStatus> {
+        let watermarks = self.feed.partitions();
+        let source = self.source.get();
+        let table = self.partitions.read().expect("no holder of the partitions panics");
+        let states = source.partitions.into_iter();
+        let status = |(ordinal, (info, state)): (usize, (&PartitionInfo, PartitionState))| {
+            let (watermark, idle) = watermarks.get(ordinal).copied().unwrap_or_default();
+            PartitionStatus {
+                source: info.source.clone(),
+                partition: info.partition,
+                next_offset: state.next,
+                end_offset: state.end,
+                watermark,
+                idle,
+                lost: state.lost,
+                fault: state.fault,
+            }
+        };
+        table.iter().zip(states).enumerate().map(status).collect()
+    }
+}
+
+impl Engine for LiveEngine {
+    fn status(&self) -> EngineStatus {
+        let (epoch, in_flight) = self.feed.epochs();
+        EngineStatus {
+            epoch,
+            epochs_in_flight: in_flight as u64,
+            workers: self.workers,
+            started_at_ms: self.started_at_ms,
+            memory_bytes: usage::rss_bytes(),
+            cpu_seconds: usage::cpu_time().as_secs_f64(),
+            source_down: self.source.with(|source| match &source.connection {
+                Connection::Up => None,
+                Connection::Down(reason) => Some(reason.clone()),
+            }),
+            partitions: self.partitions(),
+            held: self.shared.held.all().map(|(name, count)| (name.to_owned(), count as u64)).collect(),
+        }
+    }
+
+    fn drain(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn settings(&self) -> String {
+        self.settings.clone()
+    }
+}

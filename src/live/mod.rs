@@ -1,0 +1,21 @@
+//! Live running: sources that go on, epochs by the clock, versions published as they close.
+//!
+//! ```text
+//! reader thread ─▶ feed (stamps, cuts) ─▶ workers: decode, dataflow ─▶ reports ─▶ publisher thread ─▶ board ─▶ serving
+//! ```
+
+mod clock;
+mod engine;
+mod feed;
+mod pace;
+mod publish;
+mod reader;
+mod rejects;
+mod run;
+mod source;
+mod watermarks;
+mod worker;
+
+pub use clock::{Clock, SystemClock};
+pub use engine::LiveEngine;
+pub use run::{Live, start};

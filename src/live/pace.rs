@@ -1,0 +1,79 @@
+//! How long an epoch is: a decision, without a clock of its own.
+//!
+//! Under little load an epoch lasts one tick, so answers are fresh. Under more, the next epoch is not cut before the one
+//! but last is closed: epochs grow by themselves to what the dataflow can take, and more is handled at once. Without
+//! records there is still an epoch now and then, which says that nothing came.
+
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The shortest epoch that holds records.
+    pub tick_ms: u64,
+    /// The longest epoch without records.
+    pub idle_tick_ms: u64,
+    /// The most records of an epoch; reading waits beyond it.
+    pub epoch_records: u64,
+    /// Epochs that may be cut and not closed.
+    pub epochs_in_flight: usize,
+}
+
+/// What is decided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// Since the last cut.
+    pub elapsed_ms: u64,
+    /// Records since the last cut.
+    pub records: u64,
+    /// Epochs that are cut and not closed.
+    pub in_flight: usize,
+}
+
+impl Pace {
+    /// Whether the epoch is to be cut now.
+    pub fn is_due(&self, moment: &Moment) -> bool {
+        if moment.in_flight >= self.epochs_in_flight {
+            return false;
+        }
+        match moment.records {
+            0 => moment.elapsed_ms >= self.idle_tick_ms,
+            records => moment.elapsed_ms >= self.tick_ms || records >= self.epoch_records,
+        }
+    }
+
+    /// Whether the epoch may take more records.
+    pub fn has_room(&self, moment: &Moment) -> bool {
+        moment.records < self.epoch_records
+    }
+
+    /// When to look again, if nothing happens before.
+    pub fn look_again(&self, moment: &Moment) -> Duration {
+        let tick = if moment.records == 0 { self.idle_tick_ms } else { self.tick_ms };
+        Duration::from_millis(tick.saturating_sub(moment.elapsed_ms).max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACE: Pace = Pace { tick_ms: 10, idle_tick_ms: 100, epoch_records: 1_000, epochs_in_flight: 2 };
+
+    fn check(elapsed_ms: u64, records: u64, in_flight: usize, due: bool, look_again_ms: u64) {
+        let moment = Moment { elapsed_ms, records, in_flight };
+        assert_eq!(PACE.is_due(&moment), due, "{moment:?}");
+        assert_eq!(PACE.look_again(&moment), Duration::from_millis(look_again_ms), "{moment:?}");
+    }
+
+    #[test]
+    fn epochs_are_short_when_idle_and_grow_under_load() {
+        check(0, 0, 0, false, 100);
+        check(100, 0, 0, true, 1);
+        check(3, 1, 1, false, 7);
+        check(10, 1, 1, true, 1);
+        check(500, 900, 2, false, 1);
+        check(1, 1_000, 1, true, 9);
+        assert!(PACE.has_room(&Moment { elapsed_ms: 0, records: 999, in_flight: 2 }));
+        assert!(!PACE.has_room(&Moment { elapsed_ms: 0, records: 1_000, in_flight: 2 }));
+    }
+}

@@ -1,0 +1,63 @@
+//! The reader thread: moves chunks from the source to the feed, and keeps the epochs going.
+
+use super::feed::Feed;
+use super::publish::PartitionTable;
+use crate::engine::enter_sources;
+use millrace_connectors::source::LiveSource;
+use millrace_dataflows::context::Shared;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How long the reader waits at most before it looks whether it is to stop.
+const WAIT_MOST: Duration = Duration::from_millis(50);
+
+/// Reads until it is told to stop, or the source fails for good. The feed is finished then.
+///
+/// # Errors
+/// Where the source cannot go on without leaving records out.
+pub fn read(
+    source: &mut dyn LiveSource,
+    feed: &Feed,
+    shared: &Shared,
+    partitions: &PartitionTable,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    let result = read_on(source, feed, shared, partitions, stop);
+    feed.finish();
+    result
+}
+
+fn read_on(
+    source: &mut dyn LiveSource,
+    feed: &Feed,
+    shared: &Shared,
+    partitions: &PartitionTable,
+    stop: &AtomicBool,
+) -> anyhow::Result<()> {
+    while !stop.load(Ordering::Relaxed) {
+        let timeout = feed.tick().min(WAIT_MOST);
+        if !feed.wait_for_room(timeout) {
+            continue;
+        }
+        match source.next_chunk()? {
+            Some(chunk) => {
+                // A partition is known before the first of its records is.
+                enter_new(source, shared, partitions)?;
+                feed.push(chunk);
+            }
+            None => source.wait(timeout),
+        }
+    }
+    Ok(())
+}
+
+/// Enters partitions that the source has found.
+pub fn enter_new(source: &dyn LiveSource, shared: &Shared, partitions: &PartitionTable) -> anyhow::Result<()> {
+    let found = source.partitions();
+    let known = partitions.read().expect("no holder of the partitions panics").len();
+    if found.len() > known {
+        enter_sources(found, known, shared)?;
+        partitions.write().expect("no holder of the partitions panics").extend_from_slice(&found[known..]);
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The latest rejected records, in memory: what the view `quarantine` answers while the engine runs.
+
+use crate::engine::QUARANTINE_COLUMNS;
+use crate::engine::ingest::Rejects;
+use millrace_connectors::lake::QuarantineRow;
+use millrace_connectors::source::PartitionInfo;
+use millrace_dataflows::table::{Table, Value};
+use millrace_schema::calendar::rfc3339_micros;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Rows that are kept.
+const ROWS_MOST: usize = 10_000;
+
+/// The latest rows of all workers.
+#[derive(Debug, Default)]
+pub struct RecentRejects {
+    rows: Mutex<VecDeque<Row>>,
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    partition: u16,
+    offset: u64,
+    rule: &'static str,
+    field: Option<&'static str>,
+    message: String,
+    received_at: Option<i64>,
+    bytes: Box<[u8]>,
+    bytes_total: u64,
+}
+
+impl RecentRejects {
+    /// All rows as a table, in order of their places.
+    pub fn table(&self, partitions: &[PartitionInfo]) -> Table {
+        let mut rows: Vec<Row> = self.lock().iter().cloned().collect();
+        rows.sort_by_key(|row| (row.partition, row.offset));
+        let mut table = Table::new(QUARANTINE_COLUMNS);
+        table.rows = rows.iter().filter_map(|row| values(row, partitions.get(usize::from(row.partition))?)).collect();
+        table
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Row>> {
+        self.rows.lock().expect("no holder of the rejects panics")
+    }
+}
+
+fn values(row: &Row, partition: &PartitionInfo) -> Option<Vec<Value>> {
+    Some(vec![
+        Value::text(&partition.source),
+        Value::Int(i64::from(partition.partition)),
+        Value::Int(i64::try_from(row.offset).ok()?),
+        Value::text(row.rule),
+        row.field.map_or(Value::Null, Value::text),
+        Value::text(&row.message),
+        row.received_at.map_or(Value::Null, |time| Value::text(rfc3339_micros(time))),
+        Value::text(String::from_utf8_lossy(&row.bytes)),
+        Value::Int(i64::try_from(row.bytes_total).ok()?),
+    ])
+}
+
+/// One worker's way to them.
+#[derive(Debug)]
+pub struct RejectsOfWorker {
+    pub recent: Arc<RecentRejects>,
+    /// Of a longer record only so many bytes are kept.
+    pub record_bytes: usize,
+}
+
+impl Rejects for RejectsOfWorker {
+    fn push(&mut self, row: QuarantineRow<'_>) -> anyhow::Result<()> {
+        let kept = Row {
+            partition: row.partition,
+            offset: row.offset,
+            rule: row.reject.rule.as_str(),
+            field: row.reject.field,
+            message: row.reject.message.clone(),
+            received_at: row.received_at,
+            bytes: row.bytes[..row.bytes.len().min(self.record_bytes)].into(),
+            bytes_total: row.total_bytes,
+        };
+        let mut rows = self.recent.lock();
+        if rows.len() == ROWS_MOST {
+            rows.pop_front();
+        }
+        rows.push_back(kept);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
