@@ -16,6 +16,8 @@ mod progress;
 mod query;
 mod replay;
 mod request;
+mod run;
+mod signal;
 mod terminal;
 mod views;
 
@@ -52,6 +54,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Replay(replay::ReplayArgs),
+    Run(run::RunArgs),
     Query(query::QueryArgs),
     Generate(Box<generate::GenerateArgs>),
     Config(config::ConfigArgs),
@@ -79,6 +82,7 @@ impl Command {
     fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         match self {
             Command::Replay(args) => args.run(out),
+            Command::Run(args) => args.run(out),
             Command::Query(args) => args.run(out),
             Command::Generate(args) => args.run(out),
             Command::Config(args) => args.run(out),

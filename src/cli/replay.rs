@@ -41,7 +41,7 @@ pub(super) struct ReplayArgs {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-enum SummaryFormat {
+pub(super) enum SummaryFormat {
     #[default]
     Table,
     Json,
@@ -70,7 +70,7 @@ impl ReplayArgs {
     }
 }
 
-fn print_summary(summary: &ReplaySummary, format: SummaryFormat, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn print_summary(summary: &ReplaySummary, format: SummaryFormat, out: &mut dyn Write) -> anyhow::Result<()> {
     if format == SummaryFormat::Json {
         writeln!(out, "{}", serde_json::to_string(summary)?)?;
         return Ok(());

@@ -15,5 +15,5 @@ pub(crate) mod usage;
 mod worker;
 
 pub use query::{QUARANTINE_COLUMNS, query};
-pub(crate) use replay::enter_sources;
 pub use replay::{Replayed, replay};
+pub(crate) use replay::{enter_sources, summary_of};

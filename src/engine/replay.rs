@@ -12,6 +12,7 @@ use millrace_connectors::lake::{
 };
 use millrace_connectors::source::{PartitionInfo, ReadOptions, Reader, Source, SourceError, open};
 use millrace_dataflows::context::{Partitions, Shared};
+use millrace_dataflows::row_set::RowSet;
 use millrace_dataflows::rows::State;
 use millrace_dataflows::views::quality::{Accounting, warned};
 use millrace_dataflows::views::view;
@@ -79,11 +80,25 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
 
     let quality = states.iter().find(|(name, _)| *name == "quality").map(|(_, state)| state);
     let quality = quality.expect("quality is always rendered");
+    let summary = summary_of(quality, epoch, started, cpu_before)?;
+    Ok(Replayed { summary, failures })
+}
+
+/// What a run has come to by now.
+///
+/// # Errors
+/// Where not every record is accounted for.
+pub fn summary_of(
+    quality: &dyn RowSet,
+    epoch: u64,
+    started: Instant,
+    cpu_before: Duration,
+) -> anyhow::Result<ReplaySummary> {
     let accounting = Accounting::of(quality);
     anyhow::ensure!(accounting.balances(), "the accounting does not balance: {accounting:?}");
     let seconds = started.elapsed().as_secs_f64();
     let count = |value: i64| u64::try_from(value).unwrap_or(0);
-    let summary = ReplaySummary {
+    Ok(ReplaySummary {
         read: count(accounting.read),
         accepted: count(accounting.accepted),
         duplicates: count(accounting.duplicates),
@@ -95,8 +110,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         peak_rss_bytes: usage::peak_rss_bytes(),
         epoch,
         warnings: warned(quality).into_iter().map(|(rule, count)| format!("{rule}: {count}")).collect(),
-    };
-    Ok(Replayed { summary, failures })
+    })
 }
 
 /// Enters the sources of the partitions from an ordinal on.

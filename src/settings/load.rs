@@ -2,7 +2,7 @@
 
 use super::error::SettingsError;
 use super::tree::{Leaf, Origin, Tree};
-use super::validate::Validated;
+use super::validate::{Validated, ValidatedLive};
 use super::{Settings, text};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -95,6 +95,12 @@ impl Loaded {
         self.settings.validate().map_err(|error| self.with_origin(error))
     }
 
+    /// # Errors
+    /// As [`Settings::validate_live`], with the origin of the setting to change.
+    pub fn validate_live(&self) -> Result<ValidatedLive, SettingsError> {
+        self.settings.validate_live().map_err(|error| self.with_origin(error))
+    }
+
     fn with_origin(&self, error: SettingsError) -> SettingsError {
         match error {
             SettingsError::BadValue { key, origin: None, value, expected } => {
@@ -113,8 +119,17 @@ impl Loaded {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut open_section = "";
-        for leaf in &self.leaves {
-            let (section, name) = leaf.key.rsplit_once('.').unwrap_or(("", &leaf.key));
+        // All settings of a section stand together, those of its parts after them.
+        let mut leaves: Vec<(&str, &str, &Leaf)> = self
+            .leaves
+            .iter()
+            .map(|leaf| {
+                let (section, name) = leaf.key.rsplit_once('.').unwrap_or(("", &leaf.key));
+                (section, name, leaf)
+            })
+            .collect();
+        leaves.sort_by_key(|(section, ..)| *section);
+        for (section, name, leaf) in leaves {
             if section != open_section {
                 let gap = if text.is_empty() { "" } else { "\n" };
                 text.push_str(&format!("{gap}[{section}]\n"));

@@ -1,0 +1,102 @@
+//! `millrace run`: the engine, until it is told to stop.
+
+use super::replay::{SummaryFormat, print_summary};
+use super::{SettingsArgs, signal};
+use crate::engine::{summary_of, usage};
+use crate::live;
+use crate::serve::status::{Engine, EngineStatus};
+use anyhow::Context;
+use clap::Args;
+use std::io::Write;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+const EXAMPLES: &str = "\
+Examples:
+  millrace run --config millrace.toml
+  millrace run --set source.kind=kafka --set source.kafka.brokers=broker:9092 --set 'source.kafka.topics=[{name=\"events\"}]'
+  millrace run --set 'source.log.paths=[\"shop-log\"]' --until-end --format json
+
+Ctrl-C stops reading, closes what is open, and ends.";
+
+/// How often the engine is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Run the engine: read a log or Kafka, keep every view, serve
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// End once everything there is has been read
+    #[arg(long)]
+    until_end: bool,
+    /// How to print the summary; json is one object
+    #[arg(long, value_enum, default_value_t)]
+    format: SummaryFormat,
+    /// No lines about how it goes
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl RunArgs {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let (started, cpu_before) = (Instant::now(), usage::cpu_time());
+        let loaded = self.settings.load()?;
+        loaded.validate_live()?;
+        let stop = signal::stop_flag()?;
+        end_on_panic();
+        let live = live::start(&loaded.settings, loaded.to_toml())?;
+        let mut next_line = started + LINE_EVERY;
+        while !live.has_ended() {
+            std::thread::sleep(LOOK);
+            if stop.load(Ordering::Relaxed) || self.until_end && is_at_end(&live.engine.status()) {
+                live.engine.drain();
+            }
+            if !self.quiet && Instant::now() >= next_line {
+                next_line += LINE_EVERY;
+                eprintln!("{}", line(&live.engine.status()));
+            }
+        }
+        let board = live.board.clone();
+        live.join()?;
+        let version = board.current();
+        let quality = version.view("quality").context("quality is always rendered")?;
+        let summary = summary_of(&quality.index, version.epoch, started, cpu_before)?;
+        print_summary(&summary, self.format, out)
+    }
+}
+
+/// A panic in one thread must not leave the others waiting for it.
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(101);
+    }));
+}
+
+fn is_at_end(status: &EngineStatus) -> bool {
+    let read = |partition: &crate::serve::status::PartitionStatus| {
+        partition.fault.is_some() || partition.end_offset.is_some_and(|end| partition.next_offset >= end)
+    };
+    status.source_down.is_none() && status.partitions.iter().all(read)
+}
+
+fn line(status: &EngineStatus) -> String {
+    let lag: u64 = status
+        .partitions
+        .iter()
+        .map(|partition| partition.end_offset.unwrap_or(0).saturating_sub(partition.next_offset))
+        .sum();
+    let held: Vec<String> = status.held.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let down = status.source_down.as_ref().map_or(String::new(), |reason| format!(", source down: {reason}"));
+    format!(
+        "epoch {}, {} in flight, lag {lag}, {} MB, {}{down}",
+        status.epoch,
+        status.epochs_in_flight,
+        status.memory_bytes >> 20,
+        held.join(", ")
+    )
+}
