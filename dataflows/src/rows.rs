@@ -195,6 +195,9 @@ struct Slot {
 
 const FIRST_SLOTS: usize = 64;
 
+/// Changes that are looked up together.
+const BATCH: usize = 64;
+
 impl Groups {
     /// The sums of a group, `measures` at least; zeros where it is new.
     #[inline]
@@ -219,6 +222,26 @@ impl Groups {
 
     fn add(&mut self, key: &Key, values: &[i64]) {
         self.entry(key, values.len()).iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+
+    /// Adds many changes. A batch of them asks for all the memory it needs before it changes any of it, which is most of
+    /// the time that adding takes.
+    fn add_all(&mut self, changes: &[Change]) {
+        const LINE: usize = 64 / size_of::<i64>();
+        for batch in changes.chunks(BATCH) {
+            if !self.slots.is_empty() {
+                batch.iter().for_each(|(key, ..)| prefetch(&self.slots, self.home(key.hash64())));
+                for (key, ..) in batch {
+                    let position = (self.slots[self.home(key.hash64())].position as usize).wrapping_sub(1);
+                    prefetch(&self.keys, position);
+                    // A key may lie on two cache lines: its neighbour's start is on the second.
+                    prefetch(&self.keys, position.wrapping_add(1));
+                    let sums = position.wrapping_mul(self.width);
+                    (0..self.width).step_by(LINE).for_each(|at| prefetch(&self.sums, sums.wrapping_add(at)));
+                }
+            }
+            batch.iter().for_each(|(key, _, difference)| self.add(key, &difference.0));
+        }
     }
 
     #[inline]
@@ -291,17 +314,11 @@ impl Groups {
 }
 
 /// What has accumulated of a view's changes up to some epoch.
-///
-/// A batch of changes asks for all the memory it needs before it changes any of it, which is most of the time that
-/// applying takes.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     /// Those whose measures have become zero stay until the index grows.
     groups: Groups,
 }
-
-/// Changes that are looked up together.
-const BATCH: usize = 64;
 
 impl State {
     pub fn apply(&mut self, key: Key, difference: &Measures) {
@@ -314,22 +331,7 @@ impl State {
     }
 
     pub fn apply_all(&mut self, changes: &[Change]) {
-        const LINE: usize = 64 / size_of::<i64>();
-        let groups = &mut self.groups;
-        for batch in changes.chunks(BATCH) {
-            if !groups.slots.is_empty() {
-                batch.iter().for_each(|(key, ..)| prefetch(&groups.slots, groups.home(key.hash64())));
-                for (key, ..) in batch {
-                    let position = (groups.slots[groups.home(key.hash64())].position as usize).wrapping_sub(1);
-                    prefetch(&groups.keys, position);
-                    // A key may lie on two cache lines: its neighbour's start is on the second.
-                    prefetch(&groups.keys, position.wrapping_add(1));
-                    let sums = position.wrapping_mul(groups.width);
-                    (0..groups.width).step_by(LINE).for_each(|at| prefetch(&groups.sums, sums.wrapping_add(at)));
-                }
-            }
-            batch.iter().for_each(|(key, _, difference)| groups.add(key, &difference.0));
-        }
+        self.groups.add_all(changes);
     }
 
     pub fn get(&self, key: &Key) -> Option<Sums<'_>> {
@@ -387,6 +389,11 @@ impl Netting {
     /// Adds to all measures of a group.
     pub fn add_slice(&mut self, key: Key, values: &[i64]) {
         self.groups.add(&key, values);
+    }
+
+    /// Adds changes, whatever their epochs.
+    pub fn add_all(&mut self, changes: &[Change]) {
+        self.groups.add_all(changes);
     }
 
     /// The netted changes, and none that cancel. In no particular order: consumers add them up.

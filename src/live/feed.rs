@@ -54,6 +54,7 @@ struct State {
     open: Stamp,
     opened_ms: u64,
     records: u64,
+    caught_up: bool,
     /// Epochs that are cut and not closed.
     in_flight: VecDeque<u64>,
     /// Event times by epoch: (partition, latest).
@@ -88,6 +89,7 @@ impl Feed {
             open: Stamp { epoch: now_ms.max(last_epoch + 1), watermark: Watermarks::UNKNOWN },
             opened_ms: now_ms,
             records: 0,
+            caught_up: false,
             in_flight: VecDeque::new(),
             heard: BTreeMap::new(),
             read: VecDeque::new(),
@@ -127,6 +129,11 @@ impl Feed {
             self.wake();
         }
         look_again
+    }
+
+    /// Everything there is has been read, for now.
+    pub fn caught_up(&self) {
+        self.lock().caught_up = true;
     }
 
     /// Waits until the feed can take a chunk, `timeout` at most. False where it cannot.
@@ -217,6 +224,7 @@ impl Feed {
         state.open = Stamp { epoch: now_ms.max(state.open.epoch + 1), watermark };
         state.opened_ms = now_ms;
         state.records = 0;
+        state.caught_up = false;
         self.room.notify_one();
         true
     }
@@ -243,6 +251,7 @@ fn moment(state: &State, now_ms: u64) -> Moment {
     Moment {
         elapsed_ms: now_ms.saturating_sub(state.opened_ms),
         records: state.records,
+        caught_up: state.caught_up,
         in_flight: state.in_flight.len(),
     }
 }

@@ -1,8 +1,9 @@
 //! How long an epoch is: a decision, without a clock of its own.
 //!
-//! Under little load an epoch lasts one tick, so answers are fresh. Under more, the next epoch is not cut before the one
-//! but last is closed: epochs grow by themselves to what the dataflow can take, and more is handled at once. Without
-//! records there is still an epoch now and then, which says that nothing came.
+//! Where everything that came has been read, an epoch lasts one tick, so answers are fresh. Under load the next epoch is not
+//! cut before the one but last is closed: epochs grow by themselves to what the dataflow can take. As long as reading is
+//! behind, nobody waits for this epoch more than for the next, and epochs are as large as is cheap. Without records there is
+//! still an epoch now and then, which says that nothing came.
 
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use std::time::Duration;
 pub struct Pace {
     /// The shortest epoch that holds records.
     pub tick_ms: u64,
+    /// The longest epoch as long as reading is behind.
+    pub behind_tick_ms: u64,
     /// The longest epoch without records.
     pub idle_tick_ms: u64,
     /// The most records of an epoch; reading waits beyond it.
@@ -25,6 +28,8 @@ pub struct Moment {
     pub elapsed_ms: u64,
     /// Records since the last cut.
     pub records: u64,
+    /// Since the last cut, everything there was had been read at some moment.
+    pub caught_up: bool,
     /// Epochs that are cut and not closed.
     pub in_flight: usize,
 }
@@ -35,9 +40,14 @@ impl Pace {
         if moment.in_flight >= self.epochs_in_flight {
             return false;
         }
-        match moment.records {
-            0 => moment.elapsed_ms >= self.idle_tick_ms,
-            records => moment.elapsed_ms >= self.tick_ms || records >= self.epoch_records,
+        moment.elapsed_ms >= self.tick(moment) || moment.records >= self.epoch_records
+    }
+
+    fn tick(&self, moment: &Moment) -> u64 {
+        match (moment.records, moment.caught_up) {
+            (0, _) => self.idle_tick_ms,
+            (_, true) => self.tick_ms,
+            (_, false) => self.behind_tick_ms,
         }
     }
 
@@ -48,8 +58,7 @@ impl Pace {
 
     /// When to look again, if nothing happens before.
     pub fn look_again(&self, moment: &Moment) -> Duration {
-        let tick = if moment.records == 0 { self.idle_tick_ms } else { self.tick_ms };
-        Duration::from_millis(tick.saturating_sub(moment.elapsed_ms).max(1))
+        Duration::from_millis(self.tick(moment).saturating_sub(moment.elapsed_ms).max(1))
     }
 }
 
@@ -57,10 +66,11 @@ impl Pace {
 mod tests {
     use super::*;
 
-    const PACE: Pace = Pace { tick_ms: 10, idle_tick_ms: 100, epoch_records: 1_000, epochs_in_flight: 2 };
+    const PACE: Pace =
+        Pace { tick_ms: 10, behind_tick_ms: 200, idle_tick_ms: 100, epoch_records: 1_000, epochs_in_flight: 2 };
 
     fn check(elapsed_ms: u64, records: u64, in_flight: usize, due: bool, look_again_ms: u64) {
-        let moment = Moment { elapsed_ms, records, in_flight };
+        let moment = Moment { elapsed_ms, records, caught_up: true, in_flight };
         assert_eq!(PACE.is_due(&moment), due, "{moment:?}");
         assert_eq!(PACE.look_again(&moment), Duration::from_millis(look_again_ms), "{moment:?}");
     }
@@ -73,7 +83,8 @@ mod tests {
         check(10, 1, 1, true, 1);
         check(500, 900, 2, false, 1);
         check(1, 1_000, 1, true, 9);
-        assert!(PACE.has_room(&Moment { elapsed_ms: 0, records: 999, in_flight: 2 }));
-        assert!(!PACE.has_room(&Moment { elapsed_ms: 0, records: 1_000, in_flight: 2 }));
+        let behind = |elapsed_ms, records| Moment { elapsed_ms, records, caught_up: false, in_flight: 1 };
+        assert!(!PACE.is_due(&behind(199, 999)) && PACE.is_due(&behind(200, 1)) && PACE.is_due(&behind(1, 1_000)));
+        assert!(PACE.has_room(&behind(0, 999)) && !PACE.has_room(&behind(0, 1_000)));
     }
 }

@@ -45,7 +45,10 @@ fn read_on(
                 enter_new(source, shared, partitions)?;
                 feed.push(chunk);
             }
-            None => source.wait(timeout),
+            None => {
+                feed.caught_up();
+                source.wait(feed.tick().min(WAIT_MOST));
+            }
         }
     }
     Ok(())

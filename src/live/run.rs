@@ -49,6 +49,7 @@ pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let pace = Pace {
         tick_ms: settings.live.tick_ms,
+        behind_tick_ms: settings.live.behind_tick_ms,
         idle_tick_ms: settings.live.idle_tick_ms,
         epoch_records: settings.live.epoch_records as u64,
         epochs_in_flight: settings.live.epochs_in_flight,

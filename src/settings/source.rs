@@ -99,6 +99,8 @@ pub struct LiveSettings {
     pub workers: usize,
     /// The shortest epoch.
     pub tick_ms: u64,
+    /// The longest epoch as long as reading is behind: larger epochs cost less.
+    pub behind_tick_ms: u64,
     /// The longest epoch without records.
     pub idle_tick_ms: u64,
     /// The most records of an epoch.
@@ -114,6 +116,7 @@ impl Default for LiveSettings {
         LiveSettings {
             workers: 2,
             tick_ms: 10,
+            behind_tick_ms: 200,
             idle_tick_ms: 100,
             epoch_records: 80_000,
             epochs_in_flight: 2,

@@ -109,6 +109,7 @@ impl Settings {
         within("live.epoch_records", self.live.epoch_records, 1, EPOCH_RECORDS_MAX)?;
         within("live.epochs_in_flight", self.live.epochs_in_flight, 1, 1_000)?;
         within("live.tick_ms", self.live.tick_ms as usize, 1, 60_000)?;
+        within("live.behind_tick_ms", self.live.behind_tick_ms as usize, 1, 60_000)?;
         within("live.idle_tick_ms", self.live.idle_tick_ms as usize, 1, 60_000)?;
         within("source.kafka.refresh_ms", self.source.kafka.refresh_ms as usize, 100, 3_600_000)?;
         self.check_topics()?;

@@ -66,7 +66,7 @@ impl IndexWriter {
 
     /// Adds changes of an epoch, in any order.
     pub fn add(&mut self, changes: &[Change]) {
-        changes.iter().for_each(|(key, _, measures)| self.added.add_slice(*key, &measures.0));
+        self.added.add_all(changes);
     }
 
     /// The version with everything added so far, and what of the view's own rows is new in it.
