@@ -4,11 +4,12 @@ use divan::{Bencher, counter::ItemsCount};
 use millrace::generate::{Generator, Options};
 use millrace_connectors::lake::EventColumns;
 use millrace_dataflows::context::{Partitions, Shared};
+use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::{Ages, Claim, Seen};
 use millrace_dataflows::receipts::Receipts;
 use millrace_dataflows::rows::{Change, Key, Measures, State};
 use millrace_dataflows::settings::{FunnelSettings, Horizons, RelatedSettings, ViewContext};
-use millrace_dataflows::{graph, views::VIEWS};
+use millrace_dataflows::views::VIEWS;
 use millrace_schema::calendar::Calendar;
 use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_reference};
 use millrace_schema::{Currency, Event, NameCache, Names, Place};
@@ -124,7 +125,8 @@ fn run(shared: &Shared, events: &[Event], enabled: &[String]) {
         let (mut input, mut receipts) = worker.dataflow(|scope| {
             let (input, stream) = scope.new_input();
             let (receipts, receipt_stream) = scope.new_input::<Vec<Change>>();
-            let outputs = graph::build(scope, stream, receipt_stream, None, &shared, &enabled);
+            let sources = Sources { events: stream, receipts: receipt_stream, watermarks: None, restored: None };
+            let outputs = graph::build(scope, sources, &shared, &enabled, false);
             outputs.views.into_iter().for_each(|(_, rows)| drop(rows.inner.probe_with(&probe)));
             (input, receipts)
         });

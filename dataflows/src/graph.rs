@@ -13,14 +13,16 @@
 //!               └─ verdicts ──▶ (to the reader that has the bytes)
 //! receipts (what each reader counted) ─────────────────▶ quality
 //! ```
+//! What is restored joins claims, accept, sessions, users and pairs.
 
 use crate::context::Shared;
+use crate::durable::Restored;
 use crate::operators::accept::{Wanted, accept};
 use crate::operators::categories::histories;
-use crate::operators::dedup::{Verdict, claim, deduplicate};
+use crate::operators::dedup::{Verdict, claim, claim_again, deduplicate};
 use crate::operators::orders::{OrderParts, orders};
 use crate::operators::pairs::pairs;
-use crate::operators::sessions::{Parts, sessions};
+use crate::operators::sessions::{Parts, SessionInputs, sessions};
 use crate::operators::users::users;
 use crate::rows::{Change, Rows};
 use crate::settings::FunnelUnit;
@@ -31,25 +33,35 @@ use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::vec::{Broadcast, ToStream};
 use timely::dataflow::{Scope, StreamVec};
 
+/// What goes into the dataflow of one worker.
+pub struct Sources<'s> {
+    /// Decoded events, of the records that this worker reads.
+    pub events: StreamVec<'s, u64, Event>,
+    /// The rows of `quality` that readers count: see [`crate::receipts`].
+    pub receipts: StreamVec<'s, u64, Change>,
+    /// UTC microseconds, from any worker: no event older than the horizons behind it comes in a later epoch. Without
+    /// horizons they are not needed.
+    pub watermarks: Option<StreamVec<'s, u64, i64>>,
+    pub restored: Option<Restored<'s>>,
+}
+
 /// What leaves the dataflow.
 pub struct Outputs<'s> {
     /// By view, in the order of [`VIEWS`]. `quality` is always there: it carries the accounting.
     pub views: Vec<(&'static str, Rows<'s>)>,
     /// On the worker that read them: the valid records that were not accepted.
     pub verdicts: StreamVec<'s, u64, (Place, Verdict)>,
+    /// On the worker that read them: the accepted ones, from which state can be restored. Nothing, unless it is asked for.
+    pub accepted: StreamVec<'s, u64, Event>,
 }
 
-/// Builds the dataflow. `receipts` are the rows of `quality` that readers count: see [`crate::receipts`].
-///
-/// `watermarks` (UTC microseconds, from any worker) say that no event older than the horizons behind them comes in a
-/// later epoch. Without horizons they are not needed.
+/// Builds the dataflow. `durable` asks for the accepted events.
 pub fn build<'s>(
     scope: Scope<'s, u64>,
-    events: StreamVec<'s, u64, Event>,
-    receipts: StreamVec<'s, u64, Change>,
-    watermarks: Option<StreamVec<'s, u64, i64>>,
+    sources: Sources<'s>,
     shared: &Shared,
     enabled: &[String],
+    durable: bool,
 ) -> Outputs<'s> {
     let on = |name: &str| enabled.iter().any(|view| view == name);
     let by_user = shared.context.funnel.unit == FunnelUnit::User;
@@ -62,26 +74,50 @@ pub fn build<'s>(
         of_users: parts.funnel && by_user,
         order_events: order_parts.any(),
         sightings: parts.traffic || parts.quality,
+        accepted: durable,
     };
+    let Sources { events, receipts, watermarks, restored } = sources;
+    let horizon = shared.context.horizons.deduplication;
     let watermarks = watermarks.filter(|_| shared.context.horizons.any()).map(Broadcast::broadcast);
-    let (events, claims) = claim(events, shared.context.horizons.deduplication);
+    let (events, mut claims) = claim(events, horizon);
+    let (mut kept, mut counted, mut settled, mut warnings) = (None, None, None, None);
+    if let Some(restored) = restored {
+        claims = scope.concatenate([claims, claim_again(restored.kept.clone(), horizon)]);
+        (kept, counted) = (Some(restored.kept), Some(restored.pairs));
+        (settled, warnings) = (Some(restored.settled), Some(restored.warnings));
+    }
     let lost = deduplicate(claims, watermarks.clone(), shared);
-    let accepted = accept(events, lost, shared, wanted);
+    let accepted = accept(events, lost, kept, shared, wanted);
     let histories = histories(accepted.dimensions);
 
-    let mut of_sessions = sessions(accepted.of_sessions, histories.clone(), watermarks.clone(), shared, session_parts);
+    let of_funnel = |by_user_wanted: bool| settled.clone().filter(|_| by_user == by_user_wanted);
+    let others = SessionInputs {
+        histories: histories.clone(),
+        watermarks: watermarks.clone(),
+        settled: of_funnel(false),
+        warnings: warnings.clone(),
+    };
+    let mut of_sessions = sessions(accepted.of_sessions, others, shared, session_parts);
     if wanted.of_users {
         let only_funnel = Parts { funnel: true, related: false, traffic: false, quality: false };
-        of_sessions.funnel =
-            sessions(accepted.of_users, histories.clone(), watermarks.clone(), shared, only_funnel).funnel;
+        let others = SessionInputs {
+            histories: histories.clone(),
+            watermarks: watermarks.clone(),
+            settled: of_funnel(true),
+            warnings: None,
+        };
+        of_sessions.funnel = sessions(accepted.of_users, others, shared, only_funnel).funnel;
     }
     let of_orders = orders(accepted.order_events, histories, shared, order_parts);
     let empty = || std::iter::empty::<Change>().to_stream(scope);
-    let (active_users, unknown_users) =
-        if wanted.sightings { users(accepted.sightings, watermarks, shared, parts) } else { (empty(), empty()) };
+    let (active_users, unknown_users) = if wanted.sightings {
+        users(accepted.sightings, watermarks, warnings, shared, parts)
+    } else {
+        (empty(), empty())
+    };
 
     let touched = scope.concatenate([of_sessions.pairs, of_orders.pairs]);
-    let related = if parts.related { pairs(touched, shared) } else { empty() };
+    let related = if parts.related { pairs(touched, counted, shared) } else { empty() };
     let traffic = scope.concatenate([of_sessions.traffic, of_orders.traffic, active_users]);
     let quality =
         scope.concatenate([receipts, accepted.receipts, of_sessions.quality, of_orders.quality, unknown_users]);
@@ -99,5 +135,5 @@ pub fn build<'s>(
             views.push((name, view.render(&inputs)));
         }
     }
-    Outputs { views, verdicts: accepted.verdicts }
+    Outputs { views, verdicts: accepted.verdicts, accepted: accepted.accepted }
 }

@@ -1,6 +1,7 @@
 //! Timely and differential: inputs, operators, views. No I/O, no clock, no async, no connectors.
 
 pub mod context;
+pub mod durable;
 pub mod graph;
 pub mod index;
 pub mod operators;

@@ -3,7 +3,7 @@
 use super::feed::{FIRST_EPOCH, Feed, Next};
 use super::ingest::Ingest;
 use millrace_dataflows::context::Shared;
-use millrace_dataflows::graph;
+use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::rows::{Change, State};
 use millrace_schema::{Event, Place};
@@ -105,7 +105,8 @@ fn build(worker: &mut Worker, plan: &Plan) -> (Inputs, Outcomes) {
     worker.dataflow(|scope| {
         let (events, event_stream) = scope.new_input();
         let (receipts, receipt_stream) = scope.new_input();
-        let outputs = graph::build(scope, event_stream, receipt_stream, None, &plan.shared, &plan.enabled);
+        let sources = Sources { events: event_stream, receipts: receipt_stream, watermarks: None, restored: None };
+        let outputs = graph::build(scope, sources, &plan.shared, &plan.enabled, false);
         let mut states = Vec::new();
         let probe = probe::Handle::new();
         for (view, rows) in outputs.views {

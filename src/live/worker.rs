@@ -3,7 +3,7 @@
 use super::feed::{Feed, Next, Stamp};
 use crate::engine::ingest::Ingest;
 use millrace_dataflows::context::Shared;
-use millrace_dataflows::graph;
+use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::rows::Change;
 use millrace_schema::{Event, Place};
@@ -106,8 +106,10 @@ fn build(worker: &mut Worker, plan: &Plan) -> (Inputs, Outcomes) {
         let (events, event_stream) = scope.new_input();
         let (receipts, receipt_stream) = scope.new_input();
         let (watermarks, watermark_stream) = scope.new_input();
-        let outputs =
-            graph::build(scope, event_stream, receipt_stream, Some(watermark_stream), &plan.shared, &plan.enabled);
+        let watermarks_in = Some(watermark_stream);
+        let sources =
+            Sources { events: event_stream, receipts: receipt_stream, watermarks: watermarks_in, restored: None };
+        let outputs = graph::build(scope, sources, &plan.shared, &plan.enabled, false);
         let (probe, verdict_probe) = (probe::Handle::new(), probe::Handle::new());
         let changes: Left<BTreeMap<u64, Changes>> = Left::default();
         for (view, (_, rows)) in outputs.views.into_iter().enumerate() {

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::context::{Buckets, Shared};
+use crate::durable::{Kept, Needed};
 use crate::operators::activity::Activity;
 use crate::operators::dedup::{Lost, Verdict};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
@@ -35,6 +36,8 @@ pub struct Accepted<'s> {
     pub verdicts: StreamVec<'s, u64, (Place, Verdict)>,
     /// Rows of `quality` that take back what readers counted as accepted.
     pub receipts: StreamVec<'s, u64, Change>,
+    /// The accepted events themselves.
+    pub accepted: StreamVec<'s, u64, Event>,
 }
 
 /// Which streams somebody reads.
@@ -44,18 +47,21 @@ pub struct Wanted {
     pub of_users: bool,
     pub order_events: bool,
     pub sightings: bool,
+    pub accepted: bool,
 }
 
-/// Builds the operator.
+/// Builds the operator. What is `kept` was accepted before, and goes its ways once more, as far as it is needed.
 pub fn accept<'s>(
     events: StreamVec<'s, u64, Event>,
     lost: StreamVec<'s, u64, Lost>,
+    kept: Option<StreamVec<'s, u64, Kept>>,
     shared: &Shared,
     wanted: Wanted,
 ) -> Accepted<'s> {
     let mut builder = OperatorBuilder::new("Accept".to_owned(), events.scope());
     let mut events = builder.new_input(events, Pipeline);
     let mut lost = builder.new_input(lost, scatter(Lost::route));
+    let mut kept = kept.map(|kept| builder.new_input(kept, Pipeline));
     let (session_output, of_sessions) = builder.new_output();
     let (user_output, of_users) = builder.new_output();
     let (order_output, order_events) = builder.new_output();
@@ -63,6 +69,7 @@ pub fn accept<'s>(
     let (sighting_output, sightings) = builder.new_output();
     let (verdict_output, verdicts) = builder.new_output();
     let (receipt_output, receipts) = builder.new_output();
+    let (accepted_output, accepted) = builder.new_output();
     type Builder<D> = CapacityContainerBuilder<Vec<D>>;
     let mut session_output = OutputBuilder::<_, Builder<Activity>>::from(session_output);
     let mut user_output = OutputBuilder::<_, Builder<Activity>>::from(user_output);
@@ -71,17 +78,20 @@ pub fn accept<'s>(
     let mut sighting_output = OutputBuilder::<_, Builder<Sighting>>::from(sighting_output);
     let mut verdict_output = OutputBuilder::<_, Builder<(Place, Verdict)>>::from(verdict_output);
     let mut receipt_output = OutputBuilder::<_, Builder<Change>>::from(receipt_output);
+    let mut accepted_output = OutputBuilder::<_, Builder<Event>>::from(accepted_output);
     let shared = shared.clone();
     let mut buckets = Buckets::new(shared.context.calendar.clone());
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
         let (mut waiting, mut waiting_lost) = (Stash::default(), Stash::default());
+        let mut waiting_kept = Stash::default();
         move |frontiers| {
             waiting.fill(&mut events);
             waiting_lost.fill(&mut lost);
+            kept.iter_mut().for_each(|input| waiting_kept.fill(input));
             let open = open_epoch(frontiers);
-            while let Some(epoch) = next_closed([waiting.first(), waiting_lost.first()], open) {
+            while let Some(epoch) = next_closed([waiting.first(), waiting_lost.first(), waiting_kept.first()], open) {
                 let held = capabilities.at(epoch);
                 let mut lost: Vec<Lost> = waiting_lost.take(epoch).into_iter().flatten().collect();
                 lost.sort_unstable();
@@ -94,37 +104,64 @@ pub fn accept<'s>(
                 let (mut orders, mut dimensions) = (orders.session(&held[2]), dimensions.session(&held[3]));
                 let (mut sightings, mut verdicts) = (sighting_output.activate(), verdict_output.activate());
                 let (mut sightings, mut verdicts) = (sightings.session(&held[4]), verdicts.session(&held[5]));
+                let mut accepted = accepted_output.activate();
+                let mut accepted = accepted.session(&held[7]);
+                let mut send = |event: &Event, needed: Needed, activities: &mut Vec<Activity>| {
+                    let kind = event.kind();
+                    if kind.is_dimension() {
+                        if needed.holds(Needed::DIMENSION) {
+                            dimensions.give(*event);
+                        }
+                    } else if wanted.order_events
+                        && matches!(kind, Kind::Purchase | Kind::Refund)
+                        && needed.holds(Needed::ORDER)
+                    {
+                        orders.give(*event);
+                    }
+                    if wanted.of_sessions && needed.holds(Needed::SESSION) {
+                        activities.extend(Activity::of(event, event.session));
+                    }
+                    if wanted.of_users
+                        && needed.holds(Needed::SESSION)
+                        && let Some(activity) = Activity::of(event, event.user)
+                    {
+                        of_users.give(activity);
+                    }
+                    if wanted.sightings
+                        && needed.holds(Needed::USER)
+                        && let Some(sighting) = Sighting::of(event)
+                    {
+                        sightings.give(sighting);
+                    }
+                };
                 let mut number = 0;
-                for batch in waiting.take(epoch) {
+                for mut batch in waiting.take(epoch) {
                     let mut activities = Vec::with_capacity(if wanted.of_sessions { batch.len() } else { 0 });
-                    for event in &batch {
+                    let mut refused = 0;
+                    for index in 0..batch.len() {
+                        let event = &batch[index];
                         let lost = lost.next_if(|lost| lost.number() == number);
                         number += 1;
                         if let Some(Lost { verdict, .. }) = lost {
                             receipts::lost(event, verdict, &shared, &mut buckets, &mut taken_back);
                             verdicts.give((event.place, verdict));
+                            refused += 1;
                             continue;
                         }
-                        let kind = event.kind();
-                        if kind.is_dimension() {
-                            dimensions.give(*event);
-                        } else if wanted.order_events && matches!(kind, Kind::Purchase | Kind::Refund) {
-                            orders.give(*event);
-                        }
-                        if wanted.of_sessions {
-                            activities.extend(Activity::of(event, event.session));
-                        }
-                        if wanted.of_users
-                            && let Some(activity) = Activity::of(event, event.user)
-                        {
-                            of_users.give(activity);
-                        }
-                        if wanted.sightings
-                            && let Some(sighting) = Sighting::of(event)
-                        {
-                            sightings.give(sighting);
+                        send(event, Needed::ALL, &mut activities);
+                        if refused > 0 && wanted.accepted {
+                            batch[index - refused] = batch[index];
                         }
                     }
+                    of_sessions.give_container(&mut activities);
+                    if wanted.accepted {
+                        batch.truncate(batch.len() - refused);
+                        accepted.give_container(&mut batch);
+                    }
+                }
+                for batch in waiting_kept.take(epoch) {
+                    let mut activities = Vec::with_capacity(if wanted.of_sessions { batch.len() } else { 0 });
+                    batch.iter().for_each(|kept| send(&kept.event, kept.needed, &mut activities));
                     of_sessions.give_container(&mut activities);
                 }
                 debug_assert!(lost.peek().is_none(), "what lost is an event of this reader and epoch");
@@ -133,5 +170,5 @@ pub fn accept<'s>(
             capabilities.release(open);
         }
     });
-    Accepted { of_sessions, of_users, order_events, dimensions, sightings, verdicts, receipts }
+    Accepted { of_sessions, of_users, order_events, dimensions, sightings, verdicts, receipts, accepted }
 }

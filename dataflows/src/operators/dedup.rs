@@ -14,6 +14,7 @@
 //! time and a part of the table an epoch.
 
 use crate::context::{Keeps, Shared};
+use crate::durable::{Kept, Needed};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
 use crate::operators::tables::{IdHead, IdTable};
@@ -25,6 +26,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Map;
 
 /// Why a valid record is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -301,6 +303,12 @@ pub fn claim<'s>(
         }
     });
     (events, claims)
+}
+
+/// The claims of events that were accepted before. Nobody hears what becomes of them: each id was accepted once.
+pub fn claim_again<'s>(kept: StreamVec<'s, u64, Kept>, horizon: Option<i64>) -> StreamVec<'s, u64, Claim> {
+    let (reader, ages) = (kept.scope().index(), Ages::new(horizon));
+    kept.flat_map(move |kept| kept.needed.holds(Needed::ID).then(|| Claim::new(&kept.event, ages, reader, 0)))
 }
 
 /// Builds the operator. Every id is handled by one worker.

@@ -11,6 +11,7 @@
 //! product change nothing further down.
 
 use crate::context::Shared;
+use crate::durable::PairCount;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
 use crate::operators::scatter::scatter;
@@ -26,6 +27,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::vec::Map;
 
 /// What makes two products related.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,20 +142,25 @@ impl TouchedSet {
             return;
         }
         let cap = shared.context.related.max_products_per_session;
-        let mut touched: Vec<(u32, i64)> = self.last.iter().map(|(&product, &time)| (product, time)).collect();
-        let capped = touched.len() > cap;
-        if capped {
-            touched.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| locals.order(a.0, b.0)));
-            touched.truncate(cap);
-        }
-        let mut now: Vec<u32> = touched.into_iter().map(|(product, _)| product).collect();
-        now.sort_unstable();
+        let capped = self.last.len() > cap;
+        let now = most_recent(self.last.iter().map(|(&product, &time)| (product, time)).collect(), cap, locals);
         if capped != std::mem::replace(&mut self.capped, capped) {
             out.capped(kind, if capped { 1 } else { -1 });
         }
         let before = std::mem::replace(&mut self.emitted, now);
         emit_difference(kind, &before, &self.emitted, locals, out);
     }
+}
+
+/// Of products and when each was last touched, the most recent ones, ties by smaller text; ascending.
+pub fn most_recent(mut touched: Vec<(u32, i64)>, cap: usize, locals: &LocalNames) -> Vec<u32> {
+    if touched.len() > cap {
+        touched.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| locals.order(a.0, b.0)));
+        touched.truncate(cap);
+    }
+    let mut products: Vec<u32> = touched.into_iter().map(|(product, _)| product).collect();
+    products.sort_unstable();
+    products
 }
 
 /// Emits the pairs, items and the total of `now` less those of `before`. Both ascending and distinct.
@@ -290,6 +297,24 @@ impl Pairs {
             self.touched.push(number);
         }
         item.touches += difference;
+    }
+
+    /// Takes counts of an earlier run, of pairs whose first product is this worker's. Nothing is emitted: what follows
+    /// from them was emitted then.
+    fn restore(&mut self, counts: impl Iterator<Item = PairCount>) {
+        let mut restored = Vec::new();
+        for PairCount { kind, a, b, count } in counts {
+            let (a, b) = (self.locals.number(a), self.locals.number(b));
+            let (number, _) = (self.item(a, kind), self.item(b, kind));
+            let item = &mut self.items[number as usize];
+            *item.counts.entry(b) += count;
+            restored.push(number);
+        }
+        restored.sort_unstable();
+        restored.dedup();
+        for number in restored {
+            self.items[number as usize].relist(&self.limits, &self.locals);
+        }
     }
 
     /// Applies the epoch's changes and emits those of the rows.
@@ -476,23 +501,32 @@ impl Item {
     }
 }
 
-/// Builds the operator.
-pub fn pairs<'s>(changes: StreamVec<'s, u64, PairChange>, shared: &Shared) -> StreamVec<'s, u64, Change> {
+/// Builds the operator. `restored` are counts of an earlier run, each pair once.
+pub fn pairs<'s>(
+    changes: StreamVec<'s, u64, PairChange>,
+    restored: Option<StreamVec<'s, u64, PairCount>>,
+    shared: &Shared,
+) -> StreamVec<'s, u64, Change> {
     let mut builder = OperatorBuilder::new("Pairs".to_owned(), changes.scope());
     let (index, peers) = (changes.scope().index() as u64, changes.scope().peers() as u64);
     let mut input = builder.new_input(changes, scatter(|change: &PairChange| change.a.0));
+    let both_ways = |pair: PairCount| [pair, PairCount { a: pair.b, b: pair.a, ..pair }];
+    let mut restored =
+        restored.map(|restored| builder.new_input(restored.flat_map(both_ways), scatter(|pair: &PairCount| pair.a.0)));
     let (output, rows) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Change>>>::from(output);
     let mut state = Pairs::new(shared.names.clone(), shared.context.related.clone());
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
-        let mut stash = Stash::default();
+        let (mut stash, mut waiting_restored) = (Stash::default(), Stash::default());
         move |frontiers| {
             stash.fill(&mut input);
+            restored.iter_mut().for_each(|input| waiting_restored.fill(input));
             let open = open_epoch(frontiers);
-            while let Some(epoch) = next_closed([stash.first()], open) {
+            while let Some(epoch) = next_closed([stash.first(), waiting_restored.first()], open) {
                 let held = capabilities.at(epoch);
+                state.restore(waiting_restored.take(epoch).into_iter().flatten());
                 stash
                     .take(epoch)
                     .iter()

@@ -14,6 +14,7 @@
 //! product's category may change and restates it.
 
 use crate::context::{Bucket, Buckets, Keeps, Shared};
+use crate::durable::{OpenWarning, Settled, Unknown};
 use crate::operators::activity::{Act, Activity};
 use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
@@ -50,7 +51,7 @@ pub struct SessionEvent {
 impl SessionEvent {
     const ACT_BITS: u32 = 4;
 
-    fn new(activity: &Activity, product: u32, origin: u32) -> SessionEvent {
+    pub fn new(activity: &Activity, product: u32, origin: u32) -> SessionEvent {
         let origin_and_act = origin << Self::ACT_BITS | activity.act as u32;
         SessionEvent { time: activity.time, product, origin_and_act, tie: activity.tie }
     }
@@ -74,9 +75,14 @@ impl SessionEvent {
         OF_BITS[(self.origin_and_act & ((1 << Self::ACT_BITS) - 1)) as usize]
     }
 
+    /// What a session's events are in order of.
+    pub fn order(&self) -> (i64, u32) {
+        (self.time, self.tie)
+    }
+
     /// The product it touches.
     #[inline]
-    fn touched(&self) -> Option<u32> {
+    pub fn touched(&self) -> Option<u32> {
         (self.product != 0 && self.act().touches()).then_some(self.product)
     }
 }
@@ -112,10 +118,49 @@ struct Session {
     forgotten: bool,
 }
 
-const RECENT_ORIGINS: usize = 128;
+/// The (referrer, device) pairs that there are, by number.
+#[derive(Debug)]
+pub struct Origins {
+    /// Of each, the local numbers.
+    pairs: Vec<(u32, u32)>,
+    numbers: FxHashMap<(Name, Name), u32>,
+    /// Those met lately, by a mix of their names: nearly every event has one of few.
+    recent: [((Name, Name), u32); Origins::RECENT],
+}
 
-/// The origin of events that have neither referrer nor device.
-const NO_ORIGIN: u32 = 0;
+impl Default for Origins {
+    fn default() -> Origins {
+        let none = ((Name::NONE, Name::NONE), Origins::NONE);
+        Origins { pairs: vec![(0, 0)], numbers: FxHashMap::from_iter([none]), recent: [none; Origins::RECENT] }
+    }
+}
+
+impl Origins {
+    const RECENT: usize = 128;
+    /// That of events that have neither.
+    const NONE: u32 = 0;
+
+    pub fn pairs(&self) -> &[(u32, u32)] {
+        &self.pairs
+    }
+
+    #[inline]
+    pub fn number(&mut self, activity: &Activity, locals: &mut LocalNames) -> u32 {
+        let Activity { referrer, device, .. } = *activity;
+        let recent = (referrer.0 ^ device.0.rotate_left(8)) as usize % Origins::RECENT;
+        let (names, number) = self.recent[recent];
+        if names == (referrer, device) {
+            return number;
+        }
+        let next = self.pairs.len() as u32;
+        let number = *self.numbers.entry((referrer, device)).or_insert(next);
+        if number == next {
+            self.pairs.push((locals.number(referrer), locals.number(device)));
+        }
+        self.recent[recent] = ((referrer, device), number);
+        number
+    }
+}
 
 /// When sessions are looked at for whether they can be forgotten, and what is left of those that were.
 #[derive(Debug)]
@@ -163,8 +208,8 @@ impl Retirement {
         (*first.key() < limit.div_euclid(period)).then(|| first.remove())
     }
 
-    /// Keeps a contribution beyond its session.
-    fn settle(&mut self, contribution: Contribution) {
+    /// Keeps a contribution beyond its sessions.
+    fn settle(&mut self, contribution: Contribution, sessions: u32) {
         let product = contribution.first_product as usize;
         if product == 0 {
             return;
@@ -183,7 +228,7 @@ impl Retirement {
                 same
             });
         }
-        settled.push((contribution, 1));
+        settled.push((contribution, sessions));
         self.settled_total = self.settled_total + settled.len() - before;
     }
 }
@@ -197,10 +242,7 @@ struct Sessions {
     categories: Vec<Name>,
     /// Whether a product record names it, by local number.
     known: Vec<bool>,
-    origins: Vec<(u32, u32)>,
-    origin_numbers: FxHashMap<(Name, Name), u32>,
-    /// Origins met lately, by a mix of their names: nearly every event has one of few.
-    recent_origins: [((Name, Name), u32); RECENT_ORIGINS],
+    origins: Origins,
     numbers: IdTable,
     sessions: Vec<Session>,
     retirement: Retirement,
@@ -263,9 +305,7 @@ impl Sessions {
             locals: LocalNames::new(shared.names.clone()),
             categories: vec![shared.none],
             known: vec![true],
-            origins: vec![(0, 0)],
-            origin_numbers: FxHashMap::from_iter([((Name::NONE, Name::NONE), NO_ORIGIN)]),
-            recent_origins: [((Name::NONE, Name::NONE), NO_ORIGIN); RECENT_ORIGINS],
+            origins: Origins::default(),
             numbers: IdTable::default(),
             sessions: Vec::new(),
             retirement: Retirement::new(shared.context.horizons.sessions),
@@ -293,22 +333,6 @@ impl Sessions {
             self.by_first_product.resize_with(product as usize + 1, Vec::new);
         }
         product
-    }
-
-    fn origin(&mut self, activity: &Activity) -> u32 {
-        let Activity { referrer, device, .. } = *activity;
-        let recent = (referrer.0 ^ device.0.rotate_left(8)) as usize % RECENT_ORIGINS;
-        let (names, number) = self.recent_origins[recent];
-        if names == (referrer, device) {
-            return number;
-        }
-        let next = self.origins.len() as u32;
-        let number = *self.origin_numbers.entry((referrer, device)).or_insert(next);
-        if number == next {
-            self.origins.push((self.locals.number(referrer), self.locals.number(device)));
-        }
-        self.recent_origins[recent] = ((referrer, device), number);
-        number
     }
 
     fn recategorise(&mut self, changes: Vec<HistoryChange>) {
@@ -363,7 +387,7 @@ impl Sessions {
             }
             for activity in activities {
                 let product = self.product(activity.product);
-                let origin = self.origin(activity);
+                let origin = self.origins.number(activity, &mut self.locals);
                 if self.parts.quality && product != 0 && !self.known[product as usize] {
                     self.warn_unknown(activity, product);
                 }
@@ -411,7 +435,7 @@ impl Sessions {
                     Some(last) if last.time >= limit => self.retirement.watch(session, last.time),
                     _ => {
                         self.events.release(&mut state.events);
-                        state.contribution.take().into_iter().for_each(|settled| self.retirement.settle(settled));
+                        state.contribution.take().into_iter().for_each(|settled| self.retirement.settle(settled, 1));
                         state.touched = None;
                         state.forgotten = true;
                         self.retirement.in_table += 1;
@@ -433,6 +457,23 @@ impl Sessions {
                 !forgotten
             });
             *sweeping = !through;
+        }
+    }
+
+    fn restore(&mut self, settled: &Settled, sessions: u32) {
+        // The product has a place in every list by product.
+        self.product(settled.first_product);
+        let contribution = Contribution::restored(settled, &mut self.locals);
+        self.retirement.settle(contribution, sessions);
+    }
+
+    fn restore_warning(&mut self, warning: &OpenWarning, count: i64) {
+        if let Unknown::Product(name) = warning.about {
+            let product = self.product(name);
+            if !self.known[product as usize] {
+                let open = self.unknown.entry(product).or_default();
+                *open.entry((warning.hour, warning.partition)).or_default() += count;
+            }
         }
     }
 
@@ -521,7 +562,12 @@ impl Sessions {
         if !self.parts.funnel {
             return;
         }
-        let now = self.keys.contribution(self.events.get(state.events), &self.origins, &self.locals, &mut self.buckets);
+        let now = self.keys.contribution(
+            self.events.get(state.events),
+            self.origins.pairs(),
+            &self.locals,
+            &mut self.buckets,
+        );
         if state.contribution == Some(now) {
             return;
         }
@@ -623,19 +669,34 @@ pub struct SessionStreams<'s> {
     pub quality: StreamVec<'s, u64, Change>,
 }
 
+/// What goes into the operator besides activities.
+pub struct SessionInputs<'s> {
+    pub histories: StreamVec<'s, u64, HistoryChange>,
+    pub watermarks: Option<StreamVec<'s, u64, i64>>,
+    /// Restored: what forgotten sessions contribute, and open warnings about products.
+    pub settled: Option<StreamVec<'s, u64, (Settled, u32)>>,
+    pub warnings: Option<StreamVec<'s, u64, (OpenWarning, i64)>>,
+}
+
 /// Builds the operator. Its sessions are what owns the activities: users, where the funnel is of users.
 pub fn sessions<'s>(
     activities: StreamVec<'s, u64, Activity>,
-    histories: StreamVec<'s, u64, HistoryChange>,
-    watermarks: Option<StreamVec<'s, u64, i64>>,
+    inputs: SessionInputs<'s>,
     shared: &Shared,
     parts: Parts,
 ) -> SessionStreams<'s> {
     let peers = activities.scope().peers();
     let mut builder = OperatorBuilder::new("Sessions".to_owned(), activities.scope());
     let mut activities = builder.new_input(activities, scatter(|activity: &Activity| activity.owner.low));
-    let mut histories = builder.new_input(histories, Pipeline);
-    let mut watermarks = watermarks.map(|watermarks| builder.new_input(watermarks, Pipeline));
+    let mut histories = builder.new_input(inputs.histories, Pipeline);
+    let mut watermarks = inputs.watermarks.map(|watermarks| builder.new_input(watermarks, Pipeline));
+    // One worker keeps what is said of a product.
+    let mut settled = inputs
+        .settled
+        .map(|settled| builder.new_input(settled, scatter(|(settled, _): &(Settled, u32)| settled.first_product.0)));
+    let mut warnings = inputs
+        .warnings
+        .map(|warnings| builder.new_input(warnings, scatter(|(warning, _): &(OpenWarning, i64)| warning.route())));
     let (funnel_output, funnel) = builder.new_output();
     let (traffic_output, traffic) = builder.new_output();
     let (pair_output, pairs) = builder.new_output();
@@ -651,18 +712,36 @@ pub fn sessions<'s>(
         let mut capabilities = Capabilities::new(capabilities);
         let (mut waiting, mut waiting_histories) = (Stash::default(), Stash::default());
         let mut waiting_watermarks = Stash::default();
+        let (mut waiting_settled, mut waiting_warnings) = (Stash::default(), Stash::default());
         let (counts, horizons) = (state.shared.held.clone(), state.shared.context.horizons);
         let (mut counted, mut counted_settled) = (0, 0);
         move |frontiers| {
             waiting.fill(&mut activities);
             waiting_histories.fill(&mut histories);
             watermarks.iter_mut().for_each(|input| waiting_watermarks.fill(input));
+            settled.iter_mut().for_each(|input| waiting_settled.fill(input));
+            warnings.iter_mut().for_each(|input| waiting_warnings.fill(input));
             let open = open_epoch(frontiers);
-            while let Some(epoch) =
-                next_closed([waiting.first(), waiting_histories.first(), waiting_watermarks.first()], open)
-            {
+            let firsts = |[a, b, c, d, e]: [Option<u64>; 5]| next_closed([a, b, c, d, e], open);
+            while let Some(epoch) = firsts([
+                waiting.first(),
+                waiting_histories.first(),
+                waiting_watermarks.first(),
+                waiting_settled.first(),
+                waiting_warnings.first(),
+            ]) {
                 let held = capabilities.at(epoch);
                 state.recategorise(waiting_histories.take(epoch).into_iter().flatten().collect());
+                waiting_settled
+                    .take(epoch)
+                    .iter()
+                    .flatten()
+                    .for_each(|(settled, count)| state.restore(settled, *count));
+                waiting_warnings
+                    .take(epoch)
+                    .iter()
+                    .flatten()
+                    .for_each(|(open, count)| state.restore_warning(open, *count));
                 state.epoch(&waiting.take(epoch));
                 if let Some(watermark) = waiting_watermarks.take(epoch).into_iter().flatten().max() {
                     state.forget(horizons.session_limit(watermark));

@@ -8,6 +8,7 @@
 //! Under a horizon, minutes of days that no event can belong to any more are forgotten, and users are not.
 
 use crate::context::{Buckets, Keeps, Shared};
+use crate::durable::{OpenWarning, Unknown};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
 use crate::operators::sessions::{IdHasher, Parts};
@@ -124,6 +125,15 @@ impl Users {
 }
 
 impl Users {
+    fn restore_warning(&mut self, warning: &OpenWarning, count: i64) {
+        if let Unknown::User(id) = warning.about {
+            let user = self.users.entry(id).or_default();
+            if !user.known {
+                user.unknown.push((warning.hour, warning.partition, count));
+            }
+        }
+    }
+
     /// No event before `limit` comes any more: forgets the minutes of the days before, a day at a time.
     fn forget(&mut self, limit: i64) {
         let first = (self.buckets.of(limit.max(0)).day).max(self.first_day);
@@ -144,12 +154,15 @@ impl Users {
 pub fn users<'s>(
     sightings: StreamVec<'s, u64, Sighting>,
     watermarks: Option<StreamVec<'s, u64, i64>>,
+    warnings: Option<StreamVec<'s, u64, (OpenWarning, i64)>>,
     shared: &Shared,
     parts: Parts,
 ) -> (StreamVec<'s, u64, Change>, StreamVec<'s, u64, Change>) {
     let mut builder = OperatorBuilder::new("Users".to_owned(), sightings.scope());
     let mut input = builder.new_input(sightings, scatter(|sighting: &Sighting| sighting.user.low));
     let mut watermarks = watermarks.map(|watermarks| builder.new_input(watermarks, Pipeline));
+    let mut warnings = warnings
+        .map(|warnings| builder.new_input(warnings, scatter(|(warning, _): &(OpenWarning, i64)| warning.route())));
     let (traffic_output, traffic) = builder.new_output();
     let (quality_output, quality) = builder.new_output();
     type Builder<D> = CapacityContainerBuilder<Vec<D>>;
@@ -167,14 +180,23 @@ pub fn users<'s>(
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
         let (mut stash, mut waiting_watermarks) = (Stash::default(), Stash::default());
+        let mut waiting_warnings = Stash::default();
         let (counts, horizons) = (state.shared.held.clone(), state.shared.context.horizons);
         let mut counted = 0;
         move |frontiers| {
             stash.fill(&mut input);
             watermarks.iter_mut().for_each(|input| waiting_watermarks.fill(input));
+            warnings.iter_mut().for_each(|input| waiting_warnings.fill(input));
             let open = open_epoch(frontiers);
-            while let Some(epoch) = next_closed([stash.first(), waiting_watermarks.first()], open) {
+            while let Some(epoch) =
+                next_closed([stash.first(), waiting_watermarks.first(), waiting_warnings.first()], open)
+            {
                 let held = capabilities.at(epoch);
+                waiting_warnings
+                    .take(epoch)
+                    .iter()
+                    .flatten()
+                    .for_each(|(open, count)| state.restore_warning(open, *count));
                 stash.take(epoch).iter().flatten().for_each(|sighting| state.see(sighting));
                 if let Some(watermark) = waiting_watermarks.take(epoch).into_iter().flatten().max() {
                     state.forget(horizons.limit(Kind::PageView, watermark));

@@ -76,7 +76,7 @@ proptest! {
             changes.extend(sent.drain());
             expected.push(listed(&counts, &limits));
         }
-        let left = through(epochs, in_flight, move |_, changes| pairs(changes, &shared));
+        let left = through(epochs, in_flight, move |_, changes| pairs(changes, None, &shared));
         for (epoch, expected) in (0..).zip(expected) {
             let mut rows = State::default();
             left.iter().filter(|(at, _)| *at <= epoch).for_each(|(_, (key, _, measures))| rows.apply(*key, measures));

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Marks what comes too late as pending. Left out is what is not too late itself and belongs to something forgotten: a
 /// session that goes on, an event id with another time. That is not seen.
-fn under(horizons: Horizons, lines: Vec<Line>) -> Vec<Line> {
+pub fn under(horizons: Horizons, lines: Vec<Line>) -> Vec<Line> {
     let watermarks = watermarks(&lines);
     let mut kept: Vec<Line> = Vec::new();
     let mut in_order = lines;

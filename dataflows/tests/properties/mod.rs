@@ -3,6 +3,7 @@
 
 pub mod horizons;
 pub mod records;
+mod recovery;
 mod settings;
 
 use crate::support::compare::{Nets, check, nets, states};

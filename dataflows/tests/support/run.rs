@@ -4,7 +4,8 @@ use super::baton::Baton;
 use super::compare::watermarks;
 use super::{Line, SOURCES};
 use millrace_dataflows::context::{Partitions, Shared};
-use millrace_dataflows::graph;
+use millrace_dataflows::durable::{Base, Kept, OpenWarning, PairCount, Restored, Settled};
+use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::receipts::Receipts;
 use millrace_dataflows::rows::Change;
@@ -66,36 +67,64 @@ pub struct Ran {
     pub closed: Vec<(u64, usize)>,
     /// What each worker heard of its records that were not accepted: epoch, place, verdict; in this order.
     pub verdicts: Vec<Vec<(u64, Place, Verdict)>>,
+    /// The accepted events with their epochs, of all workers.
+    pub accepted: Vec<(u64, Event)>,
+}
+
+/// What an earlier run has left. By default nothing.
+#[derive(Clone, Default)]
+pub struct Left {
+    /// What is restored is fed in at this epoch.
+    pub epoch: u64,
+    pub kept: Vec<Kept>,
+    pub base: Base,
+    /// The names of that run.
+    pub names: Arc<Names>,
+    /// By epoch, where they are not those of the lines.
+    pub watermarks: Option<BTreeMap<u64, i64>>,
 }
 
 type Log<D> = Rc<RefCell<Vec<D>>>;
 
 /// What all workers have seen leave.
 #[derive(Default)]
-struct Left {
+struct Seen {
     changes: Vec<(usize, Change)>,
     closed: Vec<(u64, usize)>,
+    accepted: Vec<(u64, Event)>,
 }
 
 /// # Panics
 /// Where a worker does.
 pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
+    run_on(context, lines, how, Left::default())
+}
+
+/// Goes on from what an earlier run has left. Changes of its epoch and before are left out.
+///
+/// # Panics
+/// Where a worker does.
+pub fn run_on(context: &Arc<ViewContext>, lines: &[Line], how: How, before: Left) -> Ran {
     let partitions = Partitions::default();
     (0..).zip(SOURCES).for_each(|(partition, source)| partitions.set(partition, Name::of(source)));
-    let names = Arc::new(Names::default());
+    let names = before.names.clone();
     for source in SOURCES {
         names.intern(source).expect("no collision");
     }
     let shared = Shared::new(context.clone(), names, Arc::new(partitions));
-    let watermarks = watermarks(lines);
-    let last_epoch = lines.iter().map(|line| line.epoch).max().unwrap_or(0);
+    let watermarks = before.watermarks.clone().unwrap_or_else(|| watermarks(lines));
+    let last_epoch = lines.iter().map(|line| line.epoch).max().unwrap_or(0).max(before.epoch);
+    let mut restored: Vec<VecDeque<Kept>> = vec![VecDeque::new(); how.workers];
+    for (number, kept) in before.kept.iter().enumerate() {
+        restored[number % how.workers].push_back(*kept);
+    }
     let mut portions: Vec<VecDeque<Line>> = vec![VecDeque::new(); how.workers];
     let mut in_order: Vec<&Line> = lines.iter().collect();
     in_order.sort_by_key(|line| line.epoch);
     in_order.into_iter().for_each(|line| portions[how.reader(line.place)].push_back(line.clone()));
 
     let (baton, failed) = (Baton::new(how.schedule, how.workers), AtomicBool::new(false));
-    let left: Arc<Mutex<Left>> = Arc::default();
+    let left: Arc<Mutex<Seen>> = Arc::default();
     let (built, of_all) = (Barrier::new(how.workers), left.clone());
     let of_workers = shared.clone();
     let config = match how.workers {
@@ -105,6 +134,7 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
     let guards = timely::execute(config, move |worker| {
         let portion = portions[worker.index()].clone();
         let mut reader = Reader::new(worker, &of_workers, of_all.clone(), portion, last_epoch, how);
+        reader.restore(&restored[worker.index()], &before, worker.index());
         // One of them is the clock.
         reader.watermarks = if worker.index() == how.workers - 1 { watermarks.clone() } else { BTreeMap::new() };
         built.wait();
@@ -136,14 +166,18 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
         heard.sort_unstable();
         verdicts.push(heard);
     }
-    let Left { changes, closed } = std::mem::take(&mut *left.lock().expect("no worker panics"));
-    Ran { how, shared, changes, closed, verdicts }
+    let Seen { changes, closed, accepted } = std::mem::take(&mut *left.lock().expect("no worker panics"));
+    Ran { how, shared, changes, closed, verdicts, accepted }
 }
 
 struct Inputs {
     events: InputHandleVec<u64, Event>,
     receipts: InputHandleVec<u64, Change>,
     watermarks: InputHandleVec<u64, i64>,
+    kept: InputHandleVec<u64, Kept>,
+    pairs: InputHandleVec<u64, PairCount>,
+    settled: InputHandleVec<u64, (Settled, u32)>,
+    warnings: InputHandleVec<u64, (OpenWarning, i64)>,
 }
 
 /// One worker's inputs, and what it has seen leave.
@@ -157,7 +191,7 @@ struct Reader {
     probe: ProbeHandle<u64>,
     names: NameCache,
     receipts: Receipts,
-    left: Arc<Mutex<Left>>,
+    left: Arc<Mutex<Seen>>,
     /// The first epoch that was open when last looked.
     open: u64,
     verdicts: Log<(u64, Place, Verdict)>,
@@ -167,7 +201,7 @@ impl Reader {
     fn new(
         worker: &mut Worker,
         shared: &Shared,
-        left: Arc<Mutex<Left>>,
+        left: Arc<Mutex<Seen>>,
         lines: VecDeque<Line>,
         last_epoch: u64,
         how: How,
@@ -178,6 +212,10 @@ impl Reader {
             let (events_input, events) = scope.new_input();
             let (receipts_input, receipts) = scope.new_input();
             let (watermarks_input, watermarks) = scope.new_input();
+            let (kept_input, kept) = scope.new_input();
+            let (pairs_input, pairs) = scope.new_input();
+            let (settled_input, settled) = scope.new_input();
+            let (warnings_input, warnings) = scope.new_input();
             let wanted = |(index, _): &(usize, &str)| how.only.is_none_or(|only| only == *index);
             let enabled: Vec<String> = VIEWS
                 .map(|(name, _)| name)
@@ -186,7 +224,9 @@ impl Reader {
                 .filter(wanted)
                 .map(|(_, name)| name.to_owned())
                 .collect();
-            let outputs = graph::build(scope, events, receipts, Some(watermarks), shared, &enabled);
+            let restored = Some(Restored { kept, pairs, settled, warnings });
+            let sources = Sources { events, receipts, watermarks: Some(watermarks), restored };
+            let outputs = graph::build(scope, sources, shared, &enabled, true);
             for (name, rows) in outputs.views {
                 let index = VIEWS.iter().position(|(known, _)| *known == name).expect("VIEWS names it");
                 let left = left.clone();
@@ -195,11 +235,23 @@ impl Reader {
                     left.lock().expect("no worker panics").changes.push((index, change));
                 });
             }
+            let of_all = left.clone();
+            keep(outputs.accepted, &probe, move |epoch, event: Event| {
+                of_all.lock().expect("no worker panics").accepted.push((epoch, event));
+            });
             let log = Log::clone(&verdicts);
             keep(outputs.verdicts, &probe, move |epoch, (place, verdict)| {
                 log.borrow_mut().push((epoch, place, verdict))
             });
-            Inputs { events: events_input, receipts: receipts_input, watermarks: watermarks_input }
+            Inputs {
+                events: events_input,
+                receipts: receipts_input,
+                watermarks: watermarks_input,
+                kept: kept_input,
+                pairs: pairs_input,
+                settled: settled_input,
+                warnings: warnings_input,
+            }
         });
         let (names, receipts) = (NameCache::new(shared.names.clone()), Receipts::new(shared));
         let watermarks = BTreeMap::new();
@@ -215,6 +267,25 @@ impl Reader {
             left,
             open: 0,
             verdicts,
+        }
+    }
+
+    /// Feeds in this worker's share of what an earlier run has left, all of it at that run's epoch.
+    fn restore(&mut self, kept: &VecDeque<Kept>, before: &Left, worker: usize) {
+        let inputs = self.inputs.as_mut().expect("nothing has been read yet");
+        let Inputs { events, receipts, watermarks, kept: kept_input, pairs, settled, warnings } = inputs;
+        events.advance_to(before.epoch);
+        receipts.advance_to(before.epoch);
+        watermarks.advance_to(before.epoch);
+        kept_input.advance_to(before.epoch);
+        pairs.advance_to(before.epoch);
+        settled.advance_to(before.epoch);
+        warnings.advance_to(before.epoch);
+        kept.iter().for_each(|kept| kept_input.send(*kept));
+        if worker == 0 {
+            before.base.pairs().for_each(|pair| pairs.send(pair));
+            before.base.settled.iter().for_each(|(one, count)| settled.send((*one, *count)));
+            before.base.warnings.iter().for_each(|(warning, count)| warnings.send((*warning, *count)));
         }
     }
 
@@ -237,7 +308,8 @@ impl Reader {
 
     /// Sends up to a burst of lines, closing epochs on the way, as far as the epochs in flight allow.
     fn read(&mut self) {
-        let Some(Inputs { events, receipts, watermarks }) = &mut self.inputs else { return };
+        let Some(inputs) = &mut self.inputs else { return };
+        let Inputs { events, receipts, watermarks, kept, pairs, settled, warnings } = inputs;
         let mut left = self.how.burst;
         loop {
             let epoch = *events.time();
@@ -259,6 +331,10 @@ impl Reader {
             self.receipts.drain(epoch).for_each(|change| receipts.send(change));
             self.watermarks.get(&epoch).into_iter().for_each(|watermark| watermarks.send(*watermark));
             watermarks.advance_to(epoch + 1);
+            kept.advance_to(epoch + 1);
+            pairs.advance_to(epoch + 1);
+            settled.advance_to(epoch + 1);
+            warnings.advance_to(epoch + 1);
             events.advance_to(epoch + 1);
             receipts.advance_to(epoch + 1);
         }

@@ -17,6 +17,7 @@ pub mod buckets;
 pub mod chain;
 
 use crate::context::{Buckets, Shared};
+use crate::durable::Settled;
 use crate::operators::activity::Act;
 use crate::operators::local::LocalNames;
 use crate::operators::sessions::SessionEvent;
@@ -59,6 +60,38 @@ pub struct Contribution {
 }
 
 impl Contribution {
+    /// With names in place of local numbers.
+    pub fn settled(&self, locals: &LocalNames) -> Settled {
+        Settled {
+            day: self.day,
+            first_product: locals.name(self.first_product),
+            referrer: locals.name(self.referrer),
+            device: locals.name(self.device),
+            reached: self.reached,
+            ordered: self.ordered,
+            cart: self.cart,
+            sold: self.sold,
+            capped: self.capped,
+            duration_bucket: self.duration_bucket,
+        }
+    }
+
+    /// The inverse of [`Contribution::settled`].
+    pub fn restored(settled: &Settled, locals: &mut LocalNames) -> Contribution {
+        Contribution {
+            day: settled.day,
+            first_product: locals.number(settled.first_product),
+            referrer: locals.number(settled.referrer),
+            device: locals.number(settled.device),
+            reached: settled.reached,
+            ordered: settled.ordered,
+            cart: settled.cart,
+            sold: settled.sold,
+            capped: settled.capped,
+            duration_bucket: settled.duration_bucket,
+        }
+    }
+
     /// Whether both count in the same rows, the categories of products being what they are.
     pub fn same_group(&self, other: &Contribution) -> bool {
         let group = |it: &Contribution| (it.day, it.first_product, it.referrer, it.device);

@@ -1,0 +1,201 @@
+//! From all that was kept to what is still needed.
+//!
+//! ```text
+//! kept ──look──▶ when each session and user was last active, what is known
+//! kept ──keep──▶ kept, for fewer things
+//!            └─▶ events of forgotten sessions ──finish──▶ pairs · settled · open warnings, added to the base
+//! ```
+//! Two passes over rows in any order, which need not be in memory; in memory are a time for each session and user, and the
+//! events of the sessions that are forgotten now.
+
+use super::{Kept, Needed, OpenWarning, PairCount, Settled, Unknown};
+use crate::context::{Buckets, Shared};
+use crate::operators::activity::Activity;
+use crate::operators::local::LocalNames;
+use crate::operators::pairs::{RelatedKind, most_recent};
+use crate::operators::sessions::{Origins, SessionEvent};
+use crate::views::funnel::FunnelKeys;
+use millrace_schema::calendar::MICROS_PER_MINUTE;
+use millrace_schema::{Body, Event, Id, Kind, Name};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeMap;
+
+/// What all forgotten sessions add to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Base {
+    /// Of two products, the smaller name first.
+    pub pairs: BTreeMap<(RelatedKind, Name, Name), u32>,
+    pub settled: BTreeMap<Settled, u32>,
+    pub warnings: BTreeMap<OpenWarning, i64>,
+}
+
+impl Base {
+    pub fn pairs(&self) -> impl Iterator<Item = PairCount> + '_ {
+        self.pairs.iter().map(|(&(kind, a, b), &count)| PairCount { kind, a, b, count })
+    }
+}
+
+/// One compaction. The watermark is that of the epoch that the rows are of.
+pub struct Compaction {
+    shared: Shared,
+    buckets: Buckets,
+    id_limit: i64,
+    session_limit: i64,
+    /// Users' minutes before it are forgotten, but for the last.
+    first_minute: i64,
+    /// When each session had its last event.
+    sessions: FxHashMap<Id, i64>,
+    /// The last minute of each user before the first.
+    users: FxHashMap<Id, i64>,
+    products_known: FxHashSet<Name>,
+    users_known: FxHashSet<Id>,
+    forgotten: Vec<Event>,
+    base: Base,
+}
+
+impl Compaction {
+    pub fn new(shared: &Shared, watermark: i64, base: Base) -> Compaction {
+        let (calendar, horizons) = (shared.context.calendar.clone(), shared.context.horizons);
+        let session_limit = horizons.session_limit(watermark);
+        let mut buckets = Buckets::new(calendar.clone());
+        // As the operator of users forgets: by whole days.
+        let first_day = buckets.of(horizons.limit(Kind::PageView, watermark).max(0)).day;
+        let first_minute = if horizons.any() { calendar.day_start(first_day) / MICROS_PER_MINUTE } else { i64::MIN };
+        Compaction {
+            shared: shared.clone(),
+            buckets,
+            id_limit: horizons.deduplication_limit(watermark),
+            session_limit,
+            first_minute,
+            sessions: FxHashMap::default(),
+            users: FxHashMap::default(),
+            products_known: FxHashSet::default(),
+            users_known: FxHashSet::default(),
+            forgotten: Vec::new(),
+            base,
+        }
+    }
+
+    /// The first pass: every row once.
+    pub fn look(&mut self, Kept { event, needed }: &Kept) {
+        match event.body {
+            Body::Product { .. } => {
+                self.products_known.insert(event.product);
+            }
+            Body::User { .. } => {
+                self.users_known.insert(event.user);
+            }
+            _ => {}
+        }
+        if needed.holds(Needed::SESSION) && !event.session.is_none() {
+            let last = self.sessions.entry(event.session).or_insert(event.time);
+            *last = event.time.max(*last);
+        }
+        let minute = event.time / MICROS_PER_MINUTE;
+        if needed.holds(Needed::USER) && is_activity(event) && minute < self.first_minute {
+            let last = self.users.entry(event.user).or_insert(minute);
+            *last = minute.max(*last);
+        }
+    }
+
+    /// The second pass: what is left of a row; `None` where that is nothing.
+    pub fn keep(&mut self, Kept { event, needed }: &Kept) -> Option<Kept> {
+        let mut left = *needed;
+        let kind = event.kind();
+        if needed.holds(Needed::ID) {
+            left = left.with(Needed::ID, kind.is_dimension() || event.time >= self.id_limit);
+        }
+        if needed.holds(Needed::SESSION) {
+            let open = self.sessions.get(&event.session).is_some_and(|last| *last >= self.session_limit);
+            if !open && Activity::of(event, event.session).is_some() {
+                self.forgotten.push(*event);
+            }
+            left = left.with(Needed::SESSION, open);
+        }
+        left = left.with(Needed::ORDER, needed.holds(Needed::ORDER) && matches!(kind, Kind::Purchase | Kind::Refund));
+        left = left.with(Needed::DIMENSION, needed.holds(Needed::DIMENSION) && kind.is_dimension());
+        if needed.holds(Needed::USER) {
+            let tells = self.tells_of_user(event);
+            if !tells && !event.user.is_none() && !self.users_known.contains(&event.user) {
+                self.warn(Unknown::User(event.user), event);
+            }
+            left = left.with(Needed::USER, tells);
+        }
+        (left != Needed::NOTHING).then_some(Kept { event: *event, needed: left })
+    }
+
+    /// Whether the state of a user needs the event.
+    fn tells_of_user(&mut self, event: &Event) -> bool {
+        if event.user.is_none() {
+            return false;
+        }
+        if !is_activity(event) {
+            // A refund tells nothing but that the user is named; a record stays.
+            return matches!(event.body, Body::User { .. });
+        }
+        let minute = event.time / MICROS_PER_MINUTE;
+        // Of the last minute one event is enough.
+        minute >= self.first_minute
+            || self.users.get(&event.user) == Some(&minute) && self.users.remove(&event.user).is_some()
+    }
+
+    fn warn(&mut self, about: Unknown, event: &Event) {
+        let hour = self.buckets.of(event.booked_at()).hour;
+        let warning = OpenWarning { about, hour, partition: event.place.partition() };
+        *self.base.warnings.entry(warning).or_default() += 1;
+    }
+
+    /// The base with what is forgotten now added.
+    pub fn finish(mut self) -> Base {
+        let mut forgotten = std::mem::take(&mut self.forgotten);
+        forgotten.sort_unstable_by_key(|event| (event.session, event.time, event.id));
+        let mut locals = LocalNames::new(self.shared.names.clone());
+        let (keys, mut origins) = (FunnelKeys::new(&self.shared), Origins::default());
+        for session in forgotten.chunk_by(|a, b| a.session == b.session) {
+            for event in session.iter().filter(|event| !event.product.is_none()) {
+                if !self.products_known.contains(&event.product) {
+                    self.warn(Unknown::Product(event.product), event);
+                }
+            }
+            let activities = session.iter().filter_map(|event| Activity::of(event, event.session));
+            let mut events: Vec<SessionEvent> = activities
+                .map(|activity| {
+                    let product = locals.number(activity.product);
+                    let origin = origins.number(&activity, &mut locals);
+                    SessionEvent::new(&activity, product, origin)
+                })
+                .collect();
+            events.sort_by_key(SessionEvent::order);
+            let contribution = keys.contribution(&events, origins.pairs(), &locals, &mut self.buckets);
+            if contribution.first_product != 0 {
+                *self.base.settled.entry(contribution.settled(&locals)).or_default() += 1;
+            }
+            self.add_pairs(&events, &locals);
+        }
+        self.base
+    }
+
+    fn add_pairs(&mut self, events: &[SessionEvent], locals: &LocalNames) {
+        let mut last: FxHashMap<u32, i64> = FxHashMap::default();
+        for event in events {
+            if let Some(product) = event.touched() {
+                let time = event.time;
+                let latest = last.entry(product).or_insert(time);
+                *latest = time.max(*latest);
+            }
+        }
+        let cap = self.shared.context.related.max_products_per_session;
+        let touched = most_recent(last.into_iter().collect(), cap, locals);
+        for (index, &a) in touched.iter().enumerate() {
+            for &b in &touched[..index] {
+                let (a, b) = (locals.name(a), locals.name(b));
+                *self.base.pairs.entry((RelatedKind::ViewedTogether, a.min(b), a.max(b))).or_default() += 1;
+            }
+        }
+    }
+}
+
+/// Whether an event makes its user active.
+fn is_activity(event: &Event) -> bool {
+    !event.user.is_none() && !event.kind().is_dimension() && event.kind() != Kind::Refund
+}
