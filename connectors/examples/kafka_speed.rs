@@ -152,8 +152,7 @@ fn write_event(number: u64, line: &mut String) {
 }
 
 fn create(brokers: &str, topic: &str) {
-    let admin: AdminClient<_> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a client");
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a client");
     let (topics, options) = ([NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1))], AdminOptions::new());
     let created = wait_for(admin.create_topics(&topics, &options)).expect("the broker answers");
     created.into_iter().for_each(|result| drop(result.expect("the topic is new")));

@@ -14,6 +14,7 @@ use rdkafka::types::{RDKafkaConfRes, RDKafkaType};
 use rdkafka::{Offset, TopicPartitionList};
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::ptr::{self, NonNull};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 // Functions of the library that give a broker's error number, which the enum of the bindings may lack.
@@ -33,12 +34,20 @@ unsafe extern "C" {
     fn rd_kafka_event_error(event: *mut sys::rd_kafka_event_t) -> c_int;
 }
 
+/// How long the end of a client may hold up whoever ends it.
+const END: Duration = Duration::from_secs(1);
+
 /// A consumer that belongs to no group. All of it may be used from any thread.
 pub(super) struct Handle {
+    /// None once they have ended.
+    parts: Option<Parts>,
+    secrets: Vec<String>,
+}
+
+struct Parts {
     /// Before the client, which ends when nothing of it is left.
     events: Queue,
     client: Client,
-    secrets: Vec<String>,
 }
 
 /// What the client says by itself.
@@ -79,20 +88,32 @@ impl Handle {
         // SAFETY: the client lives; the queue is counted and given back by `Queue`.
         let events = Queue::new(unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) });
         let events = events.expect("every client has a main queue");
-        Ok(Handle { events, client, secrets })
+        Ok(Handle { parts: Some(Parts { events, client }), secrets })
+    }
+
+    fn parts(&self) -> &Parts {
+        self.parts.as_ref().expect("they end with the handle")
+    }
+
+    fn client(&self) -> *mut sys::rd_kafka_t {
+        self.parts().client.native_ptr()
+    }
+
+    fn events(&self) -> &Queue {
+        &self.parts().events
     }
 
     /// The queue of messages and of what concerns single partitions.
     pub(super) fn messages(&self) -> Queue {
         // SAFETY: the client lives; the queue is counted and given back by `Queue`.
-        let queue = Queue::new(unsafe { sys::rd_kafka_queue_get_consumer(self.client.native_ptr()) });
+        let queue = Queue::new(unsafe { sys::rd_kafka_queue_get_consumer(self.client()) });
         queue.expect("a client with a group.id has a consumer queue")
     }
 
     /// The numbers of a topic's partitions.
     pub(super) fn partitions(&self, topic: &str, timeout: Duration) -> Result<Vec<u32>, Code> {
         let name = CString::new(topic).expect("names of topics are checked for zeros");
-        let client = self.client.native_ptr();
+        let client = self.client();
         let mut metadata = ptr::null();
         // SAFETY: the topic is given back once it has been asked about; the metadata are read before they are given
         // back, and their lists have the lengths that stand beside them.
@@ -131,8 +152,7 @@ impl Handle {
         };
         let list = list(partitions.iter().map(|&partition| (topic, partition, at)));
         // SAFETY: the list outlives the call, which fills it in.
-        let code =
-            Code(unsafe { rd_kafka_offsets_for_times(self.client.native_ptr(), list.ptr(), milliseconds(timeout)) });
+        let code = Code(unsafe { rd_kafka_offsets_for_times(self.client(), list.ptr(), milliseconds(timeout)) });
         if code != Code::NONE {
             return Err(code);
         }
@@ -144,14 +164,14 @@ impl Handle {
     pub(super) fn assign(&self, positions: &[Position<'_>]) -> Result<(), KafkaError> {
         let list = positions_list(positions);
         // SAFETY: the list outlives the call, which copies it.
-        assigned(unsafe { sys::rd_kafka_incremental_assign(self.client.native_ptr(), list.ptr()) })
+        assigned(unsafe { sys::rd_kafka_incremental_assign(self.client(), list.ptr()) })
     }
 
     /// Reads this partition no more. Messages of it that are queued are not handed out.
     pub(super) fn unassign(&self, topic: &str, partition: u32) -> Result<(), KafkaError> {
         let list = list([(topic, partition, Offset::Invalid)].into_iter());
         // SAFETY: the list outlives the call, which copies it.
-        assigned(unsafe { sys::rd_kafka_incremental_unassign(self.client.native_ptr(), list.ptr()) })
+        assigned(unsafe { sys::rd_kafka_incremental_unassign(self.client(), list.ptr()) })
     }
 
     /// Writes these offsets to the group. The answer is an [`Event`].
@@ -160,7 +180,7 @@ impl Handle {
         // SAFETY: the list outlives the call, which copies it; the queue lives as long as the client.
         // It fails at once only for a client without a group.
         unsafe {
-            let (client, queue) = (self.client.native_ptr(), self.events.0.as_ptr());
+            let (client, queue) = (self.client(), self.events().as_ptr());
             sys::rd_kafka_commit_queue(client, list.ptr(), queue, None, ptr::null_mut());
         }
     }
@@ -169,7 +189,7 @@ impl Handle {
     pub(super) fn next_event(&self, timeout: Duration) -> Option<Event> {
         // SAFETY: the event is read before it is given back; its texts end with a zero.
         unsafe {
-            let event = NonNull::new(sys::rd_kafka_queue_poll(self.events.0.as_ptr(), milliseconds(timeout)))?.as_ptr();
+            let event = NonNull::new(sys::rd_kafka_queue_poll(self.events().as_ptr(), milliseconds(timeout)))?.as_ptr();
             let code = Code(rd_kafka_event_error(event));
             let what = match sys::rd_kafka_event_type(event) {
                 sys::RD_KAFKA_EVENT_ERROR => {
@@ -186,12 +206,29 @@ impl Handle {
 
     /// Ends the wait of whoever waits for events.
     pub(super) fn wake(&self) {
-        self.events.wake();
+        self.events().wake();
     }
 
     /// A text of the library's without any secret that may have got into it.
     pub(super) fn clean(&self, text: &str) -> String {
         clean(&self.secrets, text)
+    }
+}
+
+impl Drop for Handle {
+    /// A client ends when the requests that it has sent are answered, which takes as long as a broker that is away is
+    /// waited for. Nobody needs those answers: it ends by itself.
+    fn drop(&mut self) {
+        let Some(parts) = self.parts.take() else { return };
+        let (ended, end) = channel::<()>();
+        let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || {
+            drop(parts);
+            drop(ended);
+        });
+        if ending.is_ok() {
+            // Either way it is over for us.
+            let _ = end.recv_timeout(END);
+        }
     }
 }
 

@@ -210,7 +210,11 @@ impl KafkaSource {
         {
             return Some(reading);
         }
-        let (topic, partition) = message.place()?;
+        let Some((topic, partition)) = message.place() else {
+            // Only the group concerns no partition, and only offsets are written to it.
+            self.watcher.commits_fail(message.code());
+            return None;
+        };
         let reading = *self.readings.get(&(topic.to_owned(), partition))?;
         self.last = Some((origin, reading));
         Some(reading)
@@ -334,7 +338,7 @@ impl LiveSource for KafkaSource {
         Arc::clone(&self.status)
     }
 
-    /// The offsets are written while reading goes on, so that an error is one of those that were released before.
+    /// The offsets are written while reading goes on: an error is what became of those that were released before.
     fn release(&mut self, positions: &[(u16, u64)]) -> Result<(), SourceError> {
         let place = |&(ordinal, offset): &(u16, u64)| {
             let PartitionInfo { source, partition, .. } = self.table.get(usize::from(ordinal))?;

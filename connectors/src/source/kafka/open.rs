@@ -30,11 +30,11 @@ pub(super) struct Table {
 impl Table {
     /// # Errors
     /// [`KafkaError::TooManyPartitions`]
-    pub(super) fn add(&mut self, topic: &str, partition: u32, state: PartitionState) -> Result<u16, KafkaError> {
+    pub(super) fn add(&mut self, info: PartitionInfo, state: PartitionState) -> Result<u16, KafkaError> {
         let (count, limit) = (self.partitions.len() + 1, usize::from(u16::MAX));
         let too_many = |_| KafkaError::TooManyPartitions { count, limit };
         let ordinal = u16::try_from(self.partitions.len()).map_err(too_many)?;
-        self.partitions.push(info(topic, partition));
+        self.partitions.push(info);
         self.states.push(state);
         Ok(ordinal)
     }
@@ -80,11 +80,7 @@ pub(super) fn open(
     let mut table = Table::default();
     for (info, &next) in resume.partitions.iter().zip(&resume.positions) {
         // Nothing is left to be read of what is not wanted any more.
-        table.add(
-            &info.source,
-            info.partition,
-            PartitionState { next, end: Some(next), ..PartitionState::default() },
-        )?;
+        table.add(info.clone(), PartitionState { next, end: Some(next), ..PartitionState::default() })?;
     }
     for topic in &settings.topics {
         let name = &topic.name;
@@ -112,7 +108,8 @@ pub(super) fn open(
             } else {
                 let next = if was_read { earliest } else { begins[index].or(end).unwrap_or(earliest) };
                 let end = end.map(|end| end.max(next));
-                let ordinal = table.add(name, partition, PartitionState { next, end, ..PartitionState::default() })?;
+                let state = PartitionState { next, end, ..PartitionState::default() };
+                let ordinal = table.add(info(name, partition), state)?;
                 table.read.push(ordinal);
             }
         }

@@ -9,7 +9,7 @@
 use super::client::{At, Event, Handle, Queue};
 use super::code::Code;
 use crate::source::{Connection, SourceStatus};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -55,7 +55,7 @@ pub(super) struct Watcher {
     news: Receiver<News>,
     /// News that were looked for and not taken yet.
     seen: Option<News>,
-    /// Why offsets could not be written last.
+    /// Why offsets cannot be written, as far as is known.
     commit: Arc<Mutex<Option<Code>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -79,7 +79,8 @@ impl Watcher {
             asked,
             tell,
             commit: Arc::clone(&commit),
-            commits: 0,
+            released: BTreeMap::new(),
+            is_committing: false,
             trouble: None,
             is_down: false,
             refresh,
@@ -105,9 +106,14 @@ impl Watcher {
         self.seen.is_some()
     }
 
-    /// Why the offsets that were released before were not written, once.
+    /// Why the offsets that were released last were not written.
     pub(super) fn commit_failure(&self) -> Option<Code> {
-        self.commit.lock().expect("no holder panics").take()
+        *self.commit.lock().expect("no holder panics")
+    }
+
+    /// That offsets will not be written, before any was released.
+    pub(super) fn commits_fail(&self, code: Code) {
+        *self.commit.lock().expect("no holder panics") = Some(code);
     }
 }
 
@@ -131,8 +137,9 @@ struct Watch {
     asked: Receiver<Ask>,
     tell: Sender<News>,
     commit: Arc<Mutex<Option<Code>>>,
-    /// Those that are not answered yet.
-    commits: usize,
+    /// By topic and partition, what is to be written when what was sent before is answered: nothing piles up.
+    released: BTreeMap<(usize, u32), u64>,
+    is_committing: bool,
     /// What the client told of last.
     trouble: Option<String>,
     is_down: bool,
@@ -210,12 +217,8 @@ impl Watch {
                 self.ranges.push(Range { topic, partition, ordinal, wanted });
             }
             Ask::Release(positions) => {
-                let positions: Vec<_> = positions
-                    .iter()
-                    .map(|&(topic, partition, offset)| (self.topics[topic].name.as_str(), partition, offset))
-                    .collect();
-                self.handle.commit(&positions);
-                self.commits += 1;
+                self.released.extend(positions.iter().map(|&(topic, partition, offset)| ((topic, partition), offset)));
+                self.commit();
             }
             Ask::End => unreachable!("`run` has returned"),
         }
@@ -233,11 +236,24 @@ impl Watch {
                 }
             }
             Event::Committed(result) => {
-                self.commits = self.commits.saturating_sub(1);
+                self.is_committing = false;
                 *self.commit.lock().expect("no holder panics") = result.err();
+                self.commit();
             }
             Event::Other => {}
         }
+    }
+
+    fn commit(&mut self) {
+        if self.is_committing || self.released.is_empty() {
+            return;
+        }
+        let released = std::mem::take(&mut self.released);
+        let name = |topic: usize| self.topics[topic].name.as_str();
+        let positions: Vec<_> =
+            released.iter().map(|(&(topic, partition), &offset)| (name(topic), partition, offset)).collect();
+        self.handle.commit(&positions);
+        self.is_committing = true;
     }
 
     /// Asks all there is to ask.
@@ -353,7 +369,7 @@ impl Watch {
     /// What was released last is written if that is soon done.
     fn end(mut self) {
         let deadline = Instant::now() + LAST_COMMIT;
-        while self.commits > 0 && !self.is_down && Instant::now() < deadline {
+        while self.is_committing && !self.is_down && Instant::now() < deadline {
             if let Some(event) = self.handle.next_event(deadline.saturating_duration_since(Instant::now())) {
                 self.take(event);
             }

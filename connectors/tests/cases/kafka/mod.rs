@@ -1,0 +1,8 @@
+//! Kafka, against a real broker.
+
+mod faults;
+mod lost;
+mod records;
+mod refused;
+mod starts;
+mod support;
