@@ -231,7 +231,7 @@ impl Watch {
                     self.trouble = Some(text);
                 }
                 // One broker of several that is away, or one connection, is not the whole.
-                if [Code::ALL_DOWN, Code::AUTHENTICATION, Code::TLS].contains(&code) {
+                if self.is_down || [Code::ALL_DOWN, Code::AUTHENTICATION, Code::TLS].contains(&code) {
                     self.is_silent();
                 }
             }

@@ -1,8 +1,8 @@
 //! What goes wrong while reading, and passes.
 
 use super::support::*;
-use millrace_connectors::source::{Connection, LiveSource, SourceStatus, Start};
-use millrace_parts::kafka::{Broker, Options};
+use millrace_connectors::source::{Connection, LiveSource, Source, SourceStatus, Start};
+use millrace_parts::kafka::{Auth, Broker, Options};
 use millrace_parts::or_skip;
 use rdkafka::producer::Producer;
 use std::sync::Arc;
@@ -39,15 +39,13 @@ fn a_broker_that_was_frozen_or_restarted_loses_and_repeats_nothing() {
     });
     thread::sleep(Duration::from_millis(300));
     broker.freeze();
-    let reason = wait_until(&status, false);
-    assert_eq!(reason, "no answer within 3 s");
+    wait_until_down(&status, "no answer within 3 s");
     broker.thaw();
-    wait_until(&status, true);
+    wait_until_up(&status);
     broker.stop().unwrap();
-    let reason = wait_until(&status, false);
-    assert!(reason.contains("127.0.0.1"), "{reason}");
+    wait_until_down(&status, &format!("{}/", broker.bootstrap()));
     broker.restart().unwrap();
-    wait_until(&status, true);
+    wait_until_up(&status);
     thread::sleep(Duration::from_millis(300));
     stop.store(true, Ordering::Relaxed);
     sending.join().unwrap();
@@ -60,18 +58,44 @@ fn a_broker_that_was_frozen_or_restarted_loses_and_repeats_nothing() {
     }
 }
 
-/// Waits until the source is up, or down: then, why.
 #[track_caller]
-fn wait_until(status: &SourceStatus, is_up: bool) -> String {
+fn wait_until_up(status: &SourceStatus) {
+    wait_until(status, |connection| *connection == Connection::Up);
+}
+
+#[track_caller]
+fn wait_until_down(status: &SourceStatus, why: &str) {
+    wait_until(status, |connection| matches!(connection, Connection::Down(reason) if reason.contains(why)));
+}
+
+#[track_caller]
+fn wait_until(status: &SourceStatus, is_so: impl Fn(&Connection) -> bool) {
     let start = Instant::now();
-    loop {
-        match status.get().connection {
-            Connection::Up if is_up => return String::new(),
-            Connection::Down(reason) if !is_up => return reason,
-            connection => assert!(start.elapsed() < PATIENCE, "it stays {connection:?}"),
-        }
+    while !is_so(&status.get().connection) {
+        assert!(start.elapsed() < PATIENCE, "it stays {:?}", status.get().connection);
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+#[test]
+fn a_password_that_is_changed_while_reading_shows() {
+    let with = |password: &str, port| {
+        let auth = Auth::SaslPlain { user: "ann".to_owned(), password: password.to_owned() };
+        Broker::start(&Options { auth, port, ..Options::default() })
+    };
+    let Some(broker) = or_skip(with("first-secret", None)) else { return };
+    let name = topic(&broker, "changed", 1);
+    let mut settings = settings(&broker, &[&name]);
+    settings.properties = as_user("ann", "first-secret");
+    let mut reader = open(settings, Start::Earliest);
+    read_all(&mut reader, 0);
+    let port = broker.bootstrap().rsplit(':').next().and_then(|port| port.parse().ok());
+    drop(broker);
+    let _other = with("second-secret", port).unwrap();
+    let status = reader.source.status();
+    wait_until_down(&status, "uthentication failed");
+    assert!(!format!("{status:?}").contains("secret"));
+    assert!(reader.next_chunk().unwrap().is_none());
 }
 
 #[test]

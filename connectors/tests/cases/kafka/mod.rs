@@ -6,3 +6,5 @@ mod records;
 mod refused;
 mod starts;
 mod support;
+#[cfg(feature = "kafka-tls")]
+mod tls;

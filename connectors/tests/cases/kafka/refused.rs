@@ -93,13 +93,7 @@ fn who_is_not_let_in_or_may_not_read_is_told_soon() {
     send(&producer(&broker, &[]), &name, &[value(0, b"{}")]);
     let as_ann = |password: &str| {
         let mut settings = settings(&broker, &[&name]);
-        let properties = [
-            ("security.protocol", "SASL_PLAINTEXT"),
-            ("sasl.mechanism", "PLAIN"),
-            ("sasl.username", "ann"),
-            ("sasl.password", password),
-        ];
-        settings.properties = properties.map(|(name, value)| (name.to_owned(), value.into())).into();
+        settings.properties = as_user("ann", password);
         settings
     };
     let start = Instant::now();

@@ -1,7 +1,7 @@
 //! What the tests do to a broker, and how they read from it.
 
 use crate::Checked;
-use millrace_connectors::source::kafka::{KafkaSettings, KafkaSource, Topic};
+use millrace_connectors::source::kafka::{KafkaSettings, KafkaSource, Secret, Topic};
 use millrace_connectors::source::{LiveSource, ReadOptions, Resume, Source, SourceState, Start};
 use millrace_parts::kafka::Broker;
 use millrace_schema::Kind;
@@ -11,6 +11,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,6 +25,16 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub fn settings(broker: &Broker, topics: &[&str]) -> KafkaSettings {
     let topics = topics.iter().map(|name| Topic::named(*name)).collect();
     KafkaSettings { refresh: Duration::from_millis(200), ..KafkaSettings::new(broker.bootstrap(), topics) }
+}
+
+pub fn as_user(user: &str, password: &str) -> BTreeMap<String, Secret> {
+    let properties = [
+        ("security.protocol", "SASL_PLAINTEXT"),
+        ("sasl.mechanism", "PLAIN"),
+        ("sasl.username", user),
+        ("sasl.password", password),
+    ];
+    properties.map(|(name, value)| (name.to_owned(), value.into())).into()
 }
 
 /// A name that no other test has.
