@@ -4,8 +4,9 @@
 //! gives it a counted pointer. What a message borrows is the broker's answer itself; it is given back as soon as its
 //! bytes are in a chunk.
 
-use super::client::{Handle, Queue, milliseconds};
+use super::client::{Handle, milliseconds};
 use super::code::Code;
+use super::queue::Queue;
 use rdkafka::bindings as sys;
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::{self, NonNull};

@@ -6,6 +6,7 @@
 
 use super::code::Code;
 use super::error::KafkaError;
+use super::queue::Queue;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::config::ClientConfig;
@@ -85,8 +86,8 @@ impl Handle {
             };
             KafkaError::Client { reason: clean(&secrets, &reason) }
         })?;
-        // SAFETY: the client lives; the queue is counted and given back by `Queue`.
-        let events = Queue::new(unsafe { sys::rd_kafka_queue_get_main(client.native_ptr()) });
+        // SAFETY: the queue is counted for us, and ends before the client.
+        let events = unsafe { Queue::new(sys::rd_kafka_queue_get_main(client.native_ptr())) };
         let events = events.expect("every client has a main queue");
         Ok(Handle { parts: Some(Parts { events, client }), secrets })
     }
@@ -105,8 +106,8 @@ impl Handle {
 
     /// The queue of messages and of what concerns single partitions.
     pub(super) fn messages(&self) -> Queue {
-        // SAFETY: the client lives; the queue is counted and given back by `Queue`.
-        let queue = Queue::new(unsafe { sys::rd_kafka_queue_get_consumer(self.client()) });
+        // SAFETY: the queue is counted for us; who asks for it holds the handle, too.
+        let queue = unsafe { Queue::new(sys::rd_kafka_queue_get_consumer(self.client())) };
         queue.expect("a client with a group.id has a consumer queue")
     }
 
@@ -229,37 +230,6 @@ impl Drop for Handle {
             // Either way it is over for us.
             let _ = end.recv_timeout(END);
         }
-    }
-}
-
-/// A queue of the library's, counted.
-pub(super) struct Queue(NonNull<sys::rd_kafka_queue_t>);
-
-// SAFETY: the library's queues have locks of their own, and may be used and given back in any thread.
-unsafe impl Send for Queue {}
-// SAFETY: as above.
-unsafe impl Sync for Queue {}
-
-impl Queue {
-    fn new(queue: *mut sys::rd_kafka_queue_t) -> Option<Queue> {
-        NonNull::new(queue).map(Queue)
-    }
-
-    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
-        self.0.as_ptr()
-    }
-
-    /// Ends the wait of whoever waits for it.
-    pub(super) fn wake(&self) {
-        // SAFETY: the queue is alive.
-        unsafe { sys::rd_kafka_queue_yield(self.0.as_ptr()) };
-    }
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: it was counted when we got it, and is not used after this.
-        unsafe { sys::rd_kafka_queue_destroy(self.0.as_ptr()) };
     }
 }
 

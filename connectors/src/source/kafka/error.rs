@@ -8,6 +8,8 @@ pub enum KafkaError {
     NoTopic,
     #[error("topic {topic} is named twice in source.kafka.topics: name it once")]
     TopicTwice { topic: String },
+    #[error("source.kafka.{name} is empty: set it")]
+    Empty { name: &'static str },
     #[error("source.kafka.{name} holds a zero byte: remove it")]
     ZeroByte { name: &'static str },
     #[error("{name} must not be set in source.kafka.properties: {reason}")]
@@ -74,5 +76,5 @@ pub enum KafkaError {
     #[error(
         "offsets for tools that show lag were not written to group {group}: {reason}; nothing else depends on them"
     )]
-    Commit { group: String, reason: String },
+    Release { group: String, reason: String },
 }

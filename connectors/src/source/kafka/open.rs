@@ -28,16 +28,20 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// # Errors
-    /// [`KafkaError::TooManyPartitions`]
-    pub(super) fn add(&mut self, info: PartitionInfo, state: PartitionState) -> Result<u16, KafkaError> {
-        let (count, limit) = (self.partitions.len() + 1, usize::from(u16::MAX));
-        let too_many = |_| KafkaError::TooManyPartitions { count, limit };
-        let ordinal = u16::try_from(self.partitions.len()).map_err(too_many)?;
+    fn add(&mut self, info: PartitionInfo, state: PartitionState) -> Result<u16, KafkaError> {
+        let ordinal = next_ordinal(&self.partitions)?;
         self.partitions.push(info);
         self.states.push(state);
         Ok(ordinal)
     }
+}
+
+/// # Errors
+/// [`KafkaError::TooManyPartitions`]
+pub(super) fn next_ordinal(table: &[PartitionInfo]) -> Result<u16, KafkaError> {
+    let (count, limit) = (table.len() + 1, usize::from(u16::MAX));
+    let ordinal = u16::try_from(table.len()).ok().filter(|&ordinal| ordinal < u16::MAX);
+    ordinal.ok_or(KafkaError::TooManyPartitions { count, limit })
 }
 
 pub(super) fn info(topic: &str, partition: u32) -> PartitionInfo {
@@ -50,6 +54,14 @@ pub(super) fn info(topic: &str, partition: u32) -> PartitionInfo {
 pub(super) fn check(settings: &KafkaSettings) -> Result<(), KafkaError> {
     if settings.topics.is_empty() {
         return Err(KafkaError::NoTopic);
+    }
+    for (name, value) in [("brokers", &settings.brokers), ("group", &settings.group)] {
+        if value.trim().is_empty() {
+            return Err(KafkaError::Empty { name });
+        }
+        if value.contains('\0') {
+            return Err(KafkaError::ZeroByte { name });
+        }
     }
     let mut names = BTreeSet::new();
     for topic in &settings.topics {

@@ -10,7 +10,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 const QUEUED_KBYTES: u32 = 32 << 10;
 const QUEUED_MESSAGES: u32 = 50_000;
-const ANSWER_BYTES: u32 = 16 << 20;
+const ANSWER_BYTES: u32 = 8 << 20;
 const PARTITION_BYTES: u32 = 1 << 20;
 
 /// What may be set otherwise.
