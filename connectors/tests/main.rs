@@ -4,12 +4,14 @@
 mod events;
 #[path = "cases/files.rs"]
 mod files;
+#[path = "cases/kafka/mod.rs"]
+mod kafka;
 #[path = "cases/log.rs"]
 mod log;
 #[path = "cases/tables.rs"]
 mod tables;
 
-use millrace_connectors::source::{ReadOptions, Source, SourceError, open};
+use millrace_connectors::source::{Chunk, LiveSource, PartitionInfo, Progress, ReadOptions, Source, SourceError, open};
 use std::path::PathBuf;
 
 /// Options with chunks so small that every line crosses one.
@@ -37,6 +39,57 @@ pub fn drain(source: &mut impl Source, max_records: u32) -> Result<Vec<Read>, (V
                 }
             }
         }
+    }
+}
+
+/// A source that goes on, held to its contract at every call.
+pub struct Checked<S> {
+    pub source: S,
+    table: Vec<PartitionInfo>,
+    /// By ordinal, the offset after the last chunk.
+    next: Vec<Option<u64>>,
+    /// Whether offsets may be missing between two chunks: a broker uses some up itself.
+    gaps: bool,
+}
+
+impl<S: LiveSource> Checked<S> {
+    pub fn new(source: S) -> Checked<S> {
+        Checked { source, table: Vec::new(), next: Vec::new(), gaps: false }
+    }
+
+    pub fn with_gaps(source: S) -> Checked<S> {
+        Checked { gaps: true, ..Checked::new(source) }
+    }
+}
+
+impl<S: LiveSource> Source for Checked<S> {
+    fn partitions(&self) -> &[PartitionInfo] {
+        self.source.partitions()
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        let chunk = self.source.next_chunk();
+        let table = self.source.partitions();
+        assert!(table.starts_with(&self.table), "the table only grows");
+        self.table = table.to_vec();
+        self.next.resize(table.len(), None);
+        let state = self.source.status().get();
+        assert_eq!(state.partitions.len(), table.len());
+        let Some(chunk) = chunk? else { return Ok(None) };
+        let (ordinal, base) = (usize::from(chunk.partition), chunk.base_offset);
+        let expected = self.next[ordinal].replace(chunk.next_offset()).unwrap_or(base);
+        assert!(base == expected || base > expected && self.gaps, "{base} after {expected}");
+        assert_eq!(state.partitions[ordinal].next, chunk.next_offset());
+        assert!(chunk.records > 0);
+        let offsets: Vec<u64> = chunk.records().map(|record| record.offset).collect();
+        assert_eq!(offsets.len(), chunk.records as usize);
+        assert!(offsets.is_sorted_by(|before, behind| before < behind), "{offsets:?}");
+        assert!(offsets[0] >= base && *offsets.last().unwrap() < chunk.next_offset());
+        Ok(Some(chunk))
+    }
+
+    fn progress(&self) -> Progress {
+        self.source.progress()
     }
 }
 

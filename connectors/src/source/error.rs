@@ -1,5 +1,6 @@
 //! What can go wrong while reading. Each names the file, and what to do.
 
+use super::kafka::KafkaError;
 use std::io;
 use std::path::PathBuf;
 
@@ -39,6 +40,8 @@ pub enum SourceError {
         path = path.display()
     )]
     BadOffset { path: PathBuf, offset: u64, reason: &'static str },
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
 }
 
 impl SourceError {

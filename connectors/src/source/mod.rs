@@ -10,6 +10,7 @@ mod cutter;
 mod error;
 mod files;
 mod json_text;
+pub mod kafka;
 mod listing;
 mod live;
 pub mod log;

@@ -1,6 +1,6 @@
 //! The log: what is written is read, from any offset, however the writer ended.
 
-use crate::{drain, texts, tiny};
+use crate::{Checked, drain, texts, tiny};
 use millrace_connectors::source::log::{LOG_MARKER, LogError, LogReader, LogTail, LogWriter};
 use millrace_connectors::source::{LiveSource, ReadOptions, Resume, Source, SourceError, Start, open};
 use std::fs::{self, OpenOptions};
@@ -142,12 +142,13 @@ fn logs_are_tailed_from_where_an_earlier_run_stopped() {
     writers[0].append(1, b"{\"n\":1}").unwrap();
     writers.iter_mut().for_each(|writer| writer.flush().unwrap());
 
-    let mut tail = LogTail::open(&paths, Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
+    let tail = LogTail::open(&paths, Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
+    let mut tail = Checked::new(tail);
     assert_eq!(drain(&mut tail, 8).unwrap(), [(1, 0, b"{\"n\":1}".to_vec())]);
     writers[1].append(0, b"{\"n\":2}").unwrap();
     writers[1].flush().unwrap();
     assert_eq!(drain(&mut tail, 8).unwrap(), [(2, 0, b"{\"n\":2}".to_vec())]);
-    let state = tail.status().get();
+    let state = tail.source.status().get();
     assert_eq!(state.partitions.iter().map(|partition| partition.next).collect::<Vec<_>>(), [0, 8, 8, 0]);
     assert!(state.partitions.iter().all(|partition| partition.is_read()));
 
@@ -160,7 +161,7 @@ fn logs_are_tailed_from_where_an_earlier_run_stopped() {
     writers[0].append(1, b"{\"n\":4}").unwrap();
     writers[0].flush().unwrap();
     let logs = [more.clone(), paths[1].clone(), paths[0].clone()];
-    let mut tail = LogTail::open(&logs, Start::Latest, resume.clone(), tiny(64, 8)).unwrap();
+    let mut tail = Checked::new(LogTail::open(&logs, Start::Latest, resume.clone(), tiny(64, 8)).unwrap());
     let mut read = drain(&mut tail, 8).unwrap();
     read.sort();
     assert_eq!(read, [(1, 8, b"{\"n\":4}".to_vec()), (2, 0, b"{\"n\":2}".to_vec())]);

@@ -1,0 +1,40 @@
+//! Kafka: topics as a source that goes on.
+//!
+//! ```text
+//! brokers ──▶ librdkafka's queue ──▶ Batch ──▶ Gather ──▶ chunks           the thread that reads
+//!                  │                            ▲
+//!                  └──▶ Watch: ends, new partitions, brokers that are away  a thread of its own
+//! ```
+//! Partitions are assigned, not shared out by a consumer group: positions are the engine's, kept with its results. Only
+//! what transactions have committed is read. A message is a record, whatever its bytes are; one without a value is the
+//! deletion of what its key names ([`millrace_schema::tombstone`]), where its kind has that, or an empty record.
+//!
+//! What a position counts are the broker's offsets: transactions leave gaps, and so does compaction.
+//!
+//! | what happens | what is done |
+//! |---|---|
+//! | no broker answers at the start | it is waited for, `connect_timeout` long |
+//! | wrong password, unknown topic, no right to read, at the start | an error at once |
+//! | brokers go away, or do not let us in any more | [`Connection::Down`](super::Connection), and on when they are back |
+//! | a topic is deleted, a partition cannot be read | its `fault`; others go on |
+//! | retention removed what was not read yet | an error, or `lost` records: [`LostOffsets`] |
+//! | a topic ends before what was read of it, or goes back | an error: it holds other records now |
+
+mod batch;
+mod client;
+mod code;
+mod error;
+mod gather;
+mod lost;
+mod open;
+mod properties;
+mod queue;
+mod release;
+mod settings;
+mod source;
+mod watch;
+mod watcher;
+
+pub use error::KafkaError;
+pub use settings::{KafkaSettings, LostOffsets, Secret, Topic};
+pub use source::KafkaSource;
