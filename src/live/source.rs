@@ -1,10 +1,12 @@
 //! From settings to a source.
 
-use crate::settings::{Settings, SettingsError, SourceKind};
+use crate::settings::{self, Settings, SettingsError, SourceKind, TopicSettings, kind};
 use anyhow::Context;
+use millrace_connectors::source::kafka::{KafkaSettings, KafkaSource, LostOffsets, Topic};
 use millrace_connectors::source::log::LogTail;
 use millrace_connectors::source::{LiveSource, ReadOptions, Resume, Start};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How many bytes of a log one chunk holds: small, so that what comes after it need not wait.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -25,8 +27,40 @@ pub fn open(settings: &Settings, start: Start, resume: Resume) -> anyhow::Result
             }
             Ok(Box::new(LogTail::open(&paths, start, resume, options).context("opening source.log.paths")?))
         }
-        SourceKind::Kafka => anyhow::bail!("Kafka is not built in"),
+        SourceKind::Kafka => {
+            let kafka = kafka_settings(settings)?;
+            Ok(Box::new(KafkaSource::open(kafka, start, resume, options).context("opening source.kafka")?))
+        }
     }
+}
+
+fn kafka_settings(settings: &Settings) -> anyhow::Result<KafkaSettings> {
+    let given = &settings.source.kafka;
+    if given.topics.is_empty() {
+        return Err(missing("source.kafka.topics", "at least one topic: [{name = \"events\"}]").into());
+    }
+    let topic = |topic: &TopicSettings| -> Result<Topic, SettingsError> {
+        Ok(Topic {
+            name: topic.name.clone(),
+            kind: kind("source.kafka.topics.event_type", &topic.event_type)?,
+            kind_header: (!topic.type_header.is_empty()).then(|| topic.type_header.clone()),
+        })
+    };
+    let property = |property: &String| {
+        let (name, value) = property.split_once('=')?;
+        Some((name.trim().to_owned(), value.trim().into()))
+    };
+    Ok(KafkaSettings {
+        group: given.group.clone(),
+        properties: given.properties.iter().filter_map(property).collect(),
+        connect_timeout: Duration::from_millis(given.connect_timeout_ms),
+        refresh: Duration::from_millis(given.refresh_ms),
+        on_lost_offsets: match given.on_lost_offsets {
+            settings::LostOffsets::Stop => LostOffsets::Stop,
+            settings::LostOffsets::Skip => LostOffsets::Skip,
+        },
+        ..KafkaSettings::new(&given.brokers, given.topics.iter().map(topic).collect::<Result<_, _>>()?)
+    })
 }
 
 fn missing(key: &str, expected: &str) -> SettingsError {
