@@ -8,4 +8,5 @@
 //! ```
 
 pub mod lake;
+pub mod producer;
 pub mod source;

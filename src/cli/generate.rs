@@ -1,13 +1,15 @@
-//! `millrace generate`: events of a shop that never was, to a file, a pipe or a log.
+//! `millrace generate`: events of a shop that never was, to a file, a pipe, a log or Kafka.
 
 use super::{Usage, progress};
 use crate::generate::command::drive;
 use crate::generate::{Generator, Options, Tally};
 use anyhow::Context;
 use clap::Args;
+use millrace_connectors::producer::Producer;
 use millrace_connectors::source::log::LogWriter;
 use millrace_schema::calendar::{MICROS_PER_DAY, parse_day, parse_rfc3339};
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
@@ -18,6 +20,7 @@ Examples:
   millrace generate --events 1000000 --seed 7 --to events.jsonl
   millrace generate --events 1000 --seed 7 --to - | head
   millrace generate --events 5000000 --seed 7 --log shop-log --partitions 4
+  millrace generate --events 100000 --seed 7 --kafka localhost:9092 --topic events --partitions 12
   millrace generate --events 100000 --seed 7 --days 3 --late-fraction 0.05 --duplicate-fraction 0.1 --to messy.jsonl
 
 Equal options give equal bytes. Fractions are between 0 and 1.";
@@ -38,9 +41,12 @@ pub(super) struct GenerateArgs {
     seed: u64,
     #[command(flatten)]
     target: TargetArgs,
-    /// Partitions of the log; 1 if not given
-    #[arg(long, value_name = "N", requires = "log", conflicts_with = "to")]
+    /// Partitions of the log, or of a topic that is made; 1 if not given
+    #[arg(long, value_name = "N", conflicts_with = "to")]
     partitions: Option<NonZeroUsize>,
+    /// The topic to send to
+    #[arg(long, value_name = "NAME", default_value = "events", requires = "kafka")]
+    topic: String,
     #[command(flatten)]
     shop: ShopArgs,
     /// No progress and no summary
@@ -57,6 +63,9 @@ struct TargetArgs {
     /// Directory of the log to start or to append to
     #[arg(long, value_name = "DIR")]
     log: Option<PathBuf>,
+    /// Brokers to send to, host:port of some, separated by commas
+    #[arg(long, value_name = "BROKERS")]
+    kafka: Option<String>,
 }
 
 /// What differs from the generator's own defaults.
@@ -119,15 +128,16 @@ struct ShopArgs {
 impl GenerateArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let mut generator = Generator::new(self.options())?;
-        let tally = match (&self.target.to, &self.target.log) {
-            (Some(path), _) if path == Path::new("-") => self.write_lines(&mut generator, &mut *out)?,
-            (Some(path), _) => {
+        let tally = match (&self.target.to, &self.target.log, &self.target.kafka) {
+            (Some(path), ..) if path == Path::new("-") => self.write_lines(&mut generator, &mut *out)?,
+            (Some(path), ..) => {
                 let cannot = || format!("cannot write {}", path.display());
                 let file = File::create(path).with_context(cannot)?;
                 self.write_lines(&mut generator, BufWriter::with_capacity(BUFFER_BYTES, file)).with_context(cannot)?
             }
-            (None, Some(directory)) => self.write_log(&mut generator, directory)?,
-            (None, None) => return Err(Usage("say where the events go: --to PATH or --log DIR".to_owned()).into()),
+            (_, Some(directory), _) => self.write_log(&mut generator, directory)?,
+            (.., Some(brokers)) => self.send(&mut generator, brokers)?,
+            _ => return Err(Usage("say where the events go: --to, --log or --kafka".to_owned()).into()),
         };
         if !self.quiet {
             // Stdout may be the events.
@@ -176,6 +186,19 @@ impl GenerateArgs {
             log.append(partition, line).map(drop).map_err(io::Error::other)
         })?;
         log.sync()?;
+        Ok(tally)
+    }
+
+    fn send(&self, generator: &mut Generator, brokers: &str) -> anyhow::Result<Tally> {
+        let partitions = self.partitions.unwrap_or(NonZeroUsize::MIN);
+        let count = u32::try_from(partitions.get()).unwrap_or(u32::MAX);
+        let producer = Producer::open(brokers, &self.topic, count, &BTreeMap::new())?;
+        let tally = self.drive(generator, partitions, |partition, line| {
+            let partition = u32::try_from(partition).expect("it is below the count");
+            producer.poll();
+            producer.send(partition, &[], line, None).map_err(io::Error::other)
+        })?;
+        producer.flush()?;
         Ok(tally)
     }
 

@@ -44,6 +44,8 @@ pub struct Closed {
     /// The last epoch that is closed.
     pub epoch: u64,
     pub watermark: i64,
+    /// Reading is behind: there is more that could have been read.
+    pub is_behind: bool,
     /// Partitions that were read, and the offset after the last record that is in.
     pub positions: Vec<(u16, u64)>,
 }
@@ -192,13 +194,14 @@ impl Feed {
             positions.insert(partition, next);
         }
         let watermark = self.advance(&mut state, now_ms);
+        let is_behind = !state.caught_up && state.records > 0;
         let cut = self.cut_if_due(&mut state, now_ms);
         drop(state);
         self.room.notify_one();
         if cut {
             self.wake();
         }
-        Some(Closed { epoch, watermark, positions: positions.into_iter().collect() })
+        Some(Closed { epoch, watermark, is_behind, positions: positions.into_iter().collect() })
     }
 
     /// The open epoch, and how many are in flight.

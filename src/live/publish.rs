@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Publishing takes at most about a fifth of the time: where it is dear, several epochs show at once.
 const REST: u32 = 4;
+/// While reading is behind, nobody waits for the next epoch more than for those after it.
+const REST_BEHIND: Duration = Duration::from_secs(1);
 
 /// The table of partitions, which grows.
 pub type PartitionTable = Arc<RwLock<Vec<PartitionInfo>>>;
@@ -86,11 +88,13 @@ pub fn publish(
     mut collector: Collector,
     mut publisher: Publisher,
 ) {
-    let mut waits_until: Option<Instant> = None;
+    // When it was last published, and for how long it rests.
+    let mut published: Option<(Instant, Duration)> = None;
     let mut unpublished = false;
+    let mut rest_least = Duration::ZERO;
     loop {
-        let timeout = match waits_until {
-            Some(until) if unpublished => until.saturating_duration_since(Instant::now()),
+        let timeout = match published {
+            Some((at, rest)) if unpublished => (at + rest.max(rest_least)).saturating_duration_since(Instant::now()),
             _ => Duration::from_secs(1),
         };
         match reports.recv_timeout(timeout) {
@@ -102,6 +106,7 @@ pub fn publish(
                     let partitions = partitions.read().expect("no holder of the partitions panics");
                     publisher.add(collector.commit(&closed, &partitions));
                     unpublished = true;
+                    rest_least = if closed.is_behind { REST_BEHIND } else { Duration::ZERO };
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -113,11 +118,10 @@ pub fn publish(
             }
         }
         let now = Instant::now();
-        if unpublished && waits_until.is_none_or(|until| now >= until) {
+        if unpublished && published.is_none_or(|(at, rest)| now >= at + rest.max(rest_least)) {
             publisher.publish();
             unpublished = false;
-            let took = now.elapsed();
-            waits_until = Some(Instant::now() + took * REST);
+            published = Some((Instant::now(), now.elapsed() * REST));
         }
     }
 }

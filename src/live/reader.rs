@@ -3,8 +3,8 @@
 use super::feed::Feed;
 use super::publish::PartitionTable;
 use crate::engine::enter_sources;
-use millrace_connectors::source::LiveSource;
-use millrace_dataflows::context::Shared;
+use millrace_connectors::source::{Chunk, LiveSource};
+use millrace_dataflows::context::{Keeps, Shared};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -34,6 +34,7 @@ fn read_on(
     partitions: &PartitionTable,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
+    let mut read = 0;
     while !stop.load(Ordering::Relaxed) {
         let timeout = feed.tick().min(WAIT_MOST);
         if !feed.wait_for_room(timeout) {
@@ -43,6 +44,8 @@ fn read_on(
             Some(chunk) => {
                 // A partition is known before the first of its records is.
                 enter_new(source, shared, partitions)?;
+                read += u64::from(chunk.records);
+                expect(&*source, shared, read, &chunk);
                 feed.push(chunk);
             }
             None => {
@@ -52,6 +55,23 @@ fn read_on(
         }
     }
     Ok(())
+}
+
+/// Says how many records there may come to be, by what is left to read: tables then grow seldom. Under a horizon, most of
+/// that may be forgotten again.
+fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk) {
+    const GROWTH_MOST: usize = 4;
+    let offsets_a_record = (chunk.next_offset() - chunk.base_offset).div_ceil(u64::from(chunk.records.max(1)));
+    let left: u64 = source.status().with(|state| {
+        state.partitions.iter().map(|partition| partition.end.unwrap_or(0).saturating_sub(partition.next)).sum()
+    });
+    let records = usize::try_from(read + left / offsets_a_record.max(1)).unwrap_or(usize::MAX);
+    let held = shared.held.get(Keeps::EventIds);
+    let most = match shared.context.horizons.deduplication {
+        None => usize::MAX,
+        Some(_) => held * GROWTH_MOST,
+    };
+    shared.expected.set(records.min(most));
 }
 
 /// Enters partitions that the source has found.

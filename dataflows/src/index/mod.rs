@@ -69,22 +69,33 @@ impl IndexWriter {
         self.added.add_all(changes);
     }
 
-    /// The version with everything added so far, and what of the view's own rows is new in it.
+    /// The version with everything added so far, and what of the view's own rows is new in it, by key.
     pub fn publish(&mut self) -> (Index, Vec<(Key, Measures)>) {
-        let drain = |netting: &mut Netting| -> Vec<(Key, Measures)> {
-            netting.drain(0).map(|(key, _, measures)| (key, measures)).collect()
-        };
-        let added = drain(&mut self.added);
-        for (key, measures) in &added {
-            self.sums.add_slice(*key, &measures.0);
-            (self.roller.roll_up)(key, &mut |coarser| self.sums.add_slice(coarser, &measures.0));
+        let added = sorted(&mut self.added);
+        if self.roller.tables.is_empty() {
+            self.apply(&added);
+        } else {
+            for (key, measures) in &added {
+                self.sums.add_slice(*key, &measures.0);
+                (self.roller.roll_up)(key, &mut |coarser| self.sums.add_slice(coarser, &measures.0));
+            }
+            let sums = sorted(&mut self.sums);
+            self.apply(&sums);
         }
-        let mut sums = drain(&mut self.sums);
-        sums.sort_unstable_by_key(|(key, _)| *key);
+        (self.index.clone(), added)
+    }
+
+    fn apply(&mut self, sums: &[(Key, Measures)]) {
         for changes in sums.chunk_by(|(a, _), (b, _)| a.table == b.table) {
             let of_table: Vec<(Parts, &Measures)> = changes.iter().map(|(key, sum)| (key.parts, sum)).collect();
             self.index.sheets[usize::from(changes[0].0.table)].apply(&of_table);
         }
-        (self.index.clone(), added)
     }
+}
+
+/// What has been netted, by key.
+fn sorted(netting: &mut Netting) -> Vec<(Key, Measures)> {
+    let mut rows: Vec<(Key, Measures)> = netting.drain(0).map(|(key, _, measures)| (key, measures)).collect();
+    rows.sort_unstable_by_key(|(key, _)| *key);
+    rows
 }
