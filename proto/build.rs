@@ -10,7 +10,8 @@ use tonic_prost_build::configure;
 const PACKAGE: &str = ".millrace.v1";
 const FILES: [&str; 2] = ["millrace/v1/analytics.proto", "millrace/v1/admin.proto"];
 /// The answers that a server may write itself.
-const ENCODED: [&str; 4] = ["GetSalesResponse", "GetFunnelResponse", "GetRelatedProductsResponse", "QueryResponse"];
+const ENCODED: [&str; 5] =
+    ["GetSalesResponse", "GetFunnelResponse", "GetRelatedProductsResponse", "QueryResponse", "SubscribeResponse"];
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-changed=millrace");

@@ -23,6 +23,7 @@ pub use secret::{is_secret, redacted};
 pub use tree::{Leaf, Origin};
 pub use validate::{Validated, nearest};
 
+use crate::serve::ServeSettings;
 use millrace_dataflows::settings::ViewSettings;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,7 @@ pub struct Settings {
     pub views: ViewSettings,
     pub replay: ReplaySettings,
     pub lake: LakeSettings,
+    pub serve: ServeSettings,
 }
 
 /// What the shop's days and money are.
