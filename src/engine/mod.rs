@@ -7,6 +7,7 @@
 
 mod feed;
 mod ingest;
+mod kept;
 mod query;
 mod replay;
 mod results;
@@ -14,5 +15,6 @@ mod run;
 mod usage;
 mod worker;
 
+pub use kept::{Kept, kept};
 pub use query::{QUARANTINE_COLUMNS, query};
 pub use replay::{Replayed, replay};

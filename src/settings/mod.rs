@@ -23,6 +23,7 @@ pub use secret::{is_secret, redacted};
 pub use tree::{Leaf, Origin};
 pub use validate::{Validated, nearest};
 
+use crate::client::ClientSettings;
 use crate::serve::ServeSettings;
 use millrace_dataflows::settings::ViewSettings;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,7 @@ pub struct Settings {
     pub replay: ReplaySettings,
     pub lake: LakeSettings,
     pub serve: ServeSettings,
+    pub client: ClientSettings,
 }
 
 /// What the shop's days and money are.
