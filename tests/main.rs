@@ -8,6 +8,7 @@ mod blackbox {
     mod query;
     mod real_data;
     mod replay;
+    mod serve;
     mod settings;
     mod support;
 }

@@ -48,6 +48,8 @@ pub struct Server {
     pub metrics: Arc<ServeMetrics>,
     drain_for: Duration,
     draining: watch::Sender<bool>,
+    /// No more connections.
+    closing: watch::Sender<bool>,
     serving: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
     runtime: Option<Runtime>,
 }
@@ -105,17 +107,15 @@ impl Server {
             .add_service(health_service)
             .add_optional_service(v1)
             .add_optional_service(v1alpha);
-        let end = {
-            let mut drained = drained.clone();
-            async move {
-                // A server that is dropped ends, too.
-                let _ = drained.wait_for(|draining| *draining).await;
-            }
+        let (closing, mut closed) = watch::channel(false);
+        let end = async move {
+            // A server that is dropped ends, too.
+            let _ = closed.wait_for(|closing| *closing).await;
         };
         let serving = runtime.spawn(router.serve_with_incoming_shutdown(incoming, end));
         runtime.spawn(tell_health(health, board, drained));
         let drain_for = Duration::from_millis(settings.drain_ms);
-        Ok(Server { address, metrics, drain_for, draining, serving: Some(serving), runtime: Some(runtime) })
+        Ok(Server { address, metrics, drain_for, draining, closing, serving: Some(serving), runtime: Some(runtime) })
     }
 
     /// Health says NOT_SERVING, subscriptions end and new ones are refused, other calls go on; nothing waits yet. For the
@@ -130,6 +130,7 @@ impl Server {
     /// Where the server had ended by itself before.
     pub fn drain(mut self) -> Result<(), ServeError> {
         self.begin_drain();
+        self.closing.send_replace(true);
         let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else { return Ok(()) };
         let ended = runtime.block_on(async { tokio::time::timeout(self.drain_for, serving).await });
         runtime.shutdown_timeout(Duration::from_secs(1));
@@ -144,7 +145,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.draining.send_replace(true);
+        self.begin_drain();
+        self.closing.send_replace(true);
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }

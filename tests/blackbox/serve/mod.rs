@@ -1,0 +1,8 @@
+//! Serving over gRPC: the answers of a generated shop, asked as a client does.
+
+mod access;
+mod consistency;
+mod fixture;
+mod pages;
+mod reads;
+mod subscribe;
