@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Request, Status, Streaming};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -106,9 +106,16 @@ impl Connection {
     /// # Errors
     /// Where the question does not fit, or the server does not answer.
     pub fn watch(&self, request: v1::SubscribeRequest) -> Result<Watching<'_>, ClientError> {
+        let messages = self.subscribe(request.clone())?;
+        Ok(Watching::new(self, request, messages))
+    }
+
+    pub(super) fn subscribe(
+        &self,
+        request: v1::SubscribeRequest,
+    ) -> Result<Streaming<v1::SubscribeResponse>, ClientError> {
         let mut client = self.client.clone();
-        let messages = self.call(client.subscribe(request))?;
-        Ok(Watching::new(self, messages))
+        self.call(client.subscribe(request))
     }
 
     pub(super) fn wait<T>(&self, future: impl Future<Output = T>) -> T {

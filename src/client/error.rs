@@ -32,6 +32,17 @@ impl ClientError {
         };
         ClientError::Refused { address, code: status.code(), message, advice }
     }
+
+    /// Whether the command line is wrong.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, ClientError::Question(_) | ClientError::Address(_) | ClientError::NoTls)
+    }
+
+    /// Whether it may well be over soon: a server that restarts, a connection that broke.
+    pub fn passes(&self) -> bool {
+        let passing = [Code::Unavailable, Code::Aborted, Code::Unknown, Code::Internal, Code::Cancelled];
+        matches!(self, ClientError::Refused { code, .. } if passing.contains(code))
+    }
 }
 
 /// As the codes are called everywhere.

@@ -12,7 +12,10 @@ use tonic::Streaming;
 /// A subscription and the answer so far.
 pub struct Watching<'a> {
     connection: &'a Connection,
+    request: v1::SubscribeRequest,
     messages: Streaming<v1::SubscribeResponse>,
+    /// Whether the rows are those of `at`, and not on their way to a later epoch.
+    whole: bool,
     pub rows: KeyedRows,
     /// The epoch of the rows.
     pub at: v1::At,
@@ -35,8 +38,33 @@ pub enum Seen {
 pub type Change = (Option<Vec<Value>>, Option<Vec<Value>>);
 
 impl<'a> Watching<'a> {
-    pub(super) fn new(connection: &'a Connection, messages: Streaming<v1::SubscribeResponse>) -> Watching<'a> {
-        Watching { connection, messages, rows: KeyedRows::default(), at: v1::At::default() }
+    pub(super) fn new(
+        connection: &'a Connection,
+        request: v1::SubscribeRequest,
+        messages: Streaming<v1::SubscribeResponse>,
+    ) -> Watching<'a> {
+        Watching { connection, request, messages, rows: KeyedRows::default(), at: v1::At::default(), whole: true }
+    }
+
+    /// Subscribes again, from the epoch of the rows.
+    ///
+    /// # Errors
+    /// Where the server does not answer.
+    pub fn resume(&mut self) -> Result<(), ClientError> {
+        // Rows that are half of one epoch and half of another are no epoch's.
+        self.request.resume_epoch = if self.whole { self.at.epoch } else { 0 };
+        self.messages = self.connection.subscribe(self.request.clone())?;
+        Ok(())
+    }
+
+    /// Waits; tells whether Ctrl-C was pressed.
+    pub fn pause(&self, until: Instant) -> bool {
+        self.connection.wait(async {
+            tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => false,
+                _ = tokio::signal::ctrl_c() => true,
+            }
+        })
     }
 
     /// Waits until the rows are the whole answer of a later epoch, or time is over.
@@ -56,6 +84,7 @@ impl<'a> Watching<'a> {
                     return Ok(Seen::Progress);
                 }
                 Message::Snapshot(batch) => {
+                    self.whole = batch.last;
                     if batch.first {
                         self.rows = KeyedRows::new(batch.columns);
                     }
@@ -69,6 +98,7 @@ impl<'a> Watching<'a> {
                     }
                 }
                 Message::Changes(batch) => {
+                    self.whole = batch.last;
                     for row in &batch.upserted {
                         let row = self.cells(row)?;
                         changes.push((self.rows.upsert(row.clone()), Some(row)));

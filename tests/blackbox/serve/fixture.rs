@@ -20,15 +20,21 @@ use tonic::transport::Channel;
 
 pub type Client = AnalyticsClient<Channel>;
 
-/// What a small shop's run has left.
-pub fn shop() -> &'static Kept {
-    static KEPT: OnceLock<Kept> = OnceLock::new();
-    KEPT.get_or_init(|| {
+/// Where a small shop was replayed into `data`.
+pub fn place() -> &'static Place {
+    static PLACE: OnceLock<Place> = OnceLock::new();
+    PLACE.get_or_init(|| {
         let place = Place::new();
         place.ok(&format!("{SHOP} shop.jsonl"));
         place.replay("shop.jsonl", "data", "");
-        kept(&place.path("data")).expect("it was just written")
+        place
     })
+}
+
+/// What the run has left.
+pub fn shop() -> &'static Kept {
+    static KEPT: OnceLock<Kept> = OnceLock::new();
+    KEPT.get_or_init(|| kept(&place().path("data")).expect("it was just written"))
 }
 
 /// An engine that only says so.
