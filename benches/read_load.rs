@@ -68,7 +68,7 @@ struct Options {
 const P99_MOST: Duration = Duration::from_millis(10);
 const PAGE_ROWS: u32 = 100;
 /// Requests of one connection that may be open; what is due beyond that is late, and counted so.
-const OPEN_MOST: usize = 20_000;
+const OPEN_MOST: usize = 500;
 /// Answers are waited for so long after the last request.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -198,6 +198,8 @@ impl Load {
         let products: Vec<String> = products.into_iter().filter_map(|row| row.product_id).collect();
         let days = client.get_sales(by("day", None, 0)).await?.into_inner().rows;
         let days: Vec<String> = days.into_iter().filter_map(|row| row.day).collect();
+        // The large answer whose pages are asked for is worked out before the clock runs.
+        client.query(page()).await?;
         anyhow::ensure!(!products.is_empty() && !days.is_empty(), "there are no sales to ask for");
         let mut sum = 0.0;
         let popularity = (1..=products.len()).map(|rank| {
@@ -216,6 +218,7 @@ impl Load {
             tokio::spawn(async move { load.send(connection, rate, start, &options, sender).await });
         }
         drop(sender);
+        let cpu = cpu_time::ProcessTime::now();
         let mut report = Report { rate, seconds: options.seconds, ..Report::default() };
         let patience = start + Duration::from_secs(options.seconds) + PATIENCE;
         let mut batch = Vec::new();
@@ -228,6 +231,7 @@ impl Load {
             }
         }
         report.took = start.elapsed();
+        report.cpu = cpu.elapsed();
         report.latencies.sort_unstable();
         report
     }
@@ -282,16 +286,14 @@ impl Load {
             let day = self.days[random.random_range(0..self.days.len())].clone();
             return Asked::Sales(v1::GetSalesRequest { day: Some(day), ..Default::default() });
         }
-        Asked::Page(v1::QueryRequest {
-            query: Some(v1::Query {
-                view: "sales".to_owned(),
-                group_by: vec!["day".to_owned(), "product_id".to_owned()],
-                ..Default::default()
-            }),
-            page_size: PAGE_ROWS,
-            ..Default::default()
-        })
+        Asked::Page(page())
     }
+}
+
+fn page() -> v1::QueryRequest {
+    let group_by = vec!["day".to_owned(), "product_id".to_owned()];
+    let query = Some(v1::Query { view: "sales".to_owned(), group_by, ..Default::default() });
+    v1::QueryRequest { query, page_size: PAGE_ROWS, ..Default::default() }
 }
 
 enum Asked {
@@ -308,6 +310,8 @@ struct Report {
     errors: u64,
     latencies: Vec<Duration>,
     took: Duration,
+    /// Of this process: that of the load, and of the server where it is in it.
+    cpu: Duration,
 }
 
 impl Report {
@@ -328,8 +332,10 @@ impl std::fmt::Display for Report {
         let [half, p99, p999] = [0.5, 0.99, 0.999].map(|part| self.percentile(part).as_secs_f64() * 1e3);
         write!(
             f,
-            "{} asked/s: {achieved:.0} answers/s, p50 {half:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, {} errors{}",
+            "{} asked/s: {achieved:.0} answers/s, p50 {half:.2} ms, p99 {p99:.2} ms, p99.9 {p999:.2} ms, \
+             {:.1} us of CPU each, {} errors{}",
             self.rate,
+            self.cpu.as_secs_f64() * 1e6 / self.answers.max(1) as f64,
             self.errors,
             if self.holds() { "" } else { " (too slow)" }
         )

@@ -58,9 +58,16 @@ impl Sheet {
         (LEAF_WORDS / self.stride().max(1)).max(2)
     }
 
+    #[inline]
     fn compare(&self, row: &[i64], key: &Parts) -> Ordering {
-        let row = row[..self.parts].iter().map(|&part| part as u64);
-        row.cmp(key[..self.parts].iter().copied())
+        // Most rows differ from a key in the first or second part.
+        for (&part, wanted) in row[..self.parts].iter().zip(key) {
+            match (part as u64).cmp(wanted) {
+                Ordering::Equal => {}
+                unequal => return unequal,
+            }
+        }
+        Ordering::Equal
     }
 
     fn key_of(&self, row: &[i64]) -> Parts {
@@ -183,7 +190,12 @@ impl Sheet {
 
 /// The last of the entries that begin at or before a key; the first where none does.
 fn last_at_or_before<T>(entries: &[(Parts, T)], key: &Parts) -> usize {
-    entries.partition_point(|(start, _)| start <= key).saturating_sub(1)
+    // By hand: the derived comparison of five parts is a call.
+    let at_or_before = |start: &Parts| {
+        let differ = start.iter().zip(key).find(|(a, b)| a != b);
+        differ.is_none_or(|(start, key)| start < key)
+    };
+    entries.partition_point(|(start, _)| at_or_before(start)).saturating_sub(1)
 }
 
 /// The changes that belong to one of several neighbours: the first also takes what comes before it.

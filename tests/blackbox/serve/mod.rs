@@ -8,3 +8,5 @@ mod fixture;
 mod pages;
 mod reads;
 mod subscribe;
+#[cfg(feature = "serve-tls")]
+mod tls;
