@@ -25,6 +25,10 @@ impl<M> Encoded<M> {
     pub fn of_pieces(pieces: [Bytes; 3]) -> Encoded<M> {
         Encoded { pieces, message: PhantomData }
     }
+
+    pub fn piece(&self, index: usize) -> &Bytes {
+        &self.pieces[index]
+    }
 }
 
 impl<M> Default for Encoded<M> {

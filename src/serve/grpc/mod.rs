@@ -21,6 +21,7 @@ mod live;
 mod metrics;
 mod pages;
 mod question;
+mod recent;
 mod server;
 mod service;
 mod status;

@@ -8,6 +8,7 @@ use super::live::{LiveQuestions, Subscriber, Subscribing};
 use super::metrics::ServeMetrics;
 use super::pages::{EncodedTable, PageCache};
 use super::question::{Question, view};
+use super::recent::{self, Recent};
 use super::token::PageToken;
 use super::{status, typed};
 use crate::serve::settings::ServeSettings;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use millrace_dataflows::table::Table;
 use millrace_proto::servers::analytics_server::Analytics;
 use millrace_proto::{Encoded, v1};
+use prost::Message;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -38,6 +40,8 @@ pub struct Service {
     limits: Limits,
     asking: Asking,
     pages: PageCache,
+    recent_sales: Recent,
+    recent_related: Recent,
     live: Arc<LiveQuestions>,
     subscriptions: Arc<AtomicUsize>,
     settings: ServeSettings,
@@ -66,6 +70,8 @@ impl Service {
             limits: Limits::of(settings),
             asking,
             pages: PageCache::new(settings.page_cache_bytes),
+            recent_sales: Recent::default(),
+            recent_related: Recent::default(),
             live,
             subscriptions: Arc::default(),
             settings: settings.clone(),
@@ -81,18 +87,39 @@ impl Service {
     async fn typed<M>(
         &self,
         question: Question,
-        consistency: Option<v1::Consistency>,
+        stamp: &Stamp,
         deadline: Deadline,
         write: impl FnOnce(&Table) -> Bytes + Send + 'static,
     ) -> Answer<M> {
-        let stamp = self.stamp(consistency, deadline).await?;
         let rows_max = self.settings.max_result_rows;
         let finish = move |table: Table| {
             check_rows(table.rows.len(), rows_max, "filter, give a limit, or read it page by page with Query")?;
             Ok(write(&table))
         };
         let rows = self.asking.ask(&stamp.version, question, deadline, finish).await?;
-        Ok(Response::new(Encoded::of_pieces([stamp.encoded.clone(), rows, Bytes::new()])))
+        Ok(with_rows(stamp, rows))
+    }
+
+    /// A typed read whose answer may be known already. `question` reads what `asked`, which is the encoded request, asks.
+    async fn known_or_typed<M>(
+        &self,
+        recent: &Recent,
+        asked: Vec<u8>,
+        view: &str,
+        question: impl FnOnce() -> Result<Question, Status>,
+        at: (&Stamp, Deadline),
+        write: fn(&Table) -> Bytes,
+    ) -> Answer<M> {
+        let (stamp, deadline) = at;
+        let Some(state) = recent::state(&stamp.version, view) else {
+            return self.typed(question()?, stamp, deadline, write).await;
+        };
+        if let Some(rows) = recent.get(state, &asked) {
+            return Ok(with_rows(stamp, rows));
+        }
+        let answer = self.typed(question()?, stamp, deadline, write).await?;
+        recent.put(state, asked, answer.get_ref().piece(ROWS_PIECE));
+        Ok(answer)
     }
 
     /// The whole answer to a question, worked out once for all of its pages.
@@ -170,6 +197,13 @@ impl Service {
     }
 }
 
+/// Where the rows of a typed answer are.
+const ROWS_PIECE: usize = 1;
+
+fn with_rows<M>(stamp: &Stamp, rows: Bytes) -> Response<Encoded<M>> {
+    Response::new(Encoded::of_pieces([stamp.encoded.clone(), rows, Bytes::new()]))
+}
+
 fn no_query() -> Status {
     Status::invalid_argument("query is missing")
 }
@@ -187,16 +221,20 @@ impl Analytics for Service {
     async fn get_sales(&self, request: Request<v1::GetSalesRequest>) -> Answer<v1::GetSalesResponse> {
         let deadline = self.limits.deadline(request.metadata());
         let mut asked = request.into_inner();
-        self.typed(typed::sales(&mut asked)?, asked.consistency, deadline, typed::sales_rows).await
+        let stamp = self.stamp(asked.consistency.take(), deadline).await?;
+        let (key, at) = (asked.encode_to_vec(), (&*stamp, deadline));
+        let question = move || typed::sales(asked);
+        self.known_or_typed(&self.recent_sales, key, typed::SALES, question, at, typed::sales_rows).await
     }
 
     async fn get_funnel(&self, request: Request<v1::GetFunnelRequest>) -> Answer<v1::GetFunnelResponse> {
         let deadline = self.limits.deadline(request.metadata());
         let mut asked = request.into_inner();
-        let plan = &self.board.current().shared.context.funnel;
+        let stamp = self.stamp(asked.consistency.take(), deadline).await?;
+        let plan = &stamp.version.shared.context.funnel;
         let steps: Vec<String> = plan.steps.iter().map(|step| step.name.clone()).collect();
         let write = move |table: &Table| typed::funnel_rows(table, &steps);
-        self.typed(typed::funnel(&mut asked)?, asked.consistency, deadline, write).await
+        self.typed(typed::funnel(asked)?, &stamp, deadline, write).await
     }
 
     async fn get_related_products(
@@ -205,7 +243,10 @@ impl Analytics for Service {
     ) -> Answer<v1::GetRelatedProductsResponse> {
         let deadline = self.limits.deadline(request.metadata());
         let mut asked = request.into_inner();
-        self.typed(typed::related(&mut asked)?, asked.consistency, deadline, typed::related_rows).await
+        let stamp = self.stamp(asked.consistency.take(), deadline).await?;
+        let (key, at) = (asked.encode_to_vec(), (&*stamp, deadline));
+        let question = move || typed::related(asked);
+        self.known_or_typed(&self.recent_related, key, typed::RELATED, question, at, typed::related_rows).await
     }
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Answer<v1::QueryResponse> {

@@ -12,60 +12,61 @@ use tonic::Status;
 /// `rows` in all typed answers.
 const ROWS: u32 = 2;
 
-pub fn sales(asked: &mut v1::GetSalesRequest) -> Result<Question, Status> {
+/// The views of the typed reads.
+pub const SALES: &str = "sales";
+pub const RELATED: &str = "related_products";
+const FUNNEL: &str = "funnel";
+
+pub fn sales(asked: v1::GetSalesRequest) -> Result<Question, Status> {
     let filters = [
-        ("hour", asked.hour.take()),
-        ("day", asked.day.take()),
-        ("month", asked.month.take()),
-        ("product_id", asked.product_id.take()),
-        ("category", asked.category.take()),
-        ("category_as_was", asked.category_as_was.take()),
-        ("currency", asked.currency.take()),
+        ("hour", asked.hour),
+        ("day", asked.day),
+        ("month", asked.month),
+        ("product_id", asked.product_id),
+        ("category", asked.category),
+        ("category_as_was", asked.category_as_was),
+        ("currency", asked.currency),
     ];
     let query = Query {
-        group_by: std::mem::take(&mut asked.group_by),
+        group_by: asked.group_by,
         filters: given(filters),
-        order_by: order(std::mem::take(&mut asked.order_by)),
+        order_by: order(asked.order_by),
         limit: limit(asked.limit),
         days: days(asked.days.as_ref())?,
         ..Query::default()
     };
-    Ok(question("sales", query))
+    Ok(question(SALES, query))
 }
 
-pub fn funnel(asked: &mut v1::GetFunnelRequest) -> Result<Question, Status> {
+pub fn funnel(asked: v1::GetFunnelRequest) -> Result<Question, Status> {
     let filters = [
-        ("day", asked.day.take()),
-        ("month", asked.month.take()),
-        ("category", asked.category.take()),
-        ("referrer", asked.referrer.take()),
-        ("device", asked.device.take()),
+        ("day", asked.day),
+        ("month", asked.month),
+        ("category", asked.category),
+        ("referrer", asked.referrer),
+        ("device", asked.device),
     ];
     let query = Query {
-        group_by: std::mem::take(&mut asked.group_by),
+        group_by: asked.group_by,
         filters: given(filters),
-        order_by: order(std::mem::take(&mut asked.order_by)),
+        order_by: order(asked.order_by),
         limit: limit(asked.limit),
         days: days(asked.days.as_ref())?,
         as_of: instant(asked.as_of.as_ref())?,
         ..Query::default()
     };
-    Ok(question("funnel", query))
+    Ok(question(FUNNEL, query))
 }
 
-pub fn related(asked: &mut v1::GetRelatedProductsRequest) -> Result<Question, Status> {
+pub fn related(asked: v1::GetRelatedProductsRequest) -> Result<Question, Status> {
     if asked.product_id.is_empty() {
         return Err(Status::invalid_argument("product_id is empty: name a product, or ask Query for all"));
     }
-    let full = |text: &mut String| Some(std::mem::take(text)).filter(|text| !text.is_empty());
-    let filters = [("product_id", full(&mut asked.product_id)), ("kind", full(&mut asked.kind))];
-    let query = Query {
-        filters: given(filters),
-        rank_by: full(&mut asked.rank_by),
-        limit: limit(asked.limit),
-        ..Query::default()
-    };
-    Ok(question("related_products", query))
+    let full = |text: String| Some(text).filter(|text| !text.is_empty());
+    let filters = [("product_id", full(asked.product_id)), ("kind", full(asked.kind))];
+    let query =
+        Query { filters: given(filters), rank_by: full(asked.rank_by), limit: limit(asked.limit), ..Query::default() };
+    Ok(question(RELATED, query))
 }
 
 fn given<const N: usize>(filters: [(&str, Option<String>); N]) -> Vec<(String, String)> {

@@ -107,7 +107,7 @@ mod tests {
         let mut out = Vec::new();
         put_message(&mut out, 3, |out| put_values(out, &values));
         let answer = v1::QueryResponse::decode(&*out).expect("it is one");
-        let read: Vec<Value> = answer.rows[0].values.iter().map(|value| read(value)).collect();
+        let read: Vec<Value> = answer.rows[0].values.iter().map(read).collect();
         assert_eq!(read, values);
     }
 
