@@ -4,7 +4,7 @@ use super::asking::Asking;
 use super::at::{Stamp, Stamps};
 use super::consistency::Wanted;
 use super::deadline::{self, Deadline, Limits};
-use super::live::{LiveQuestions, Subscriber, Subscribing};
+use super::live::{LiveQuestions, Messages, Subscriber, Subscribing};
 use super::metrics::ServeMetrics;
 use super::pages::{EncodedTable, PageCache};
 use super::question::{Question, view};
@@ -24,7 +24,6 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 /// Milliseconds since 1970.
@@ -274,7 +273,7 @@ impl Analytics for Service {
         Ok(Response::new(v1::ListViewsResponse { at: Some(stamp.at.clone()), views: views.collect() }))
     }
 
-    type SubscribeStream = ReceiverStream<Result<Encoded<v1::SubscribeResponse>, Status>>;
+    type SubscribeStream = Messages;
 
     async fn subscribe(
         &self,
@@ -299,8 +298,7 @@ impl Analytics for Service {
             until,
             stall: Duration::from_millis(self.settings.subscription_stall_ms),
         };
-        let messages = subscriber.start(self.live.clone(), self.draining.clone(), place).await?;
-        Ok(Response::new(ReceiverStream::new(messages)))
+        Ok(Response::new(subscriber.start(self.live.clone(), self.draining.clone(), place).await?))
     }
 
     async fn get_status(

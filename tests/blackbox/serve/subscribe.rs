@@ -176,13 +176,11 @@ fn an_epoch_that_is_not_known_gets_a_snapshot_that_says_so() {
 fn a_second_currency_brings_a_new_column_and_a_snapshot() {
     let mut serving = Serving::new(&settings());
     let usd = millrace_schema::Currency::USD.code();
-    let commits = spread(2, 7);
     let sales = |wanted: bool| {
         let mut all = super::fixture::whole();
         all[0].1.retain(|(key, ..)| (key.parts[4] == usd) == wanted);
         vec![all.swap_remove(0)]
     };
-    assert!(!commits.is_empty());
     serving.publish(1, sales(true));
     let query = Query::group_by(["day"]);
     let mut folded = Folded::new(&serving, subscription("sales", &query, 0)).expect("it fits");
@@ -219,7 +217,36 @@ fn a_slow_one_is_told_less_often_and_holds_up_nobody() {
 }
 
 #[test]
-fn intervals_stalls_and_limits() {
+fn one_that_takes_nothing_is_ended() {
+    let mut serving = Serving::new(&ServeSettings { subscription_stall_ms: 200, ..settings() });
+    let mut commits = spread(200, 13).into_iter().zip(1..);
+    let (changes, epoch) = commits.next().expect("many");
+    serving.publish(epoch, changes);
+    let query = Query::group_by(["hour", "product_id", "category_as_was"]);
+    let mut stuck = Folded::new(&serving, subscription("sales", &query, 0)).expect("it fits");
+    let subscriptions = |serving: &Serving| {
+        let mut client = serving.client();
+        let status = serving.runtime.block_on(client.get_status(v1::GetStatusRequest {})).expect("status");
+        status.into_inner().server.expect("the server's").subscriptions
+    };
+    assert_eq!(subscriptions(&serving), 1);
+    // More changes than the connection buffers, as often as it takes.
+    for (changes, epoch) in commits {
+        serving.publish(epoch, changes);
+        serving.publish(epoch, super::fixture::whole());
+        if subscriptions(&serving) == 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    eventually("it is ended", || subscriptions(&serving) == 0);
+    // What it was sent before is still there to be taken, and after it the end.
+    let status = std::iter::repeat_with(|| stuck.step(&serving)).find_map(Result::err).expect("it ends");
+    assert_eq!(status.code(), Code::Aborted, "{status:?}");
+}
+
+#[test]
+fn intervals_and_limits() {
     let limits = ServeSettings {
         subscriptions_max: 2,
         subscription_rows_max: 30,

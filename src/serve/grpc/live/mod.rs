@@ -14,4 +14,4 @@ mod question;
 mod subscription;
 
 pub use question::LiveQuestions;
-pub use subscription::{Subscriber, Subscribing};
+pub use subscription::{Messages, Subscriber, Subscribing};

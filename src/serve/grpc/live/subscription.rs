@@ -8,11 +8,14 @@ use bytes::Bytes;
 use millrace_proto::Encoded;
 use millrace_proto::v1::SubscribeResponse;
 use millrace_proto::v1::snapshot_batch::Reason;
-use std::sync::Arc;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_stream::Stream;
 use tonic::Status;
 
 /// Of `SubscribeResponse`.
@@ -33,10 +36,28 @@ const REMOVED: u32 = 4;
 const MESSAGE_BYTES: usize = 256 << 10;
 /// Where nothing changes, callers are told so.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// How long a caller that is slow has for the status that a subscription ends with.
-const LAST_WORD: Duration = Duration::from_secs(1);
 
-type Message = Result<Encoded<SubscribeResponse>, Status>;
+type Message = Encoded<SubscribeResponse>;
+
+/// What a subscription sends: its messages, and at the end always why it ends, however slow the caller is.
+pub struct Messages {
+    receiver: mpsc::Receiver<Message>,
+    /// `None` once it was told.
+    end: Option<Arc<OnceLock<Status>>>,
+}
+
+impl Stream for Messages {
+    type Item = Result<Message, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let message = ready!(self.receiver.poll_recv(context));
+        let why = |end: Arc<OnceLock<Status>>| {
+            let unknown = || Status::internal("the subscription broke off: this is a defect");
+            Err(end.get().cloned().unwrap_or_else(unknown))
+        };
+        Poll::Ready(message.map(Ok).or_else(|| self.end.take().map(why)))
+    }
+}
 
 /// How one subscription wants to be told.
 pub struct Subscriber {
@@ -80,8 +101,10 @@ impl Subscriber {
         live: Arc<LiveQuestions>,
         draining: watch::Receiver<bool>,
         place: Subscribing,
-    ) -> Result<mpsc::Receiver<Message>, Status> {
+    ) -> Result<Messages, Status> {
         let (sender, receiver) = mpsc::channel(1);
+        let end = Arc::<OnceLock<Status>>::default();
+        let messages = Messages { receiver, end: Some(end.clone()) };
         let now = Instant::now();
         let mut told =
             Telling { sender, stall: self.stall, position: 0, epoch: 0, seen: 0, told_at: now, looked_at: now };
@@ -89,11 +112,11 @@ impl Subscriber {
         tokio::spawn(async move {
             let _place = place;
             if let Err(status) = self.tell(&live, draining, first, &mut told).await {
-                // Where the caller has gone, nobody is there to be told.
-                let _ = timeout(LAST_WORD, told.sender.send(Err(status))).await;
+                // Set once, by this task.
+                let _ = end.set(status);
             }
         });
-        Ok(receiver)
+        Ok(messages)
     }
 
     async fn first(&self, live: &LiveQuestions, told: &mut Telling) -> Result<News, Status> {
@@ -265,7 +288,7 @@ impl Telling {
             })?;
             let room = room.map_err(|_| gone())?;
             let (message, end) = news.message(start);
-            room.send(Ok(Encoded::of_pieces([message, Bytes::new(), Bytes::new()])));
+            room.send(Encoded::of_pieces([message, Bytes::new(), Bytes::new()]));
             if end == news.rows.len() {
                 break;
             }
