@@ -49,6 +49,9 @@ struct Options {
     /// How long; of each rate, with --find
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Before it counts, the rate is kept up for so long
+    #[arg(long, default_value_t = 1)]
+    warm_up: u64,
     /// Connections
     #[arg(long, default_value_t = 4)]
     connections: usize,
@@ -218,6 +221,8 @@ impl Load {
             tokio::spawn(async move { load.send(connection, rate, start, &options, sender).await });
         }
         drop(sender);
+        let start = start + Duration::from_secs(options.warm_up);
+        tokio::time::sleep_until(start.into()).await;
         let cpu = cpu_time::ProcessTime::now();
         let mut report = Report { rate, seconds: options.seconds, ..Report::default() };
         let patience = start + Duration::from_secs(options.seconds) + PATIENCE;
@@ -249,7 +254,8 @@ impl Load {
         let mut random = SmallRng::seed_from_u64(options.seed * 1_000 + connection);
         let open = Arc::new(tokio::sync::Semaphore::new(OPEN_MOST));
         let client = &self.clients[connection as usize];
-        for number in (connection..rate * options.seconds).step_by(connections as usize) {
+        let counts_from = start + Duration::from_secs(options.warm_up);
+        for number in (connection..rate * (options.warm_up + options.seconds)).step_by(connections as usize) {
             let due = start + Duration::from_nanos(number * 1_000_000_000 / rate);
             if due > Instant::now() {
                 tokio::time::sleep_until(due.into()).await;
@@ -263,7 +269,9 @@ impl Load {
                     Asked::Sales(request) => client.get_sales(request).await.is_ok(),
                     Asked::Page(request) => client.query(request).await.is_ok(),
                 };
-                let _ = done.send((due.elapsed(), good));
+                if due >= counts_from {
+                    let _ = done.send((due.elapsed(), good));
+                }
                 drop(permit);
             });
         }

@@ -157,7 +157,13 @@ impl PageCache {
 
 impl Inner {
     fn make_room(&mut self, bytes_max: usize) {
-        while self.bytes > bytes_max || self.slots.len() > SLOTS_MAX {
+        if self.slots.len() > SLOTS_MAX {
+            // Many at once, so that a full cache is not searched at every question.
+            let recent = self.clock - (SLOTS_MAX / 2) as u64;
+            self.slots.retain(|_, entry| entry.read_at > recent);
+            self.bytes = self.slots.values().map(|entry| entry.bytes).sum();
+        }
+        while self.bytes > bytes_max {
             let oldest = self.slots.iter().min_by_key(|(_, entry)| entry.read_at).map(|(key, _)| key.clone());
             let Some(entry) = oldest.and_then(|key| self.slots.remove(&key)) else { return };
             self.bytes -= entry.bytes;

@@ -99,3 +99,21 @@ fn watch_prints_changes_and_ends_when_told() {
         assert!(lines("# day\tcurrency\tpage_views") == 1 && lines("# epoch") > 1 && lines("+\t") > 1, "{said}");
     }
 }
+
+#[test]
+fn watch_draws_on_a_terminal() {
+    let serving = Serving::whole(&settings(), 1_571_234_567_890);
+    let binary = env!("CARGO_BIN_EXE_millrace");
+    let line = format!("{binary} watch traffic --addr {} --group-by day,currency --for 1s", serving.address());
+    // A terminal to draw on, from util-linux.
+    let Ok(output) = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output() else {
+        return super::super::support::skip("no `script` to make a terminal");
+    };
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    let screens: Vec<&str> = said.split("\x1b[H").skip(1).collect();
+    assert!(screens.len() > 1, "{said}");
+    for word in ["epoch 1571234567890, complete up to 20", " old", "page_views", "JPY"] {
+        assert!(screens[0].contains(word), "{word}: {}", screens[0]);
+    }
+}
