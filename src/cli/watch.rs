@@ -43,6 +43,7 @@ pub(super) struct WatchArgs {
 
 /// After a failure that passes.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+const REDRAW_EVERY: Duration = Duration::from_secs(1);
 /// Lines of a terminal that are not rows: place, borders, header, what is left out, the prompt.
 const LINES_MORE: usize = 7;
 /// Of a terminal that does not say.
@@ -63,7 +64,9 @@ impl WatchArgs {
         let mut watching = connection.watch(request)?;
         let mut shown = Shown { on_terminal: terminal::width().is_some(), query, header: Vec::new() };
         loop {
-            let seen = match watching.next(until) {
+            // The age on a screen grows though nothing comes.
+            let look = shown.on_terminal.then(|| Instant::now() + REDRAW_EVERY);
+            let seen = match watching.next(until.into_iter().chain(look).min()) {
                 Ok(seen) => seen,
                 Err(error) if error.passes() => match self.again(&mut watching, &error, until)? {
                     Some(seen) => seen,
@@ -71,8 +74,12 @@ impl WatchArgs {
                 },
                 Err(error) => return Err(error.into()),
             };
-            if let Seen::Nothing | Seen::Interrupted = seen {
+            let over = until.is_some_and(|until| until <= Instant::now());
+            if seen == Seen::Interrupted || over {
                 return Ok(());
+            }
+            if !watching.is_whole() {
+                continue;
             }
             shown.show(&watching, &seen, out)?;
             out.flush()?;

@@ -7,6 +7,7 @@ use millrace_dataflows::table::Value;
 use millrace_proto::v1;
 use millrace_proto::v1::subscribe_response::Message;
 use std::time::Instant;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tonic::Streaming;
 
 /// A subscription and the answer so far.
@@ -14,6 +15,8 @@ pub struct Watching<'a> {
     connection: &'a Connection,
     request: v1::SubscribeRequest,
     messages: Streaming<v1::SubscribeResponse>,
+    /// Ctrl-C, also between two looks; nothing where the system does not tell.
+    interrupts: Option<Signal>,
     /// Whether the rows are those of `at`, and not on their way to a later epoch.
     whole: bool,
     pub rows: KeyedRows,
@@ -43,7 +46,9 @@ impl<'a> Watching<'a> {
         request: v1::SubscribeRequest,
         messages: Streaming<v1::SubscribeResponse>,
     ) -> Watching<'a> {
-        Watching { connection, request, messages, rows: KeyedRows::default(), at: v1::At::default(), whole: true }
+        let interrupts = connection.wait(async { signal(SignalKind::interrupt()).ok() });
+        let (rows, at) = (KeyedRows::default(), v1::At::default());
+        Watching { connection, request, messages, interrupts, rows, at, whole: true }
     }
 
     /// Subscribes again, from the epoch of the rows.
@@ -57,12 +62,18 @@ impl<'a> Watching<'a> {
         Ok(())
     }
 
+    /// Whether the rows are a whole answer, and not half of one.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Waits; tells whether Ctrl-C was pressed.
-    pub fn pause(&self, until: Instant) -> bool {
+    pub fn pause(&mut self, until: Instant) -> bool {
+        let interrupted = interrupted(&mut self.interrupts);
         self.connection.wait(async {
             tokio::select! {
                 () = tokio::time::sleep_until(until.into()) => false,
-                _ = tokio::signal::ctrl_c() => true,
+                () = interrupted => true,
             }
         })
     }
@@ -124,6 +135,7 @@ impl<'a> Watching<'a> {
     fn message(&mut self, until: Option<Instant>) -> Result<Result<Message, Seen>, ClientError> {
         let connection = self.connection;
         let messages = &mut self.messages;
+        let interrupted = interrupted(&mut self.interrupts);
         let next = async {
             let over = async {
                 match until {
@@ -133,9 +145,9 @@ impl<'a> Watching<'a> {
             };
             tokio::select! {
                 biased;
+                () = interrupted => Err(Seen::Interrupted),
                 message = messages.message() => Ok(message),
                 () = over => Err(Seen::Nothing),
-                _ = tokio::signal::ctrl_c() => Err(Seen::Interrupted),
             }
         };
         match connection.wait(next) {
@@ -144,5 +156,12 @@ impl<'a> Watching<'a> {
             Ok(Ok(None)) => Err(connection.contract("a subscription without an end")),
             Ok(Ok(Some(response))) => response.message.map(Ok).ok_or_else(|| connection.contract("an empty message")),
         }
+    }
+}
+
+async fn interrupted(interrupts: &mut Option<Signal>) {
+    match interrupts {
+        Some(interrupts) => drop(interrupts.recv().await),
+        None => std::future::pending().await,
     }
 }

@@ -104,7 +104,7 @@ fn watch_prints_changes_and_ends_when_told() {
 fn watch_draws_on_a_terminal() {
     let serving = Serving::whole(&settings(), 1_571_234_567_890);
     let binary = env!("CARGO_BIN_EXE_millrace");
-    let line = format!("{binary} watch traffic --addr {} --group-by day,currency --for 1s", serving.address());
+    let line = format!("{binary} watch traffic --addr {} --group-by day,currency --for 1500ms", serving.address());
     // A terminal to draw on, from util-linux.
     let Ok(output) = Command::new("script").args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output() else {
         return super::super::support::skip("no `script` to make a terminal");

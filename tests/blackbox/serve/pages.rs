@@ -43,7 +43,7 @@ fn pages_stay_with_the_epoch_of_the_first() {
 
 #[test]
 fn a_page_token_is_for_its_query_and_for_a_while() {
-    let mut serving = Serving::new(&ServeSettings { keep_epochs_ms: 200, ..settings() });
+    let mut serving = Serving::new(&ServeSettings { keep_epochs_ms: 1_000, ..settings() });
     let mut commits = spread(2, 4).into_iter();
     serving.publish(1, commits.next().expect("two"));
     let first = v1::QueryRequest { page_size: 5, ..request("traffic", &query()) };
@@ -60,7 +60,7 @@ fn a_page_token_is_for_its_query_and_for_a_while() {
     assert_eq!(code(settled), Code::InvalidArgument);
     serving.publish(2, commits.next().expect("two"));
     assert_eq!(serving.ask(next.clone()).expect("it is kept").at.expect("a place").epoch, 1);
-    std::thread::sleep(std::time::Duration::from_millis(250));
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
     let status = serving.ask(next).expect_err("it is not kept any more");
     assert_eq!((status.code(), status.message().contains("start again")), (Code::Aborted, true));
 }
