@@ -1,6 +1,7 @@
 //! Millrace: live, exact shop analytics in one timely/differential dataflow. See `ARCHITECTURE.md`.
 
 pub mod cli;
+pub mod client;
 pub mod engine;
 pub mod generate;
 pub mod live;

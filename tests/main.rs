@@ -9,6 +9,7 @@ mod blackbox {
     mod query;
     mod real_data;
     mod replay;
+    mod serve;
     mod settings;
     mod support;
 }

@@ -1,5 +1,6 @@
 //! How a command ends: the error in one line on stderr, and an exit code by the error's type, never by its text.
 
+use crate::client::ClientError;
 use crate::settings::SettingsError;
 use millrace_dataflows::query::QueryError;
 use millrace_dataflows::settings::SettingError;
@@ -55,6 +56,7 @@ fn is_usage(error: &(dyn Error + 'static)) -> bool {
         || error.is::<SettingError>()
         || error.is::<QueryError>()
         || error.is::<crate::generate::OptionsError>()
+        || error.downcast_ref::<ClientError>().is_some_and(ClientError::is_usage)
 }
 
 #[cfg(test)]

@@ -12,14 +12,18 @@ mod config;
 mod failure;
 mod generate;
 mod output;
+mod place;
 mod progress;
 mod query;
+mod question;
 mod replay;
 mod request;
 mod run;
 mod signal;
+mod status;
 mod terminal;
 mod views;
+mod watch;
 
 pub use failure::Usage;
 pub use output::{Format, Layout, print};
@@ -59,6 +63,8 @@ enum Command {
     Generate(Box<generate::GenerateArgs>),
     Config(config::ConfigArgs),
     Views(views::ViewsArgs),
+    Watch(watch::WatchArgs),
+    Status(status::StatusArgs),
 }
 
 /// Where settings come from, for the commands that use them.
@@ -87,8 +93,17 @@ impl Command {
             Command::Generate(args) => args.run(out),
             Command::Config(args) => args.run(out),
             Command::Views(args) => args.run(out),
+            Command::Watch(args) => args.run(out),
+            Command::Status(args) => args.run(out),
         }
     }
+}
+
+/// The wall clock, to say how old an epoch is that a server answers at.
+#[allow(clippy::disallowed_methods, reason = "nothing is computed from it: it is shown to whoever is looking now")]
+fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// Runs the command line of this process.

@@ -1,11 +1,13 @@
-//! `millrace query`: one question to one view of a data directory.
+//! `millrace query`: one question to one view, of a data directory or of a server.
 
 use super::output::{Format, Layout, print};
-use super::{Usage, views};
+use super::question::QuestionArgs;
+use super::{SettingsArgs, Usage, place, views};
+use crate::client::Connection;
 use crate::settings::nearest;
 use clap::Args;
 use millrace_dataflows::query::Query;
-use millrace_schema::calendar::{parse_day, parse_rfc3339};
+use millrace_dataflows::table::Table;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -17,8 +19,9 @@ Examples:
   millrace query related_products --data-dir data --where product_id=85123A --rank-by lift
   millrace query quarantine --data-dir data --where rule=missing_field --format json
   millrace query sales --data-dir data --group-by month --format csv > sales.csv
+  millrace query sales --addr localhost:7117 --group-by day
 
-`millrace views` lists the views and their columns.";
+`millrace views` lists the views and their columns. A server that wants a token gets MILLRACE_TOKEN.";
 
 /// A table shows so many rows where no limit is given; csv and json have all.
 const TABLE_ROWS_MAX: usize = 1_000;
@@ -29,106 +32,63 @@ const CELL_CHARS_MAX: usize = 120;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct QueryArgs {
-    /// sales, funnel, related_products, traffic, quality or quarantine
-    view: String,
+    #[command(flatten)]
+    question: QuestionArgs,
     /// The data directory that was replayed into
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
-    /// Group columns, in their order
-    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',')]
-    group_by: Vec<String>,
-    /// Only rows whose group column has this value; several must all hold
-    #[arg(long = "where", value_name = "COLUMN=VALUE", value_parser = parse_filter)]
-    filters: Vec<(String, String)>,
-    /// Columns to sort by; by the group columns if none is given
-    #[arg(long, value_name = "COLUMN[:desc],…", value_delimiter = ',', value_parser = parse_order)]
-    order_by: Vec<(String, bool)>,
-    /// The score of related_products: n_ab, cosine (default), jaccard, lift or llr
-    #[arg(long, value_name = "SCORE")]
-    rank_by: Option<String>,
-    /// At most so many rows; a table shows 1000 unless told
-    #[arg(long, value_name = "N")]
-    limit: Option<usize>,
-    /// First day, YYYY-MM-DD of the store's calendar; days without data are filled in
-    #[arg(long, value_name = "DAY", value_parser = parse_day_argument, requires = "to")]
-    from: Option<i64>,
-    /// Last day, included
-    #[arg(long, value_name = "DAY", value_parser = parse_day_argument, requires = "from")]
-    to: Option<i64>,
-    /// The instant that "now" means; by default the largest event time less the allowed lateness
-    #[arg(long, value_name = "RFC3339", value_parser = parse_instant)]
-    as_of: Option<i64>,
+    #[arg(long, value_name = "DIR", required_unless_present = "addr", conflicts_with = "addr")]
+    data_dir: Option<PathBuf>,
+    /// A server to ask
+    #[arg(long, value_name = "HOST:PORT")]
+    addr: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    settings: SettingsArgs,
 }
 
 impl QueryArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        let known = views::queryable();
-        if !known.contains(&self.view.as_str()) {
-            let (view, nearest, known) = (&self.view, nearest(&self.view, &known), known.join(", "));
+        let (view, known) = (&self.question.view, views::queryable());
+        if !known.contains(&view.as_str()) {
+            let (nearest, known) = (nearest(view, &known), known.join(", "));
             return Err(Usage(format!("no view {view:?}; did you mean {nearest}? The views are {known}")).into());
         }
-        let table = crate::engine::query(&self.data_dir, &self.view, &self.query()?)?;
-        let rows_max = self.limit.unwrap_or(TABLE_ROWS_MAX);
-        let rows_counted = self.view != views::QUARANTINE;
+        let query = self.question.query(self.limit_of_engine())?;
+        let table = match (&self.data_dir, &self.addr) {
+            (Some(data_dir), _) => crate::engine::query(data_dir, view, &query)?,
+            (None, Some(addr)) => self.ask(addr, &query)?,
+            (None, None) => return Err(Usage("name --data-dir or --addr".to_owned()).into()),
+        };
+        let rows_max = self.question.limit.unwrap_or(TABLE_ROWS_MAX);
+        let rows_counted = view != views::QUARANTINE;
         let layout = Layout { rows_max, rows_counted, cell_chars_max: CELL_CHARS_MAX, ..Layout::of_stdout() };
         print(&table, self.format, layout, out)?;
         Ok(())
     }
 
-    fn query(&self) -> Result<Query, Usage> {
-        let days = self.from.zip(self.to);
-        if days.is_some_and(|(from, to)| from > to) {
-            return Err(Usage("--from is after --to".to_owned()));
+    fn ask(&self, addr: &str, query: &Query) -> anyhow::Result<Table> {
+        let view = &self.question.view;
+        if view == views::QUARANTINE {
+            return Err(Usage("a server does not have the quarantine: ask its data directory".to_owned()).into());
         }
-        Ok(Query {
-            group_by: self.group_by.clone(),
-            filters: self.filters.clone(),
-            order_by: self.order_by.clone(),
-            rank_by: self.rank_by.clone(),
-            limit: self.limit_of_engine(),
-            days,
-            as_of: self.as_of,
-        })
+        let settings = self.settings.load()?.settings;
+        let (table, at) = Connection::open(addr, &settings.client)?.query(view, query)?;
+        eprintln!("{}", place::of(&at));
+        Ok(table)
     }
 
     /// A table is cut when it is printed, so that it can say how many rows there are. Not of the quarantine, whose
     /// rows are too many and too large to be read for that: one more than is shown tells that there are more.
     fn limit_of_engine(&self) -> Option<usize> {
         match self.format {
-            Format::Table if self.view == views::QUARANTINE => {
-                Some(self.limit.unwrap_or(TABLE_ROWS_MAX).saturating_add(1))
+            Format::Table if self.question.view == views::QUARANTINE => {
+                Some(self.question.limit.unwrap_or(TABLE_ROWS_MAX).saturating_add(1))
             }
             Format::Table => None,
-            Format::Csv | Format::Json => self.limit,
+            Format::Csv | Format::Json => self.question.limit,
         }
     }
-}
-
-fn parse_filter(text: &str) -> Result<(String, String), &'static str> {
-    let (column, value) = text.split_once('=').ok_or("expected COLUMN=VALUE, as in category=garden")?;
-    Ok((column.trim().to_owned(), value.to_owned()))
-}
-
-fn parse_order(text: &str) -> Result<(String, bool), &'static str> {
-    match text.split_once(':') {
-        None => Ok((text.trim().to_owned(), false)),
-        Some((column, "asc")) => Ok((column.trim().to_owned(), false)),
-        Some((column, "desc")) => Ok((column.trim().to_owned(), true)),
-        Some(_) => Err("expected COLUMN, COLUMN:asc or COLUMN:desc"),
-    }
-}
-
-fn parse_day_argument(text: &str) -> Result<i64, &'static str> {
-    // Longer texts are instants, which `--as-of` takes.
-    let is_day = text.len() == "2019-10-01".len();
-    parse_day(text).filter(|_| is_day).ok_or("expected a day such as 2019-10-01")
-}
-
-fn parse_instant(text: &str) -> Result<i64, &'static str> {
-    parse_rfc3339(text).ok_or("expected an instant such as 2019-10-01T07:00:00Z")
 }
 
 #[cfg(test)]
@@ -139,6 +99,11 @@ mod tests {
     fn parsed(line: &str) -> QueryArgs {
         let matches = QueryArgs::augment_args(Command::new("query")).get_matches_from(line.split_whitespace());
         QueryArgs::from_arg_matches(&matches).expect("clap has checked it")
+    }
+
+    fn asked(line: &str) -> Result<Query, Usage> {
+        let args = parsed(line);
+        args.question.query(args.limit_of_engine())
     }
 
     #[test]
@@ -154,7 +119,7 @@ mod tests {
             days: Some((18_170, 18_171)),
             as_of: Some(18_171 * 86_400_000_000),
         };
-        assert_eq!(parsed(line).query(), Ok(expected));
+        assert_eq!(asked(line), Ok(expected));
     }
 
     #[test]
@@ -168,7 +133,7 @@ mod tests {
 
     #[test]
     fn days_go_forward() {
-        let args = parsed("query sales --data-dir d --from 2019-10-02 --to 2019-10-01");
-        assert_eq!(args.query(), Err(Usage("--from is after --to".to_owned())));
+        let line = "query sales --data-dir d --from 2019-10-02 --to 2019-10-01";
+        assert_eq!(asked(line), Err(Usage("--from is after --to".to_owned())));
     }
 }

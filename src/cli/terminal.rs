@@ -17,6 +17,11 @@ pub(super) fn width() -> Option<usize> {
     Some(columns.unwrap_or(WIDTH_DEFAULT).max(WIDTH_MIN))
 }
 
+/// The lines of the terminal on stdout, where it says.
+pub(super) fn height() -> Option<usize> {
+    terminal_size::terminal_size_of(std::io::stdout()).map(|(_, height)| usize::from(height.0))
+}
+
 /// A text that cannot move the cursor or paint the screen, at most so many characters long: rejected bytes are
 /// shown, and they come from anywhere.
 pub(super) fn plain(text: &str, chars_max: usize) -> String {

@@ -7,6 +7,7 @@
 
 mod feed;
 pub(crate) mod ingest;
+mod kept;
 mod query;
 mod replay;
 mod results;
@@ -14,6 +15,7 @@ mod run;
 pub(crate) mod usage;
 mod worker;
 
+pub use kept::{Kept, kept};
 pub use query::{QUARANTINE_COLUMNS, query};
 pub use replay::{Replayed, replay};
 pub(crate) use replay::{enter_sources, summary_of};

@@ -89,6 +89,10 @@ impl Board {
     /// Keeps a version for a while, for [`Board::at`].
     pub fn keep(&self, version: &Arc<Published>) {
         let mut kept = self.kept();
+        if let Some((_, since)) = kept.get_mut(&version.epoch) {
+            *since = Instant::now();
+            return;
+        }
         kept.retain(|_, (_, since)| since.elapsed() < self.keep_for);
         while kept.len() >= KEPT_MOST {
             kept.pop_first();

@@ -9,9 +9,13 @@
 
 pub mod board;
 pub mod commit;
+pub mod grpc;
 pub mod publisher;
+pub mod settings;
 pub mod status;
 
 pub use board::{Board, Published, ViewRows};
 pub use commit::{Commit, SourcePositions};
+pub use grpc::Server;
 pub use publisher::Publisher;
+pub use settings::ServeSettings;

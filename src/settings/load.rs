@@ -142,8 +142,14 @@ impl Loaded {
     }
 }
 
+/// The one that many programs and people set: a short name for `client.token`.
+const TOKEN_VARIABLE: &str = "MILLRACE_TOKEN";
+
 /// `MILLRACE_VIEWS__FUNNEL__WINDOW` → `views.funnel.window`.
 fn key_of(variable: &str) -> String {
+    if variable == TOKEN_VARIABLE {
+        return "client.token".to_owned();
+    }
     let name = variable.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or(variable);
     name.replace("__", ".").to_ascii_lowercase()
 }

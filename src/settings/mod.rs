@@ -27,6 +27,8 @@ pub use source::{
 pub use tree::{Leaf, Origin};
 pub use validate::{Validated, ValidatedLive, kind, nearest};
 
+use crate::client::ClientSettings;
+use crate::serve::ServeSettings;
 use millrace_dataflows::settings::ViewSettings;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +44,8 @@ pub struct Settings {
     pub live: LiveSettings,
     pub horizons: HorizonSettings,
     pub lake: LakeSettings,
+    pub serve: ServeSettings,
+    pub client: ClientSettings,
 }
 
 /// What the shop's days and money are.

@@ -4,13 +4,13 @@
 //!
 //! ```
 //! # use millrace::settings::is_secret;
-//! assert!(is_secret("warehouse.password") && is_secret("lake.s3.access_key"));
+//! assert!(is_secret("warehouse.password") && is_secret("lake.s3.access_key") && is_secret("serve.read_tokens"));
 //! assert!(!is_secret("store.currency"));
 //! ```
 
 use toml::Value;
 
-const SECRET_ENDINGS: [&str; 4] = ["password", "token", "secret", "key"];
+const SECRET_ENDINGS: [&str; 5] = ["password", "token", "tokens", "secret", "key"];
 const STARS: &str = "***";
 
 /// Whether the value of a key must not be shown. `key` may be dotted; its last part decides.
@@ -37,9 +37,10 @@ pub(super) fn redacted_property(property: &str) -> String {
 pub fn redacted(key: &str, value: &Value) -> Value {
     match value {
         Value::String(text) if text.is_empty() => value.clone(),
+        // A list stays one: of each item a star.
+        Value::Array(items) => Value::Array(items.iter().map(|item| redacted(key, item)).collect()),
         _ if is_secret(key) => Value::String(STARS.to_owned()),
         Value::String(text) if is_properties(key) => Value::String(redacted_property(text)),
-        Value::Array(items) => Value::Array(items.iter().map(|item| redacted(key, item)).collect()),
         Value::Table(table) => {
             Value::Table(table.iter().map(|(key, value)| (key.clone(), redacted(key, value))).collect())
         }

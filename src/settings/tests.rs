@@ -152,6 +152,29 @@ fn what_cannot_run_names_the_setting_and_its_origin() {
 }
 
 #[test]
+fn serving_has_limits_and_its_tokens_are_secret() {
+    check_error(
+        set(&["serve.address=localhost"]),
+        "setting serve.address = \"localhost\" (--set): expected an IP address and a port such as 0.0.0.0:7117, or empty",
+    );
+    check_error(set(&["serve.workers=0"]), "setting serve.workers = \"0\" (--set): expected 1 to 1024");
+    check_error(
+        set(&["serve.tls_key_file=key.pem"]),
+        "setting serve.tls_certificate_file = \"\" (default): expected both tls_certificate_file and tls_key_file, or neither",
+    );
+    let given = Given {
+        file: "[serve]\nread_tokens = ['hunter2', 'hunter3']",
+        environment: &[("MILLRACE_TOKEN", "hunter4")],
+        ..Given::default()
+    };
+    let loaded = given.load().expect("all is well");
+    assert_eq!(loaded.settings.client.token, "hunter4");
+    assert_eq!(origin(&loaded, "client.token").to_string(), "environment MILLRACE_TOKEN");
+    let text = loaded.to_toml();
+    assert!(!text.contains("hunter") && text.contains("read_tokens = [\"***\", \"***\"]"), "{text}");
+}
+
+#[test]
 fn a_list_is_written_as_in_toml_or_with_commas() {
     for text in ["views.enabled=sales, funnel", "views.enabled=[\"sales\", 'funnel']"] {
         assert_eq!(set(&[text]).load().expect(text).settings.views.enabled, ["sales", "funnel"]);

@@ -73,6 +73,7 @@ impl Settings {
     pub fn validate(&self) -> Result<Validated, SettingsError> {
         self.check_limits()?;
         self.check_views()?;
+        self.serve.check().map_err(|(name, value, expected)| bad(&format!("serve.{name}"), value, &expected))?;
         let calendar = Calendar::of(&self.store.time_zone).map_err(|_| {
             bad("store.time_zone", self.store.time_zone.as_str(), "an IANA time zone such as Europe/London")
         })?;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! schema ◀── dataflows ◀── root      schema does no I/O, dataflows knows nothing of files or columns,
-//!    ▲────── connectors ◀──┘         connectors knows nothing of dataflows
+//!    ▲────── connectors ◀──┤         connectors knows nothing of dataflows
+//!                proto ◀───┘         proto knows nothing of ours: whoever calls us may use it
 //! ```
 
 use super::support::manifest_dir;
@@ -12,6 +13,7 @@ use toml::{Table, Value};
 const SCHEMA: &str = "millrace-schema";
 const DATAFLOWS: &str = "millrace-dataflows";
 const CONNECTORS: &str = "millrace-connectors";
+const PROTO: &str = "millrace-proto";
 
 /// The dependencies of a package, those of its targets and its build included; dev-dependencies are free.
 fn dependencies(member: &str) -> Vec<String> {
@@ -42,11 +44,15 @@ fn dependencies_point_one_way() {
     check_none("schema", &[&runtimes[..], &formats, &["millrace"]].concat());
     check_none("dataflows", &[&runtimes[2..], &formats, &[CONNECTORS, "millrace-engine"]].concat());
     check_none("connectors", &["timely", "differential", DATAFLOWS]);
+    check_none("schema", &["tonic", "prost"]);
+    check_none("dataflows", &["tonic", "prost", PROTO]);
+    check_none("connectors", &["tonic", "prost", PROTO]);
     for (member, ours) in [
         ("schema", &[][..]),
         ("dataflows", &[SCHEMA]),
         ("connectors", &[SCHEMA]),
-        (".", &[CONNECTORS, DATAFLOWS, SCHEMA]),
+        ("proto", &[]),
+        (".", &[CONNECTORS, DATAFLOWS, PROTO, SCHEMA]),
     ] {
         let mut found = dependencies(member);
         found.retain(|name| name.starts_with("millrace"));
@@ -62,7 +68,11 @@ fn no_other_members() {
         std::fs::read_to_string(manifest_dir().join("Cargo.toml")).expect("a manifest").parse().expect("TOML");
     let members: Vec<&str> =
         manifest["workspace"]["members"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-    assert_eq!(members, ["schema", "dataflows", "connectors", "tests/parts"], "a new member needs a rule in this file");
+    assert_eq!(
+        members,
+        ["schema", "dataflows", "connectors", "proto", "tests/parts"],
+        "a new member needs a rule in this file"
+    );
 }
 
 #[test]

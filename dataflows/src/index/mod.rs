@@ -27,6 +27,11 @@ impl Index {
     pub fn bytes(&self) -> usize {
         self.sheets.iter().map(Sheet::bytes).sum()
     }
+
+    /// How many rows a scan of a span looks at, at most; not many more than it does. Costs next to nothing.
+    pub fn rows_at_most(&self, span: &Span) -> usize {
+        self.sheets[usize::from(span.table)].rows_at_most(&span.low, &span.high)
+    }
 }
 
 impl RowSet for Index {

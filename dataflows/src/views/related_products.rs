@@ -14,7 +14,7 @@ use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
 use crate::row_set::{RowSet, Span};
 use crate::rows::{Key, Rows};
-use crate::settings::ViewContext;
+use crate::settings::{RelatedSettings, ViewContext};
 use crate::table::{Table, Value};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::Name;
@@ -49,8 +49,58 @@ impl Default for RelatedProducts {
     }
 }
 
-/// The related products of one product.
-type List = Vec<(Arc<str>, Counts)>;
+/// A product and what it is together with: how often, and what.
+struct Product {
+    kind: u64,
+    name: Name,
+    pairs: Vec<(i64, Name)>,
+}
+
+impl Product {
+    fn empty(&self) -> Product {
+        Product { kind: self.kind, name: self.name, pairs: Vec::new() }
+    }
+}
+
+/// The list of a product, best first. Texts and counts are looked up for as few as it takes: they lie far away.
+fn ranked(
+    mut pairs: Vec<(i64, Name)>,
+    score: Score,
+    limits: &RelatedSettings,
+    counts: impl Fn((i64, Name)) -> Counts,
+    text: impl Fn(Name) -> Arc<str>,
+) -> Vec<(Arc<str>, Counts)> {
+    let most = if score == Score::Count { limits.list_length } else { limits.candidates };
+    pairs = best(pairs, most, |(both, _)| *both as f64, |(_, name)| text(*name));
+    let scored = pairs.into_iter().map(|pair| {
+        let counts = counts(pair);
+        (counts.score(score), pair.1, counts)
+    });
+    let list = best(scored.collect(), limits.list_length, |(score, ..)| *score, |(_, name, _)| text(*name));
+    list.into_iter().map(|(_, name, counts)| (text(name), counts)).collect()
+}
+
+/// The greatest, in descending order; those of one score by their texts.
+fn best<T>(mut all: Vec<T>, most: usize, score: impl Fn(&T) -> f64, text: impl Fn(&T) -> Arc<str>) -> Vec<T> {
+    let descending = |a: &T, b: &T| score(b).total_cmp(&score(a));
+    if most == 0 {
+        return Vec::new();
+    }
+    if most < all.len() {
+        let (_, last, _) = all.select_nth_unstable_by(most - 1, descending);
+        let least = score(last);
+        // With all of the last one's score: among them the text decides.
+        all.retain(|entry| score(entry).total_cmp(&least).is_ge());
+    }
+    all.sort_unstable_by(descending);
+    for same in all.chunk_by_mut(|a, b| descending(a, b).is_eq()) {
+        if same.len() > 1 {
+            same.sort_by_cached_key(&text);
+        }
+    }
+    all.truncate(most);
+    all
+}
 
 /// How a list is ranked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,46 +200,51 @@ impl View for RelatedProducts {
     fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
         let wanted = Wanted::of(query)?;
         let limits = &context.shared.context.related;
-        let mut lists: BTreeMap<(u64, Arc<str>), List> = BTreeMap::new();
+        // A list by a score leaves out what is seldom together: its rows need not be looked at any further.
+        let least = if wanted.score == Score::Count { 1 } else { i64::from(limits.min_together) };
+        let mut lists: BTreeMap<(u64, Arc<str>), Product> = BTreeMap::new();
         let of = |key: Key| rows.get(&key).map_or(0, |sums| sums.get(0));
-        let totals = RelatedKind::ALL.map(|kind| of(Key::new(TOTAL_TABLE, [kind as u64])));
-        let mut last = (u64::MAX, 0, 0, Arc::from(""));
-        rows.scan(&wanted.span(), &mut |key, sums| {
-            if !wanted.product(key) {
-                return;
-            }
-            let [kind, a, b, ..] = key.parts;
-            if (last.0, last.1) != (kind, a) {
-                // Rows of one product mostly come one after the other.
-                last = (kind, a, of(Key::new(ITEM_TABLE, [kind, a])), context.text(Name(a)));
-            }
-            let counts = Counts {
-                both: sums.get(0),
-                a: last.2,
-                b: of(Key::new(ITEM_TABLE, [kind, b])),
-                all: totals[kind as usize],
+        for span in wanted.spans() {
+            let mut last: Option<Product> = None;
+            let mut keep = |product: Product| {
+                let pairs =
+                    &mut lists.entry((product.kind, context.text(product.name))).or_insert(product.empty()).pairs;
+                pairs.extend(product.pairs);
             };
-            lists.entry((kind, last.3.clone())).or_default().push((context.text(Name(b)), counts));
-        });
+            rows.scan(&span, &mut |key, sums| {
+                let both = sums.get(0);
+                if !wanted.product(key) || both < least {
+                    return;
+                }
+                let [kind, name, related, ..] = key.parts;
+                // Rows of one product mostly come one after the other.
+                if let Some(before) = last.take_if(|product| (product.kind, product.name.0) != (kind, name)) {
+                    keep(before);
+                }
+                let new = || Product { kind, name: Name(name), pairs: Vec::new() };
+                last.get_or_insert_with(new).pairs.push((both, Name(related)));
+            });
+            last.into_iter().for_each(&mut keep);
+        }
         let mut table = Table::new(self.groups.iter().chain(&self.values));
-        for ((kind, product), mut list) in lists {
-            list.sort_unstable_by(|a, b| b.1.both.cmp(&a.1.both).then_with(|| a.0.as_bytes().cmp(b.0.as_bytes())));
-            if wanted.score != Score::Count {
-                list.truncate(limits.candidates);
-                list.retain(|(_, counts)| counts.both >= i64::from(limits.min_together));
-                let score = |counts: &Counts| counts.score(wanted.score);
-                list.sort_by(|a, b| {
-                    score(&b.1).total_cmp(&score(&a.1)).then_with(|| a.0.as_bytes().cmp(b.0.as_bytes()))
-                });
-            }
-            list.truncate(limits.list_length);
+        for ((_, text), product) in lists {
+            let kind = RelatedKind::ALL[product.kind as usize];
+            let all = of(Key::new(TOTAL_TABLE, [product.kind]));
+            let a = of(Key::new(ITEM_TABLE, [product.kind, product.name.0]));
+            let counts = |(both, related): (i64, Name)| Counts {
+                both,
+                a,
+                b: of(Key::new(ITEM_TABLE, [product.kind, related.0])),
+                all,
+            };
+            let list = ranked(product.pairs, wanted.score, limits, counts, |name| context.text(name));
             for (index, (related, counts)) in list.into_iter().enumerate() {
                 if wanted.related.iter().any(|wanted| **wanted != *related) {
                     continue;
                 }
                 table.rows.push(vec![
-                    Value::text(RelatedKind::ALL[kind as usize].as_str()),
-                    Value::Text(product.clone()),
+                    Value::text(kind.as_str()),
+                    Value::Text(text.clone()),
                     Value::Int(index as i64 + 1),
                     Value::Text(related),
                     Value::Int(counts.both),
@@ -253,12 +308,14 @@ impl Wanted {
     }
 
     /// Where the pairs that are asked for are.
-    fn span(&self) -> Span {
-        match (&self.kinds[..], &self.products[..]) {
-            ([kind], [product]) => Span::of(PAIR_TABLE, &[*kind, product.0]),
-            ([kind], _) => Span::of(PAIR_TABLE, &[*kind]),
-            _ => Span::of(PAIR_TABLE, &[]),
-        }
+    fn spans(&self) -> Vec<Span> {
+        let kinds = RelatedKind::ALL.map(|kind| kind as u64).into_iter();
+        let kinds = kinds.filter(|kind| self.kinds.iter().all(|wanted| wanted == kind));
+        let of_kind = |kind| match &self.products[..] {
+            [product, ..] => Span::of(PAIR_TABLE, &[kind, product.0]),
+            [] => Span::of(PAIR_TABLE, &[kind]),
+        };
+        kinds.map(of_kind).collect()
     }
 
     fn product(&self, key: &Key) -> bool {

@@ -1,0 +1,17 @@
+//! Subscriptions.
+//!
+//! ```text
+//! board ──version──▶ live question ──keys that changed──▶ its log ◀──position── subscription 1 ──▶ caller
+//!                    (one for all who ask the same)              ◀──position── subscription 2 ──▶ caller
+//! ```
+//! A live question holds the newest answer and a log of which keys changed when. A subscription that has room for a
+//! message takes the present rows of all keys that changed since its position: one that is slow gets less often what
+//! changed in between, and costs no more memory than one that is fast. The log is bounded; a subscription, or one that is
+//! resumed, whose position is no longer in it gets the whole answer anew.
+
+mod answer;
+mod question;
+mod subscription;
+
+pub use question::LiveQuestions;
+pub use subscription::{Messages, Subscriber, Subscribing};

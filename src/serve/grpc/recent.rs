@@ -1,0 +1,81 @@
+//! Small answers, for as long as nothing changes them: most readers ask about the same few products and days.
+
+use crate::serve::Published;
+use bytes::Bytes;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use std::hash::BuildHasher;
+use std::sync::{Mutex, MutexGuard};
+
+/// So that readers seldom meet.
+const SHARDS: usize = 16;
+/// Of one shard. A full one begins anew, which costs each answer one more working out.
+const ANSWERS_MOST: usize = 1_024;
+/// What is larger is no small answer.
+const BYTES_MOST: usize = 8 << 10;
+
+/// What an answer depends on besides the question: the last change of the view's rows, and what "now" is by default.
+type State = (u64, Option<i64>);
+
+/// The encoded rows of answers, by encoded questions of one kind to one view.
+#[derive(Default)]
+pub struct Recent {
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+#[derive(Default)]
+struct Shard {
+    state: State,
+    answers: FxHashMap<Vec<u8>, Bytes>,
+}
+
+/// The state of a view; `None` where there is no such view.
+pub fn state(version: &Published, view: &str) -> Option<State> {
+    version.view(view).map(|rows| (rows.changed_at, version.watermark))
+}
+
+impl Recent {
+    pub fn get(&self, state: State, question: &[u8]) -> Option<Bytes> {
+        let shard = self.shard(question);
+        (shard.state == state).then(|| shard.answers.get(question).cloned())?
+    }
+
+    pub fn put(&self, state: State, question: Vec<u8>, answer: &Bytes) {
+        if answer.len() > BYTES_MOST || question.len() > BYTES_MOST {
+            return;
+        }
+        let mut shard = self.shard(&question);
+        if shard.state != state || shard.answers.len() >= ANSWERS_MOST {
+            shard.answers.clear();
+            shard.state = state;
+        }
+        shard.answers.insert(question, answer.clone());
+    }
+
+    fn shard(&self, question: &[u8]) -> MutexGuard<'_, Shard> {
+        // The high bits: the map in the shard goes by the low ones.
+        let shard = (FxBuildHasher.hash_one(question) >> 32) as usize % SHARDS;
+        self.shards[shard].lock().expect("no holder of the recent answers panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_good_for_one_state_and_there_are_not_too_many() {
+        let recent = Recent::default();
+        let answer = Bytes::from_static(b"rows");
+        recent.put((1, None), b"q".to_vec(), &answer);
+        assert_eq!(recent.get((1, None), b"q"), Some(answer.clone()));
+        assert_eq!(recent.get((1, Some(5)), b"q"), None);
+        assert_eq!(recent.get((2, None), b"q"), None);
+        recent.put((2, None), b"q".to_vec(), &Bytes::from(vec![0; BYTES_MOST + 1]));
+        assert_eq!(recent.get((2, None), b"q"), None);
+        for question in 0..100_000_u32 {
+            recent.put((3, None), question.to_le_bytes().to_vec(), &answer);
+        }
+        let count: usize = recent.shards.iter().map(|shard| shard.lock().expect("no panic").answers.len()).sum();
+        assert!((1..=SHARDS * ANSWERS_MOST).contains(&count));
+    }
+}

@@ -1,0 +1,222 @@
+//! The server: a runtime of its own, so that the rest of the program need not wait in the same way.
+
+use super::admin::AdminService;
+use super::auth::Tokens;
+use super::gate::Gate;
+use super::metrics::ServeMetrics;
+use super::service::{Clock, Service};
+use crate::serve::Board;
+use crate::serve::settings::ServeSettings;
+use crate::serve::status::Engine;
+use millrace_proto::FILE_DESCRIPTOR_SET;
+use millrace_proto::servers::admin_server::AdminServer;
+use millrace_proto::servers::analytics_server::AnalyticsServer;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::ServingStatus;
+use tonic_health::server::{HealthReporter, health_reporter};
+use tonic_reflection::server::Builder;
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("serve.{setting} = {value:?}: expected {expected}")]
+    Setting { setting: &'static str, value: String, expected: String },
+    #[error("cannot listen on {address} (serve.address): {reason}")]
+    Listen { address: SocketAddr, reason: std::io::Error },
+    #[error("cannot read {path} (serve.{setting}): {reason}")]
+    Unreadable { setting: &'static str, path: String, reason: std::io::Error },
+    #[error("TLS cannot be set up from the serve.tls_… files: {0}")]
+    Tls(String),
+    #[error("this program is built without TLS: build it with `--features serve-tls`, or leave serve.tls_… empty")]
+    NoTls,
+    #[error("cannot start the threads that serve: {0}")]
+    Threads(std::io::Error),
+    #[error("the server has ended by itself: {0}")]
+    Ended(String),
+}
+
+/// A server that runs until it is drained or dropped.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    pub metrics: Arc<ServeMetrics>,
+    drain_for: Duration,
+    draining: watch::Sender<bool>,
+    /// No more connections.
+    closing: watch::Sender<bool>,
+    serving: Option<JoinHandle<Result<(), tonic::transport::Error>>>,
+    runtime: Option<Runtime>,
+}
+
+/// What health is told about, beside the whole.
+const ANALYTICS: &str = "millrace.v1.Analytics";
+/// Threads for large questions, besides: as many as may run, and some for what the system blocks on.
+const BLOCKING_MORE: usize = 4;
+
+impl Server {
+    /// Listens and serves. `clock` gives milliseconds since 1970.
+    ///
+    /// # Errors
+    /// Where the settings cannot be used, or the address is taken.
+    pub fn start(
+        settings: &ServeSettings,
+        board: Arc<Board>,
+        engine: Arc<dyn Engine>,
+        clock: Clock,
+    ) -> Result<Server, ServeError> {
+        let bad = |(setting, value, expected)| ServeError::Setting { setting, value, expected };
+        settings.check().map_err(bad)?;
+        let address: SocketAddr = settings.address.parse().map_err(|_| {
+            bad(("address", settings.address.clone(), "an IP address and a port such as 0.0.0.0:7117".to_owned()))
+        })?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(settings.workers)
+            .max_blocking_threads(settings.heavy_queries_max + BLOCKING_MORE)
+            .thread_name("serve")
+            .enable_all()
+            .build()
+            .map_err(ServeError::Threads)?;
+        let (draining, drained) = watch::channel(false);
+        let metrics = Arc::<ServeMetrics>::default();
+        let service = Service::new(settings, board.clone(), engine.clone(), clock, metrics.clone(), drained.clone());
+        let analytics = AnalyticsServer::new(service)
+            .max_decoding_message_size(settings.request_bytes_max)
+            .max_encoding_message_size(usize::MAX);
+        let admin = AdminServer::new(AdminService { engine }).max_decoding_message_size(settings.request_bytes_max);
+        let gate = Gate { tokens: Arc::new(Tokens::of(settings)), metrics: metrics.clone() };
+
+        let _entered = runtime.enter();
+        let listen = |reason| ServeError::Listen { address, reason };
+        let incoming = TcpIncoming::bind(address).map_err(listen)?.with_nodelay(Some(true));
+        let address = incoming.local_addr().map_err(listen)?;
+        let (health, health_service) = health_reporter();
+        let reflection = |builder: fn() -> Builder<'static>| settings.reflection.then(builder);
+        let v1 = reflection(reflected).map(|builder| builder.build_v1().expect("the contract describes itself"));
+        let v1alpha =
+            reflection(reflected).map(|builder| builder.build_v1alpha().expect("the contract describes itself"));
+        let router = transport(settings)?
+            .layer(gate)
+            .add_service(analytics)
+            .add_service(admin)
+            .add_service(health_service)
+            .add_optional_service(v1)
+            .add_optional_service(v1alpha);
+        let (closing, mut closed) = watch::channel(false);
+        let end = async move {
+            // A server that is dropped ends, too.
+            let _ = closed.wait_for(|closing| *closing).await;
+        };
+        let serving = runtime.spawn(router.serve_with_incoming_shutdown(incoming, end));
+        runtime.spawn(tell_health(health, board, drained));
+        let drain_for = Duration::from_millis(settings.drain_ms);
+        Ok(Server { address, metrics, drain_for, draining, closing, serving: Some(serving), runtime: Some(runtime) })
+    }
+
+    /// Health says NOT_SERVING, subscriptions end and new ones are refused, other calls go on; nothing waits yet. For the
+    /// time between the engine's drain and the server's.
+    pub fn begin_drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Takes no more connections, lets calls finish for as long as `serve.drain_ms` allows, and ends.
+    ///
+    /// # Errors
+    /// Where the server had ended by itself before.
+    pub fn drain(mut self) -> Result<(), ServeError> {
+        self.begin_drain();
+        self.closing.send_replace(true);
+        let (Some(runtime), Some(serving)) = (self.runtime.take(), self.serving.take()) else { return Ok(()) };
+        let ended = runtime.block_on(async { tokio::time::timeout(self.drain_for, serving).await });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        match ended {
+            Ok(Ok(Err(error))) => Err(ServeError::Ended(error.to_string())),
+            Ok(Err(error)) => Err(ServeError::Ended(error.to_string())),
+            // What is still open after its time is cut off.
+            Ok(Ok(Ok(()))) | Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.begin_drain();
+        self.closing.send_replace(true);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn reflected() -> Builder<'static> {
+    Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn transport(settings: &ServeSettings) -> Result<tonic::transport::Server, ServeError> {
+    let millis = |millis| Some(Duration::from_millis(millis));
+    let server = tonic::transport::Server::builder()
+        .concurrency_limit_per_connection(settings.requests_per_connection_max)
+        .max_concurrent_streams(settings.streams_per_connection_max)
+        .http2_keepalive_interval(millis(settings.keepalive_interval_ms))
+        .http2_keepalive_timeout(millis(settings.keepalive_timeout_ms));
+    if settings.tls_certificate_file.is_empty() { Ok(server) } else { with_tls(server, settings) }
+}
+
+#[cfg(not(feature = "serve-tls"))]
+fn with_tls(_: tonic::transport::Server, _: &ServeSettings) -> Result<tonic::transport::Server, ServeError> {
+    Err(ServeError::NoTls)
+}
+
+#[cfg(feature = "serve-tls")]
+fn with_tls(
+    server: tonic::transport::Server,
+    settings: &ServeSettings,
+) -> Result<tonic::transport::Server, ServeError> {
+    use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+    let read = |setting, path: &String| {
+        std::fs::read(path).map_err(|reason| ServeError::Unreadable { setting, path: path.clone(), reason })
+    };
+    let certificate = read("tls_certificate_file", &settings.tls_certificate_file)?;
+    let key = read("tls_key_file", &settings.tls_key_file)?;
+    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
+    if !settings.tls_client_ca_file.is_empty() {
+        let authority = read("tls_client_ca_file", &settings.tls_client_ca_file)?;
+        tls = tls.client_ca_root(Certificate::from_pem(authority));
+    }
+    server.tls_config(tls).map_err(|error| ServeError::Tls(with_causes(&error)))
+}
+
+#[cfg(feature = "serve-tls")]
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// SERVING from the first epoch until the server drains.
+async fn tell_health(health: HealthReporter, board: Arc<Board>, mut draining: watch::Receiver<bool>) {
+    let tell = async |status: ServingStatus| {
+        for service in ["", ANALYTICS] {
+            health.set_service_status(service, status).await;
+        }
+    };
+    tell(ServingStatus::NotServing).await;
+    let mut versions = board.changes();
+    let serves = async {
+        if versions.wait_for(|epoch| *epoch > 0).await.is_ok() {
+            tell(ServingStatus::Serving).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let drains = async { draining.wait_for(|draining| *draining).await.is_ok() };
+    tokio::select! {
+        () = serves => {}
+        _ = drains => tell(ServingStatus::NotServing).await,
+    }
+}
