@@ -14,6 +14,7 @@ use millrace::engine::{Kept, kept};
 use millrace::serve::status::{Engine, EngineStatus};
 use millrace::serve::{Commit, Publisher, ServeSettings, Server};
 use millrace_dataflows::rows::Change;
+use millrace_dataflows::table::Table;
 use millrace_proto::v1;
 use millrace_proto::v1::analytics_client::AnalyticsClient;
 use rand::rngs::SmallRng;
@@ -128,6 +129,10 @@ impl Engine for NoEngine {
         EngineStatus::default()
     }
     fn drain(&self) {}
+    fn quarantine(&self) -> Table {
+        Table::new(["rule", "offset"])
+    }
+
     fn settings(&self) -> String {
         String::new()
     }

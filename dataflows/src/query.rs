@@ -47,6 +47,27 @@ impl Query {
         Query { group_by: columns.into_iter().map(Into::into).collect(), ..Query::default() }
     }
 
+    /// The rows of a list that is no view, by filters on the columns' texts.
+    ///
+    /// # Errors
+    /// [`QueryError`] where there is no such column, or groups or days are asked for.
+    pub fn list(&self, name: &'static str, mut table: Table) -> Result<Table, QueryError> {
+        if !self.group_by.is_empty() || self.days.is_some() {
+            return Err(QueryError::OnlyAList(name));
+        }
+        let mut filters = Vec::new();
+        for (column, text) in &self.filters {
+            let index = table.column(column).ok_or_else(|| QueryError::UnknownGroup {
+                view: name,
+                column: column.clone(),
+                known: table.columns.join(", "),
+            })?;
+            filters.push((index, text));
+        }
+        table.rows.retain(|row| filters.iter().all(|(index, text)| row[*index].to_string() == **text));
+        self.arrange(table)
+    }
+
     /// Sorts an answer as asked (stable; then by all columns from the left, so that the order is total) and cuts it.
     ///
     /// # Errors

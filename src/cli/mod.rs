@@ -19,6 +19,7 @@ mod question;
 mod replay;
 mod request;
 mod run;
+mod serving;
 mod signal;
 mod status;
 mod terminal;

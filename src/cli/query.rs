@@ -4,6 +4,7 @@ use super::output::{Format, Layout, print};
 use super::question::QuestionArgs;
 use super::{SettingsArgs, Usage, place, views};
 use crate::client::Connection;
+use crate::engine::QUARANTINE;
 use crate::settings::nearest;
 use clap::Args;
 use millrace_dataflows::query::Query;
@@ -61,7 +62,7 @@ impl QueryArgs {
             (None, None) => return Err(Usage("name --data-dir or --addr".to_owned()).into()),
         };
         let rows_max = self.question.limit.unwrap_or(TABLE_ROWS_MAX);
-        let rows_counted = view != views::QUARANTINE;
+        let rows_counted = view != QUARANTINE;
         let layout = Layout { rows_max, rows_counted, cell_chars_max: CELL_CHARS_MAX, ..Layout::of_stdout() };
         print(&table, self.format, layout, out)?;
         Ok(())
@@ -69,9 +70,6 @@ impl QueryArgs {
 
     fn ask(&self, addr: &str, query: &Query) -> anyhow::Result<Table> {
         let view = &self.question.view;
-        if view == views::QUARANTINE {
-            return Err(Usage("a server does not have the quarantine: ask its data directory".to_owned()).into());
-        }
         let settings = self.settings.load()?.settings;
         let (table, at) = Connection::open(addr, &settings.client)?.query(view, query)?;
         eprintln!("{}", place::of(&at));
@@ -82,7 +80,7 @@ impl QueryArgs {
     /// rows are too many and too large to be read for that: one more than is shown tells that there are more.
     fn limit_of_engine(&self) -> Option<usize> {
         match self.format {
-            Format::Table if self.question.view == views::QUARANTINE => {
+            Format::Table if self.question.view == QUARANTINE => {
                 Some(self.question.limit.unwrap_or(TABLE_ROWS_MAX).saturating_add(1))
             }
             Format::Table => None,

@@ -1,9 +1,10 @@
 //! `millrace run`: the engine, until it is told to stop.
 
 use super::replay::{SummaryFormat, print_summary};
-use super::{SettingsArgs, signal};
+use super::{SettingsArgs, serving, signal};
 use crate::engine::{summary_of, usage};
 use crate::live;
+use crate::serve::Server;
 use crate::serve::status::{Engine, EngineStatus};
 use anyhow::Context;
 use clap::Args;
@@ -48,11 +49,16 @@ impl RunArgs {
         let stop = signal::stop_flag()?;
         end_on_panic();
         let live = live::start(&loaded.settings, loaded.to_toml())?;
+        let server = serving::start(&loaded.settings.serve, &live)?;
+        if let Some(server) = server.as_ref().filter(|_| !self.quiet) {
+            eprintln!("serving on {}", server.address);
+        }
         let mut next_line = started + LINE_EVERY;
         while !live.has_ended() {
             std::thread::sleep(LOOK);
             if stop.load(Ordering::Relaxed) || self.until_end && is_at_end(&live.engine.status()) {
                 live.engine.drain();
+                server.iter().for_each(Server::begin_drain);
             }
             if !self.quiet && Instant::now() >= next_line {
                 next_line += LINE_EVERY;
@@ -64,6 +70,9 @@ impl RunArgs {
         let version = board.current();
         let quality = version.view("quality").context("quality is always rendered")?;
         let summary = summary_of(&quality.index, version.epoch, started, cpu_before)?;
+        if let Some(server) = server {
+            server.drain()?;
+        }
         print_summary(&summary, self.format, out)
     }
 }

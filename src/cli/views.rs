@@ -2,6 +2,7 @@
 
 use super::SettingsArgs;
 use super::output::{Format, Layout, print};
+use crate::engine::QUARANTINE;
 use clap::{Args, ValueEnum};
 use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::table::{Table, Value};
@@ -14,9 +15,6 @@ Examples:
   millrace views
   millrace views --format json
   millrace views --config shop.toml      (the funnel's columns follow its steps)";
-
-/// What is kept of rejected records; can be asked like a view, and is always there.
-pub(super) const QUARANTINE: &str = "quarantine";
 
 /// List the views and their columns
 #[derive(Debug, Args)]

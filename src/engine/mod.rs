@@ -16,6 +16,6 @@ pub(crate) mod usage;
 mod worker;
 
 pub use kept::{Kept, kept};
-pub use query::{QUARANTINE_COLUMNS, query};
+pub use query::{QUARANTINE, QUARANTINE_COLUMNS, query};
 pub use replay::{Replayed, replay};
 pub(crate) use replay::{enter_sources, summary_of};

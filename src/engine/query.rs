@@ -5,13 +5,16 @@ use super::run::Run;
 use anyhow::Context;
 use millrace_connectors::lake::{Column, Columns, read_tables};
 use millrace_dataflows::context::{Partitions, Shared};
-use millrace_dataflows::query::{Query, QueryError};
+use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::{AnswerContext, view};
 use millrace_schema::Names;
 use millrace_schema::calendar::{format_day, rfc3339_micros};
 use std::path::Path;
 use std::sync::Arc;
+
+/// The rejected records, which can be asked like a view.
+pub const QUARANTINE: &str = "quarantine";
 
 /// What is kept of a rejected record.
 pub const QUARANTINE_COLUMNS: [&str; 9] =
@@ -23,7 +26,7 @@ pub const QUARANTINE_COLUMNS: [&str; 9] =
 /// Where there are no rows of that view, or the question does not fit it.
 pub fn query(data_dir: &Path, name: &str, query: &Query) -> anyhow::Result<Table> {
     let run = Run::read(data_dir)?;
-    if name == "quarantine" {
+    if name == QUARANTINE {
         return quarantine(data_dir, query);
     }
     let context = Arc::new(run.settings.validate()?.views);
@@ -46,28 +49,12 @@ pub fn query(data_dir: &Path, name: &str, query: &Query) -> anyhow::Result<Table
 fn quarantine(data_dir: &Path, query: &Query) -> anyhow::Result<Table> {
     let folder = data_dir.join("quarantine");
     let stored = if folder.exists() { read_tables(&folder)? } else { Columns::default() };
-    let names = QUARANTINE_COLUMNS;
-    let unknown = |column: &String| QueryError::UnknownGroup {
-        view: "quarantine",
-        column: column.clone(),
-        known: names.join(", "),
-    };
-    if !query.group_by.is_empty() || query.days.is_some() {
-        return Err(QueryError::OnlyAList("quarantine").into());
-    }
-    let mut table = Table::new(names);
-    let mut filters = Vec::new();
-    for (column, text) in &query.filters {
-        filters.push((table.column(column).ok_or_else(|| unknown(column))?, text));
-    }
+    let mut table = Table::new(QUARANTINE_COLUMNS);
     for row in 0..stored.rows() {
-        let cells: Vec<Value> =
-            names.iter().map(|name| stored.column(name).map_or(Value::Null, |c| value(c, row))).collect();
-        if filters.iter().all(|(index, text)| cells[*index].to_string() == **text) {
-            table.rows.push(cells);
-        }
+        let cell = |name: &&str| stored.column(name).map_or(Value::Null, |column| value(column, row));
+        table.rows.push(QUARANTINE_COLUMNS.iter().map(cell).collect());
     }
-    Ok(query.arrange(table)?)
+    Ok(query.list(QUARANTINE, table)?)
 }
 
 fn value(column: &Column, row: usize) -> Value {

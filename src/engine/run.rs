@@ -1,7 +1,5 @@
 //! The record of a run: what a later question needs besides the rows.
 
-use crate::client::ClientSettings;
-use crate::serve::ServeSettings;
 use crate::settings::Settings;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
@@ -25,9 +23,9 @@ impl Run {
     /// Where the file cannot be written.
     pub fn write(&self, directory: &Path) -> anyhow::Result<()> {
         let path = directory.join(FILE);
-        // Who may read is no part of what was computed, and tokens do not belong into data.
-        let settings =
-            Settings { serve: ServeSettings::default(), client: ClientSettings::default(), ..self.settings.clone() };
+        // What decides the answers, and nothing else: who may read is no part of that, and secrets do not belong into data.
+        let Settings { store, decode, views, lake, .. } = self.settings.clone();
+        let settings = Settings { store, decode, views, lake, ..Settings::default() };
         let text =
             serde_json::to_string_pretty(&Run { settings, ..self.clone() }).context("writing the record of the run")?;
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))

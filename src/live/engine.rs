@@ -25,11 +25,6 @@ pub struct LiveEngine {
 }
 
 impl LiveEngine {
-    /// The latest rejected records.
-    pub fn quarantine(&self) -> Table {
-        self.rejects.table(&self.partitions.read().expect("no holder of the partitions panics"))
-    }
-
     fn partitions(&self) -> Vec<PartitionStatus> {
         let watermarks = self.feed.partitions();
         let source = self.source.get();
@@ -73,6 +68,10 @@ impl Engine for LiveEngine {
 
     fn drain(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn quarantine(&self) -> Table {
+        self.rejects.table(&self.partitions.read().expect("no holder of the partitions panics"))
     }
 
     fn settings(&self) -> String {

@@ -21,10 +21,6 @@ use millrace_schema::Names;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// How long an earlier version is kept for whoever goes on reading from it.
-const KEEP_VERSIONS: Duration = Duration::from_secs(60);
 
 /// A running engine.
 pub struct Live {
@@ -76,7 +72,7 @@ pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live
         .into_iter()
         .filter(|name| *name == "quality" || enabled.iter().any(|on| on == name))
         .collect();
-    let publisher = Publisher::new(&shared, &rendered, KEEP_VERSIONS);
+    let publisher = Publisher::new(&shared, &rendered, settings.serve.keep_epochs());
     let board = publisher.board();
     let positions = status.with(|state| state.partitions.iter().map(|partition| partition.next).collect());
     let collector = Collector::new(workers, positions);

@@ -16,6 +16,6 @@ pub mod status;
 
 pub use board::{Board, Published, ViewRows};
 pub use commit::{Commit, SourcePositions};
-pub use grpc::Server;
+pub use grpc::{ServeError, Server};
 pub use publisher::Publisher;
 pub use settings::ServeSettings;

@@ -1,11 +1,16 @@
 //! What the engine says of itself: data only, gathered when somebody asks.
 
+use millrace_dataflows::table::Table;
+
 /// The engine, from the serving side.
 pub trait Engine: Send + Sync {
     fn status(&self) -> EngineStatus;
 
     /// Stops reading, closes what is open and ends. Returns at once; asking twice is fine.
     fn drain(&self);
+
+    /// The latest rejected records, as `millrace query quarantine` has them.
+    fn quarantine(&self) -> Table;
 
     /// The effective settings as `millrace config` prints them, secrets redacted.
     fn settings(&self) -> String;

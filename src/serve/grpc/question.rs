@@ -10,6 +10,9 @@ use millrace_schema::calendar::parse_day;
 use prost::Message;
 use tonic::Status;
 
+/// The rejected records: no view, and asked like one.
+pub const QUARANTINE: &str = "quarantine";
+
 /// A question to a view of any version.
 #[derive(Clone, Debug)]
 pub struct Question {

@@ -7,7 +7,7 @@ use super::deadline::{self, Deadline, Limits};
 use super::live::{LiveQuestions, Messages, Subscriber, Subscribing};
 use super::metrics::ServeMetrics;
 use super::pages::{EncodedTable, PageCache};
-use super::question::{Question, view};
+use super::question::{QUARANTINE, Question, misfit, view};
 use super::recent::{self, Recent};
 use super::token::PageToken;
 use super::{status, typed};
@@ -131,6 +131,13 @@ impl Service {
         let slot = self.pages.slot(version.epoch, &question.key);
         if let Some(table) = slot.get() {
             return Ok(table.clone());
+        }
+        if question.view == QUARANTINE {
+            let rejected = self.engine.quarantine();
+            let values = rejected.columns.len();
+            let table = question.query.list(QUARANTINE, rejected).map_err(misfit)?;
+            let table = Arc::new(EncodedTable::of(&table, values));
+            return Ok(slot.get_or_init(|| async { table }).await.clone());
         }
         let values = view(version, &question.view)?.view.value_columns().len();
         let finish = move |table: Table| Ok(Arc::new(EncodedTable::of(&table, values)));
@@ -270,7 +277,14 @@ impl Analytics for Service {
             version: rows.view.version(),
             changed_at: rows.changed_at,
         });
-        Ok(Response::new(v1::ListViewsResponse { at: Some(stamp.at.clone()), views: views.collect() }))
+        let rejected = v1::View {
+            name: QUARANTINE.to_owned(),
+            value_columns: self.engine.quarantine().columns,
+            version: 1,
+            ..v1::View::default()
+        };
+        let views = views.chain([rejected]).collect();
+        Ok(Response::new(v1::ListViewsResponse { at: Some(stamp.at.clone()), views }))
     }
 
     type SubscribeStream = Messages;

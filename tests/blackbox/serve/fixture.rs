@@ -68,6 +68,10 @@ impl Engine for Said {
         self.drained.store(true, SeqCst);
     }
 
+    fn quarantine(&self) -> Table {
+        Table::new(["rule", "offset"])
+    }
+
     fn settings(&self) -> String {
         "[store]\ncurrency = \"USD\"\n".to_owned()
     }
