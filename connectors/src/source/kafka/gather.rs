@@ -39,7 +39,7 @@ pub(super) struct Gather {
     options: ReadOptions,
     /// By ordinal.
     open: Vec<Option<MessageChunk>>,
-    /// The ordinals of those that are open, in the order of their first records.
+    /// The ordinals of those that were opened, the first first. Some were closed since, or opened again.
     opened: Vec<u16>,
     ready: VecDeque<Ready>,
 }
@@ -141,8 +141,8 @@ mod tests {
             (0, product, vec![1, 2]),
             (0, user, vec![4]),
             (0, None, vec![6]),
-            (7, None, vec![1, 3]),
             (0, user, vec![6, 7, 8]),
+            (7, None, vec![1, 3]),
         ];
         assert_eq!(seen, expected);
         assert!(!gather.has_ready());
