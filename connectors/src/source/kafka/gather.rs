@@ -5,6 +5,7 @@
 //! ```
 //! What is ready keeps the order of each partition: that its end was reached is known only behind its records.
 
+use super::error::KafkaError;
 use crate::source::{Chunk, MessageChunk, ReadOptions};
 use millrace_schema::Kind;
 use std::collections::VecDeque;
@@ -28,11 +29,7 @@ pub(super) enum Ready {
         offset: u64,
     },
     /// It cannot be read on.
-    Damaged {
-        ordinal: u16,
-        offset: u64,
-        reason: String,
-    },
+    Broken(KafkaError),
 }
 
 pub(super) struct Gather {
