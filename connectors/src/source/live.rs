@@ -40,7 +40,8 @@ pub enum Connection {
 pub struct PartitionState {
     /// The offset after its last record, when last looked; `None` before that is known.
     pub end: Option<u64>,
-    /// The offset of the next record to be read.
+    /// The offset of the next record to be read. Taken in the thread that reads, between two calls, it is where a later
+    /// run resumes: it may lie behind the last chunk, since a broker uses up offsets of its own.
     pub next: u64,
     /// Records that retention removed before they were read, where that is allowed.
     pub lost: u64,

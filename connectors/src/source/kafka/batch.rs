@@ -1,8 +1,8 @@
 //! Messages in batches, as the library holds them.
 //!
-//! One call takes many, which costs two thirds of what `BaseConsumer::poll` does: that makes an event of each message and
-//! gives it a counted pointer. What a message borrows is the broker's answer itself; it is given back as soon as its
-//! bytes are in a chunk.
+//! One call takes many, which costs half to two thirds of what `BaseConsumer::poll` does: that makes an event of each
+//! message and gives it a counted pointer. What a message borrows is the broker's answer itself; it is given back as soon
+//! as its bytes are in a chunk.
 
 use super::client::{Handle, milliseconds};
 use super::code::Code;

@@ -5,6 +5,7 @@
 //! ```
 //! What is ready keeps the order of each partition: that its end was reached is known only behind its records.
 
+use super::error::KafkaError;
 use crate::source::{Chunk, MessageChunk, ReadOptions};
 use millrace_schema::Kind;
 use std::collections::VecDeque;
@@ -28,18 +29,14 @@ pub(super) enum Ready {
         offset: u64,
     },
     /// It cannot be read on.
-    Damaged {
-        ordinal: u16,
-        offset: u64,
-        reason: String,
-    },
+    Broken(KafkaError),
 }
 
 pub(super) struct Gather {
     options: ReadOptions,
     /// By ordinal.
     open: Vec<Option<MessageChunk>>,
-    /// The ordinals of those that are open, in the order of their first records.
+    /// The ordinals of those that were opened, the first first. Some were closed since, or opened again.
     opened: Vec<u16>,
     ready: VecDeque<Ready>,
 }
@@ -141,8 +138,8 @@ mod tests {
             (0, product, vec![1, 2]),
             (0, user, vec![4]),
             (0, None, vec![6]),
-            (7, None, vec![1, 3]),
             (0, user, vec![6, 7, 8]),
+            (7, None, vec![1, 3]),
         ];
         assert_eq!(seen, expected);
         assert!(!gather.has_ready());

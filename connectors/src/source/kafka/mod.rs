@@ -11,6 +11,13 @@
 //!
 //! What a position counts are the broker's offsets: transactions leave gaps, and so does compaction.
 //!
+//! Memory: of what was fetched and not read yet, 32 MiB of values or 50,000 messages (with some 350 bytes each beside the
+//! value), whichever is reached first; one answer of each broker, 8 MiB as it was sent, or one batch that is
+//! larger; 512 messages taken from there; and a chunk.
+//!
+//! Records are handed out as they arrive: a broker answers as soon as it has one. Where it has none it answers after
+//! 100 ms, so that the end of a partition is known a little later than its last record.
+//!
 //! | what happens | what is done |
 //! |---|---|
 //! | no broker answers at the start | it is waited for, `connect_timeout` long |

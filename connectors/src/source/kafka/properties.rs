@@ -110,7 +110,7 @@ fn check(name: &str, value: &Secret) -> Result<(), KafkaError> {
 /// The secrets among the properties, so that no message of the library's can carry one.
 pub(super) fn secrets(settings: &KafkaSettings) -> Vec<String> {
     const PARTS: [&str; 7] = ["password", "secret", "token", "key", "pem", "oauthbearer.config", "jaas"];
-    let is_secret = |name: &str| PARTS.iter().any(|part| name.contains(part));
+    let is_secret = |name: &str| PARTS.iter().any(|part| name.contains(part)) && !name.ends_with(".location");
     let hidden = |(name, value): (&String, &Secret)| is_secret(name).then(|| value.reveal().to_owned());
     settings.properties.iter().filter_map(hidden).filter(|value| !value.is_empty()).collect()
 }

@@ -158,7 +158,7 @@ impl KafkaSource {
     }
 
     /// Takes what has come, a chunk's worth at most, and says whether that was something.
-    fn gather(&mut self) -> Result<bool, KafkaError> {
+    fn gather(&mut self) -> bool {
         let (mut bytes, mut records) = (0, 0);
         while records < self.gather_records && bytes < self.gather_bytes {
             let Some(message) = self.batch.next() else {
@@ -176,14 +176,16 @@ impl KafkaSource {
             let expected = std::mem::replace(&mut self.taken[usize::from(reading.ordinal)], offset + 1);
             if offset < expected {
                 let (topic, partition) = place(&self.table, reading.ordinal);
-                return Err(KafkaError::WentBack { topic: topic.to_owned(), partition, offset, expected });
+                let error = KafkaError::WentBack { topic: topic.to_owned(), partition, offset, expected };
+                self.gather.say(reading.ordinal, Ready::Broken(error));
+                break;
             }
             records += 1;
             bytes += self.push(reading, offset, &message);
         }
         // What is gathered waits for nothing: neither for the rest of a chunk, nor for other partitions.
         self.gather.close_all();
-        Ok(self.gather.has_ready())
+        self.gather.has_ready()
     }
 
     /// Which partition it is of; none where it is of none, or of none of ours.
@@ -236,7 +238,9 @@ impl KafkaSource {
         } else if code == Code::OFFSET_GONE {
             Ready::Gone { ordinal, offset }
         } else if code.leaves_records_out() {
-            Ready::Damaged { ordinal, offset, reason: reason() }
+            let (topic, partition) = place(&self.table, ordinal);
+            let topic = topic.to_owned();
+            Ready::Broken(KafkaError::Damaged { topic, partition, offset, reason: reason() })
         } else if code.is_unknown_topic() || code.is_silence() {
             // The watcher sees that, and also when it is over.
             return;
@@ -274,10 +278,7 @@ impl KafkaSource {
                 let topic = self.topic(name).expect("it is read, so that it is named");
                 self.watcher.ask(Ask::Range(Gone { topic, partition, ordinal, wanted: offset }));
             }
-            Ready::Damaged { ordinal, offset, reason } => {
-                let (topic, partition) = place(&self.table, ordinal);
-                return Err(KafkaError::Damaged { topic: topic.to_owned(), partition, offset, reason });
-            }
+            Ready::Broken(error) => return Err(error),
         }
         Ok(None)
     }
@@ -301,7 +302,7 @@ impl Source for KafkaSource {
                 }
             }
             self.take_news()?;
-            if !self.gather()? {
+            if !self.gather() {
                 return Ok(None);
             }
         }

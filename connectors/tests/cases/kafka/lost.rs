@@ -6,6 +6,7 @@ use millrace_connectors::source::kafka::{KafkaError, KafkaSource, LostOffsets};
 use millrace_connectors::source::{LiveSource, PartitionInfo, ReadOptions, Resume, Source, SourceError, Start};
 use millrace_parts::kafka::Broker;
 use millrace_parts::or_skip;
+use rdkafka::producer::Producer;
 use std::time::Instant;
 
 fn at(topic: &str, position: u64) -> Resume {
@@ -43,6 +44,23 @@ fn what_retention_removed_while_nobody_read_is_an_error_or_is_counted() {
     }
     let error = KafkaSource::open(stop, Start::Earliest, at(&name, 11), ReadOptions::default()).err().unwrap();
     assert!(matches!(error, SourceError::Kafka(KafkaError::Beyond { wanted: 11, end: 10, .. })), "{error}");
+}
+
+#[test]
+fn a_mark_of_a_transaction_is_not_a_record_that_was_lost() {
+    let Some(broker) = or_skip(Broker::shared()) else { return };
+    let name = topic(broker, "marked", 1);
+    let producer = producer(broker, &[("transactional.id", &unique("marking"))]);
+    producer.init_transactions(PATIENCE).unwrap();
+    producer.begin_transaction().unwrap();
+    send(&producer, &name, &[value(0, b"a")]);
+    producer.commit_transaction(PATIENCE).unwrap();
+    let mut reader = open(settings(broker, &[&name]), Start::Earliest);
+    read_until(&mut reader, |_, state| state.partitions[0].next == 2);
+    let position = positions(&reader);
+    drop(reader);
+    delete_before(broker, &name, 0, 2);
+    assert_eq!(read_all(&mut resume(settings(broker, &[&name]), Start::Earliest, position), 0), []);
 }
 
 #[test]
