@@ -106,15 +106,18 @@ impl Feed {
         self.workers.lock().expect("no holder of the workers panics").push(std::thread::current());
     }
 
-    /// Takes a chunk under the open epoch. The reader asks for room before.
-    pub fn push(&self, chunk: Chunk) {
+    /// Takes a chunk under the open epoch, if there is one, and how far reading has come in the partitions where it has
+    /// moved. The reader asks for room before.
+    pub fn push(&self, chunk: Option<Chunk>, moved: &[(u16, u64)]) {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
-        state.watermarks.arrived(chunk.partition, now_ms);
-        state.records += u64::from(chunk.records);
         let stamp = state.open;
-        state.read.push_back((stamp.epoch, chunk.partition, chunk.next_offset()));
-        state.queue.push_back((stamp, chunk));
+        state.read.extend(moved.iter().map(|&(partition, next)| (stamp.epoch, partition, next)));
+        if let Some(chunk) = chunk {
+            state.watermarks.arrived(chunk.partition, now_ms);
+            state.records += u64::from(chunk.records);
+            state.queue.push_back((stamp, chunk));
+        }
         self.cut_if_due(&mut state, now_ms);
         drop(state);
         self.wake();

@@ -34,27 +34,50 @@ fn read_on(
     partitions: &PartitionTable,
     stop: &AtomicBool,
 ) -> anyhow::Result<()> {
-    let mut read = 0;
+    let (mut read, mut positions, mut moved) = (0, Positions::default(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         let timeout = feed.tick().min(WAIT_MOST);
         if !feed.wait_for_room(timeout) {
             continue;
         }
-        match source.next_chunk()? {
-            Some(chunk) => {
-                // A partition is known before the first of its records is.
-                enter_new(source, shared, partitions)?;
-                read += u64::from(chunk.records);
-                expect(&*source, shared, read, &chunk);
-                feed.push(chunk);
-            }
-            None => {
-                feed.caught_up();
-                source.wait(feed.tick().min(WAIT_MOST));
-            }
+        let chunk = source.next_chunk()?;
+        // A partition is known before the first of its records is.
+        enter_new(source, shared, partitions)?;
+        positions.look(source, &mut moved);
+        if let Some(chunk) = &chunk {
+            read += u64::from(chunk.records);
+            expect(source, shared, read, chunk);
+        }
+        let nothing = chunk.is_none();
+        if !nothing || !moved.is_empty() {
+            feed.push(chunk, &moved);
+        }
+        if nothing {
+            feed.caught_up();
+            source.wait(feed.tick().min(WAIT_MOST));
         }
     }
     Ok(())
+}
+
+/// How far reading has come, by partition.
+#[derive(Default)]
+struct Positions(Vec<u64>);
+
+impl Positions {
+    /// The partitions where that has moved since the last look. It moves without records, too: over what marks the end of
+    /// a transaction.
+    fn look(&mut self, source: &dyn LiveSource, moved: &mut Vec<(u16, u64)>) {
+        moved.clear();
+        source.status().with(|state| {
+            self.0.resize(state.partitions.len(), 0);
+            for (partition, (known, now)) in (0..).zip(self.0.iter_mut().zip(&state.partitions)) {
+                if std::mem::replace(known, now.next) != now.next {
+                    moved.push((partition, now.next));
+                }
+            }
+        });
+    }
 }
 
 /// Says how many records there may come to be, by what is left to read: tables then grow seldom. Under a horizon, most of

@@ -50,7 +50,6 @@ fn what_is_wrong_is_told_apart_from_who_does_not_answer() {
     place.fails("query sales --addr nowhere", 2, &["\"nowhere\"", "HOST:PORT"]);
     place.fails("query sales", 2, &["--data-dir"]);
     place.fails(&format!("query sales --addr {address} --data-dir data"), 2, &["cannot be used with"]);
-    place.fails(&format!("query quarantine --addr {address}"), 2, &["data directory"]);
     // Nobody listens on a port that was just given back.
     drop(serving);
     place.fails(&format!("query sales --addr {address}"), 1, &["cannot reach", &address]);

@@ -216,12 +216,14 @@ fn what_can_be_asked_and_how_things_stand() {
     let serving = Serving::whole(&settings(), 7);
     let mut client = serving.client();
     let views = serving.runtime.block_on(client.list_views(v1::ListViewsRequest {})).expect("views").into_inner();
-    for view in &views.views {
+    let (rejected, views) = views.views.split_last().expect("views");
+    assert_eq!((rejected.name.as_str(), rejected.value_columns.len()), ("quarantine", 2));
+    for view in views {
         let made = millrace_dataflows::views::view(&view.name, &shop().shared.context).expect("a view");
         assert_eq!((&view.group_columns[..], &view.value_columns[..]), (made.group_columns(), made.value_columns()));
         assert_eq!((view.version, view.changed_at), (made.version(), 7));
     }
-    assert_eq!(views.views.len(), VIEWS.len());
+    assert_eq!(views.len(), VIEWS.len());
     let _ = serving.runtime.block_on(client.query(v1::QueryRequest::default()));
     let status = serving.runtime.block_on(client.get_status(v1::GetStatusRequest {})).expect("status").into_inner();
     let at = status.at.expect("where it is true");
@@ -240,6 +242,10 @@ fn what_can_be_asked_and_how_things_stand() {
     assert_eq!(counts("ListViews"), Some((1, 0, true)));
     assert_eq!(counts("/Query"), Some((1, 1, true)));
     assert_eq!(counts("GetFunnel"), None);
+    let mut rejected = request("quarantine", &Query::default());
+    assert_eq!(serving.ask(rejected.clone()).expect("a list").columns.len(), 2);
+    rejected.query.as_mut().expect("a question").group_by = vec!["rule".to_owned()];
+    assert_eq!(serving.ask(rejected).expect_err("it has no groups").code(), Code::InvalidArgument);
 }
 
 #[test]
