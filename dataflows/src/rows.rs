@@ -71,6 +71,39 @@ impl Key {
     }
 }
 
+/// Sorts by keys. What is compared begins with as much of the key as fits into 16 bytes, which decides nearly all comparisons: of
+/// each part only the bits that some key of the table uses.
+pub fn sort_by_key<T>(rows: &mut Vec<T>, key: impl Fn(&T) -> &Key) {
+    const PART_BITS: u32 = 120;
+    let mut used: Vec<[u64; 5]> = Vec::new();
+    for row in rows.iter() {
+        let Key { table, parts } = key(row);
+        let table = usize::from(*table);
+        if used.len() <= table {
+            used.resize(table + 1, [0; 5]);
+        }
+        used[table].iter_mut().zip(parts).for_each(|(used, part)| *used |= part);
+    }
+    let widths: Vec<[u32; 5]> = used.iter().map(|used| used.map(|used| u64::BITS - used.leading_zeros())).collect();
+    let head = |key: &Key| {
+        let (mut head, mut room) = (u128::from(key.table) << PART_BITS, PART_BITS);
+        for (part, width) in key.parts.into_iter().zip(widths[usize::from(key.table)]) {
+            if width > room {
+                return head | u128::from(part >> (width - room));
+            }
+            room -= width;
+            head |= u128::from(part) << room;
+        }
+        head
+    };
+    let mut order: Vec<(u128, u32)> = (0..).zip(rows.iter()).map(|(at, row)| (head(key(row)), at)).collect();
+    order.sort_unstable_by(|(a, at), (b, other)| {
+        a.cmp(b).then_with(|| key(&rows[*at as usize]).cmp(key(&rows[*other as usize])))
+    });
+    let mut unsorted: Vec<Option<T>> = std::mem::take(rows).into_iter().map(Some).collect();
+    rows.extend(order.into_iter().map(|(_, at)| unsorted[at as usize].take().expect("each is taken once")));
+}
+
 /// The measures of a group, added component by component. Shorter ones are as if filled up with zeros.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Measures(pub SmallVec<[i64; 2]>);

@@ -9,7 +9,6 @@ use millrace_connectors::producer::Producer;
 use millrace_connectors::source::log::LogWriter;
 use millrace_schema::calendar::{MICROS_PER_DAY, parse_day, parse_rfc3339};
 use std::cell::Cell;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::num::NonZeroUsize;
@@ -47,6 +46,9 @@ pub(super) struct GenerateArgs {
     /// The topic to send to
     #[arg(long, value_name = "NAME", default_value = "events", requires = "kafka")]
     topic: String,
+    /// A setting of librdkafka, as security.protocol=sasl_ssl
+    #[arg(long = "property", value_name = "NAME=VALUE", requires = "kafka", value_parser = parse_property)]
+    properties: Vec<(String, String)>,
     #[command(flatten)]
     shop: ShopArgs,
     /// No progress and no summary
@@ -192,7 +194,7 @@ impl GenerateArgs {
     fn send(&self, generator: &mut Generator, brokers: &str) -> anyhow::Result<Tally> {
         let partitions = self.partitions.unwrap_or(NonZeroUsize::MIN);
         let count = u32::try_from(partitions.get()).unwrap_or(u32::MAX);
-        let producer = Producer::open(brokers, &self.topic, count, &BTreeMap::new())?;
+        let producer = Producer::open(brokers, &self.topic, count, &self.properties.iter().cloned().collect())?;
         let tally = self.drive(generator, partitions, |partition, line| {
             let partition = u32::try_from(partition).expect("it is below the count");
             producer.poll();
@@ -228,6 +230,11 @@ fn overlay<T>(option: &mut T, given: Option<T>) {
     if let Some(value) = given {
         *option = value;
     }
+}
+
+fn parse_property(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE, as in security.protocol=sasl_ssl")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
 }
 
 fn parse_start(text: &str) -> Result<i64, &'static str> {

@@ -6,7 +6,7 @@
 
 use anyhow::{Context, bail};
 use millrace_connectors::lake::{Column, Columns, Compression, LakeError, TableWriter, TextColumn, read_tables};
-use millrace_dataflows::rows::{Key, Measures, State, Sums};
+use millrace_dataflows::rows::{Key, Measures, State, Sums, sort_by_key};
 use millrace_dataflows::views::{Part, View, ViewSchema};
 use millrace_schema::{Currency, Name, Names};
 use rustc_hash::FxHashMap;
@@ -55,34 +55,11 @@ pub fn write(
     Ok(())
 }
 
-/// The rows by key. What is sorted begins with as much of the key as fits into 16 bytes, which decides nearly all
-/// comparisons: of each part only the bits that some key of the table uses.
+/// The rows by key.
 fn sorted(state: &State) -> Vec<Row<'_>> {
-    const PART_BITS: u32 = 120;
-    let rows: Vec<Row<'_>> = state.iter().collect();
-    let mut used: Vec<[u64; 5]> = Vec::new();
-    for (key, _) in &rows {
-        let table = usize::from(key.table);
-        if used.len() <= table {
-            used.resize(table + 1, [0; 5]);
-        }
-        used[table].iter_mut().zip(key.parts).for_each(|(used, part)| *used |= part);
-    }
-    let widths: Vec<[u32; 5]> = used.iter().map(|used| used.map(|used| u64::BITS - used.leading_zeros())).collect();
-    let head = |key: &Key| {
-        let (mut head, mut room) = (u128::from(key.table) << PART_BITS, PART_BITS);
-        for (part, width) in key.parts.into_iter().zip(widths[usize::from(key.table)]) {
-            if width > room {
-                return head | u128::from(part >> (width - room));
-            }
-            room -= width;
-            head |= u128::from(part) << room;
-        }
-        head
-    };
-    let mut rows: Vec<(u128, Row<'_>)> = rows.into_iter().map(|row| (head(row.0), row)).collect();
-    rows.sort_unstable_by(|(a, (left, _)), (b, (right, _))| a.cmp(b).then_with(|| left.cmp(right)));
-    rows.into_iter().map(|(_, row)| row).collect()
+    let mut rows: Vec<Row<'_>> = state.iter().collect();
+    sort_by_key(&mut rows, |(key, _)| key);
+    rows
 }
 
 /// Reads a view's rows; the names in them are entered in the dictionary.

@@ -38,16 +38,14 @@ pub enum Next {
     Done,
 }
 
-/// What closed since the last time.
+/// Epochs that closed together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
-    /// The last epoch that is closed.
+    /// The last of them.
     pub epoch: u64,
     pub watermark: i64,
-    /// Reading is behind: there is more that could have been read.
-    pub is_behind: bool,
     /// Partitions that were read, and the offset after the last record that is in.
-    pub positions: Vec<(u16, u64)>,
+    pub positions: BTreeMap<u16, u64>,
 }
 
 struct State {
@@ -59,6 +57,10 @@ struct State {
     caught_up: bool,
     /// Epochs that are cut and not closed.
     in_flight: VecDeque<u64>,
+    /// The first open epoch of each worker.
+    open_of: Vec<u64>,
+    /// What closed and is not published.
+    closed: VecDeque<Closed>,
     /// Event times by epoch: (partition, latest).
     heard: BTreeMap<u64, Vec<(u16, i64)>>,
     /// What was read: epoch, partition, the offset after it.
@@ -83,6 +85,7 @@ impl Feed {
         clock: Arc<dyn Clock>,
         source: Arc<SourceStatus>,
         watermarks: Watermarks,
+        workers: usize,
         last_epoch: u64,
     ) -> Feed {
         let now_ms = clock.now_ms();
@@ -93,6 +96,8 @@ impl Feed {
             records: 0,
             caught_up: false,
             in_flight: VecDeque::new(),
+            open_of: vec![0; workers],
+            closed: VecDeque::new(),
             heard: BTreeMap::new(),
             read: VecDeque::new(),
             watermarks,
@@ -174,9 +179,24 @@ impl Feed {
         self.lock().heard.entry(epoch).or_default().push((partition, latest));
     }
 
-    /// Every epoch before `open` is closed. `None` where that is nothing new.
-    pub fn close(&self, open: u64) -> Option<Closed> {
+    /// A worker has closed every epoch before `open`. Returns whether reading is behind: there is more that could have been
+    /// read.
+    pub fn close(&self, worker: usize, open: u64) -> bool {
         let mut state = self.lock();
+        state.open_of[worker] = open;
+        let open = state.open_of.iter().copied().min().unwrap_or(0);
+        let now_ms = self.clock.now_ms();
+        let cut = self.close_before(&mut state, open, now_ms);
+        let is_behind = !state.caught_up && state.records > 0 && !state.done;
+        drop(state);
+        if cut {
+            self.wake();
+        }
+        is_behind
+    }
+
+    /// Closes the epochs before `open`. Returns whether another was cut.
+    fn close_before(&self, state: &mut State, open: u64, now_ms: u64) -> bool {
         let mut last = None;
         while let Some(epoch) = state.in_flight.pop_front_if(|epoch| *epoch < open) {
             last = Some(epoch);
@@ -185,26 +205,31 @@ impl Feed {
             // The open one as well.
             last = Some(state.open.epoch);
         }
-        let epoch = last?;
-        let now_ms = self.clock.now_ms();
+        let Some(epoch) = last else { return false };
         while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() < open) {
             for (partition, latest) in entry.remove() {
                 state.watermarks.heard(partition, latest);
             }
         }
-        let mut positions: BTreeMap<u16, u64> = BTreeMap::new();
+        let mut positions = BTreeMap::new();
         while let Some((_, partition, next)) = state.read.pop_front_if(|(epoch, ..)| *epoch < open) {
             positions.insert(partition, next);
         }
-        let watermark = self.advance(&mut state, now_ms);
-        let is_behind = !state.caught_up && state.records > 0;
-        let cut = self.cut_if_due(&mut state, now_ms);
-        drop(state);
+        let watermark = self.advance(state, now_ms);
+        state.closed.push_back(Closed { epoch, watermark, positions });
         self.room.notify_one();
-        if cut {
-            self.wake();
+        self.cut_if_due(state, now_ms)
+    }
+
+    /// Takes what closed before `open`, as one. `None` where that is nothing.
+    pub fn take_closed(&self, open: u64) -> Option<Closed> {
+        let mut state = self.lock();
+        let mut all: Option<Closed> = None;
+        while let Some(closed) = state.closed.pop_front_if(|closed| closed.epoch < open) {
+            let positions = all.map_or_else(BTreeMap::new, |all| all.positions);
+            all = Some(Closed { positions: positions.into_iter().chain(closed.positions).collect(), ..closed });
         }
-        Some(Closed { epoch, watermark, is_behind, positions: positions.into_iter().collect() })
+        all
     }
 
     /// The open epoch, and how many are in flight.

@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 
 /// Publishing takes at most about a fifth of the time: where it is dear, several epochs show at once.
 const REST: u32 = 4;
-/// While reading is behind, nobody waits for the next epoch more than for those after it.
-const REST_BEHIND: Duration = Duration::from_secs(1);
 
 /// The table of partitions, which grows.
 pub type PartitionTable = Arc<RwLock<Vec<PartitionInfo>>>;
@@ -22,6 +20,7 @@ pub type PartitionTable = Arc<RwLock<Vec<PartitionInfo>>>;
 pub struct Collector {
     /// The first open epoch of each worker.
     open: Vec<u64>,
+    /// By the first epoch that they are not of.
     waiting: BTreeMap<u64, Changes>,
     /// By partition ordinal.
     positions: Vec<u64>,
@@ -36,17 +35,16 @@ impl Collector {
     /// Takes a report. Returns the first epoch that some worker has not closed.
     pub fn report(&mut self, report: Report) -> u64 {
         self.open[report.worker] = report.open;
-        for (epoch, changes) in report.changes {
-            self.waiting.entry(epoch).or_default().extend(changes);
-        }
+        self.waiting.entry(report.open).or_default().extend(report.changes);
         self.open.iter().copied().min().unwrap_or(0)
     }
 
-    /// What is closed, as one commit.
+    /// What all workers have reported, as one commit.
     pub fn commit(&mut self, closed: &Closed, partitions: &[PartitionInfo]) -> Commit {
-        let later = self.waiting.split_off(&(closed.epoch + 1));
+        let open = self.open.iter().copied().min().unwrap_or(0);
+        let later = self.waiting.split_off(&open.saturating_add(1));
         let changes = std::mem::replace(&mut self.waiting, later).into_values().flatten().collect();
-        for &(partition, next) in &closed.positions {
+        for (&partition, &next) in &closed.positions {
             let index = usize::from(partition);
             if self.positions.len() <= index {
                 self.positions.resize(index + 1, 0);
@@ -91,10 +89,9 @@ pub fn publish(
     // When it was last published, and for how long it rests.
     let mut published: Option<(Instant, Duration)> = None;
     let mut unpublished = false;
-    let mut rest_least = Duration::ZERO;
     loop {
         let timeout = match published {
-            Some((at, rest)) if unpublished => (at + rest.max(rest_least)).saturating_duration_since(Instant::now()),
+            Some((at, rest)) if unpublished => (at + rest).saturating_duration_since(Instant::now()),
             _ => Duration::from_secs(1),
         };
         match reports.recv_timeout(timeout) {
@@ -102,11 +99,10 @@ pub fn publish(
                 let mut open = collector.report(report);
                 // All that has come meanwhile.
                 reports.try_iter().for_each(|report| open = collector.report(report));
-                if let Some(closed) = feed.close(open) {
+                if let Some(closed) = feed.take_closed(open) {
                     let partitions = partitions.read().expect("no holder of the partitions panics");
                     publisher.add(collector.commit(&closed, &partitions));
                     unpublished = true;
-                    rest_least = if closed.is_behind { REST_BEHIND } else { Duration::ZERO };
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -118,7 +114,7 @@ pub fn publish(
             }
         }
         let now = Instant::now();
-        if unpublished && published.is_none_or(|(at, rest)| now >= at + rest.max(rest_least)) {
+        if unpublished && published.is_none_or(|(at, rest)| now >= at + rest) {
             publisher.publish();
             unpublished = false;
             published = Some((Instant::now(), now.elapsed() * REST));

@@ -52,7 +52,7 @@ pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live
     };
     let watermarks = Watermarks::new(context.allowed_lateness_micros, settings.live.partition_idle_ms);
     let status = source.status();
-    let feed = Arc::new(Feed::new(pace, clock.clone(), status.clone(), watermarks, 0));
+    let feed = Arc::new(Feed::new(pace, clock.clone(), status.clone(), watermarks, workers, 0));
     let rejects = Arc::new(RecentRejects::default());
     let engine = Arc::new(LiveEngine {
         feed: feed.clone(),

@@ -8,9 +8,9 @@ use millrace_connectors::source::{LiveSource, ReadOptions, Resume, Start};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How many bytes of a log one chunk holds: small, so that what comes after it need not wait.
-const CHUNK_BYTES: usize = 256 << 10;
-const CHUNK_RECORDS: u32 = 4_096;
+/// How many bytes one chunk holds, where so many are there.
+const CHUNK_BYTES: usize = 512 << 10;
+const CHUNK_RECORDS: u32 = 8_192;
 
 /// Opens the source that the settings name.
 ///

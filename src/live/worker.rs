@@ -5,14 +5,14 @@ use crate::engine::ingest::Ingest;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
-use millrace_dataflows::rows::Change;
+use millrace_dataflows::rows::{Change, Netting};
 use millrace_schema::{Event, Place};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -35,11 +35,26 @@ pub struct Plan {
 /// The changes of one epoch, by view (its number among those that the dataflow renders).
 pub type Changes = Vec<(usize, Vec<Change>)>;
 
-/// What a worker says: it has closed every epoch before `open`, and what changed in them.
+/// What a worker says: it has closed every epoch before `open`, and what changed in those of them that it has not reported.
 pub struct Report {
     pub worker: usize,
     pub open: u64,
-    pub changes: BTreeMap<u64, Changes>,
+    pub changes: Changes,
+}
+
+/// While reading is behind, nobody waits for the next epoch more than for those after it: a worker nets the changes of so
+/// long a time before it reports them.
+const REPORT_BEHIND: Duration = Duration::from_secs(2);
+
+/// What a worker has closed and not reported.
+struct Unreported {
+    worker: usize,
+    feed: Arc<Feed>,
+    reports: Sender<Report>,
+    open: u64,
+    reported_at: Instant,
+    /// By view.
+    netted: Vec<Netting>,
 }
 
 struct Inputs {
@@ -68,7 +83,7 @@ struct Outcomes {
 pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sender<Report>) -> anyhow::Result<()> {
     plan.feed.register();
     let (mut inputs, outcomes) = build(worker, plan);
-    let mut reported = 0;
+    let mut unreported = Unreported::new(worker.index(), plan.feed.clone(), reports.clone());
     loop {
         match plan.feed.next() {
             Next::Done => break,
@@ -88,16 +103,48 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
             }
         }
         outcomes.settle(&mut ingest)?;
-        outcomes.report(worker.index(), &mut reported, reports);
+        unreported.close(&outcomes);
     }
     inputs.close(&mut ingest);
     while !outcomes.probe.done() || !outcomes.verdict_probe.done() {
         worker.step_or_park(Some(NAP));
     }
     outcomes.settle(&mut ingest)?;
-    outcomes.report(worker.index(), &mut reported, reports);
+    unreported.close(&outcomes);
     ingest.finish()?;
     Ok(())
+}
+
+impl Unreported {
+    fn new(worker: usize, feed: Arc<Feed>, reports: Sender<Report>) -> Unreported {
+        Unreported { worker, feed, reports, open: 0, reported_at: Instant::now(), netted: Vec::new() }
+    }
+
+    /// Tells the feed how far the worker is, and reports what changed if it is time to.
+    fn close(&mut self, outcomes: &Outcomes) {
+        let open = first_open(&outcomes.probe);
+        if open <= self.open {
+            return;
+        }
+        self.open = open;
+        let later = outcomes.changes.borrow_mut().split_off(&open);
+        let closed = outcomes.changes.replace(later);
+        let is_behind = self.feed.close(self.worker, open);
+        if is_behind && self.reported_at.elapsed() < REPORT_BEHIND {
+            for (view, changes) in closed.into_values().flatten() {
+                if self.netted.len() <= view {
+                    self.netted.resize_with(view + 1, Netting::default);
+                }
+                self.netted[view].add_all(&changes);
+            }
+            return;
+        }
+        let netted = self.netted.iter_mut().enumerate().map(|(view, netted)| (view, netted.drain(open).collect()));
+        let changes = netted.chain(closed.into_values().flatten()).collect();
+        // Nobody listens once the engine has failed.
+        let _ = self.reports.send(Report { worker: self.worker, open, changes });
+        self.reported_at = Instant::now();
+    }
 }
 
 fn build(worker: &mut Worker, plan: &Plan) -> (Inputs, Outcomes) {
@@ -180,17 +227,5 @@ impl Outcomes {
             ingest.verdict(epoch, place, verdict);
         }
         ingest.settle(first_open(&self.verdict_probe))
-    }
-
-    /// Tells which epochs are closed, if more are than last time. Nobody listens once the engine has failed.
-    fn report(&self, worker: usize, reported: &mut u64, reports: &Sender<Report>) {
-        let open = first_open(&self.probe);
-        if open > *reported {
-            *reported = open;
-            let mut changes = self.changes.borrow_mut();
-            let later = changes.split_off(&open);
-            let closed = std::mem::replace(&mut *changes, later);
-            let _ = reports.send(Report { worker, open, changes: closed });
-        }
     }
 }

@@ -6,7 +6,7 @@
 mod sheet;
 
 use crate::row_set::{RowSet, Span};
-use crate::rows::{Change, Key, Measures, Netting, Sums};
+use crate::rows::{Change, Key, Measures, Netting, Sums, sort_by_key};
 use crate::settings::ViewContext;
 use crate::views::{Roller, View};
 use sheet::{Parts, Sheet};
@@ -101,6 +101,6 @@ impl IndexWriter {
 /// What has been netted, by key.
 fn sorted(netting: &mut Netting) -> Vec<(Key, Measures)> {
     let mut rows: Vec<(Key, Measures)> = netting.drain(0).map(|(key, _, measures)| (key, measures)).collect();
-    rows.sort_unstable_by_key(|(key, _)| *key);
+    sort_by_key(&mut rows, |(key, _)| key);
     rows
 }
