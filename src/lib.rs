@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod demo;
 pub mod engine;
 pub mod generate;
 pub mod live;

@@ -9,6 +9,7 @@
 //! | 2 | the command line or the settings are wrong | change what the message names |
 
 mod config;
+mod demo;
 mod failure;
 mod generate;
 mod output;
@@ -31,6 +32,7 @@ pub use output::{Format, Layout, print};
 pub use progress::{Progress, Silent};
 pub use request::{ReplayRequest, ReplaySummary};
 
+use crate::live::{Clock, SystemClock};
 use crate::settings::{Loaded, SettingsError, Sources};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -60,6 +62,7 @@ struct Cli {
 enum Command {
     Replay(replay::ReplayArgs),
     Run(run::RunArgs),
+    Demo(Box<demo::DemoArgs>),
     Query(query::QueryArgs),
     Generate(Box<generate::GenerateArgs>),
     Config(config::ConfigArgs),
@@ -90,6 +93,7 @@ impl Command {
         match self {
             Command::Replay(args) => args.run(out),
             Command::Run(args) => args.run(out),
+            Command::Demo(args) => args.run(out),
             Command::Query(args) => args.run(out),
             Command::Generate(args) => args.run(out),
             Command::Config(args) => args.run(out),
@@ -100,11 +104,9 @@ impl Command {
     }
 }
 
-/// The wall clock, to say how old an epoch is that a server answers at.
-#[allow(clippy::disallowed_methods, reason = "nothing is computed from it: it is shown to whoever is looking now")]
+/// To say how old an epoch is.
 fn now_ms() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    SystemClock.now_ms()
 }
 
 /// Runs the command line of this process.

@@ -47,7 +47,7 @@ impl RunArgs {
         let loaded = self.settings.load()?;
         loaded.validate_live()?;
         let stop = signal::stop_flag()?;
-        end_on_panic();
+        signal::end_on_panic();
         let live = live::start(&loaded.settings, loaded.to_toml())?;
         let server = serving::start(&loaded.settings.serve, &live)?;
         if let Some(server) = server.as_ref().filter(|_| !self.quiet) {
@@ -75,15 +75,6 @@ impl RunArgs {
         }
         print_summary(&summary, self.format, out)
     }
-}
-
-/// A panic in one thread must not leave the others waiting for it.
-fn end_on_panic() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
-        std::process::exit(101);
-    }));
 }
 
 fn is_at_end(status: &EngineStatus) -> bool {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks for a good end, the second ends at once.
+//! How a process that runs is ended. Ctrl-C and SIGTERM: the first asks for a good end, the second ends at once.
 
 use anyhow::Context;
 use std::sync::Arc;
@@ -36,4 +36,13 @@ pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
     };
     std::thread::Builder::new().name("signals".to_owned()).spawn(listen).context("listening to signals")?;
     Ok(stop)
+}
+
+/// A panic in one thread must not leave the others waiting for it.
+pub fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(101);
+    }));
 }

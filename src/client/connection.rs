@@ -72,9 +72,23 @@ impl Connection {
     /// # Errors
     /// Where the question does not fit, or the server does not answer.
     pub fn query(&self, view: &str, query: &Query) -> Result<(Table, v1::At), ClientError> {
+        self.query_when(view, query, v1::Consistency::default())
+    }
+
+    /// As [`Connection::query`], of an epoch that is as asked.
+    ///
+    /// # Errors
+    /// Also where no such epoch comes in time.
+    pub fn query_when(
+        &self,
+        view: &str,
+        query: &Query,
+        consistency: v1::Consistency,
+    ) -> Result<(Table, v1::At), ClientError> {
         let mut request = v1::QueryRequest {
             query: Some(query_of(view, query)),
             page_size: PAGE_ROWS,
+            consistency: Some(consistency),
             ..v1::QueryRequest::default()
         };
         let (mut table, mut at) = (None, v1::At::default());
@@ -91,6 +105,7 @@ impl Connection {
                 return Ok((std::mem::take(table), at));
             }
             request.page_token = page.next_page_token;
+            request.consistency = None;
         }
     }
 

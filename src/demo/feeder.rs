@@ -3,7 +3,9 @@
 use crate::generate::command::partition_of;
 use crate::generate::{Generator, LineInfo, Options};
 use anyhow::Context;
+use millrace_connectors::producer::Producer;
 use millrace_connectors::source::log::LogWriter;
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +50,30 @@ impl Sink for LogSink {
     }
 }
 
+/// A topic.
+pub struct KafkaSink(Producer);
+
+impl KafkaSink {
+    /// # Errors
+    /// Where no broker answers, or the topic cannot be made.
+    pub fn open(brokers: &str, topic: &str, partitions: NonZeroUsize) -> anyhow::Result<KafkaSink> {
+        let partitions = u32::try_from(partitions.get()).context("too many partitions")?;
+        Ok(KafkaSink(Producer::open(brokers, topic, partitions, &BTreeMap::new())?))
+    }
+}
+
+impl Sink for KafkaSink {
+    fn send(&mut self, partition: u32, line: &[u8], received_at_micros: i64) -> anyhow::Result<()> {
+        Ok(self.0.send(partition, &[], line, Some(received_at_micros))?)
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        // Records leave by themselves; what the brokers said is heard.
+        self.0.poll();
+        Ok(())
+    }
+}
+
 /// What the feeder has done, for whoever looks.
 #[derive(Debug, Default)]
 pub struct Fed {
@@ -73,6 +99,9 @@ pub fn feed(
     let mut line = Vec::new();
     let mut now = now_micros();
     while let Some(info) = generator.next_line(&mut line) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         while info.arrival > now {
             sink.flush()?;
             if stop.load(Ordering::Relaxed) {
