@@ -19,6 +19,16 @@ impl Place {
         Place(u64::from(partition) << Self::OFFSET_BITS | offset)
     }
 
+    /// Partition and offset in one integer, in the order of places.
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The inverse of [`Place::bits`].
+    pub fn of_bits(bits: u64) -> Place {
+        Place(bits)
+    }
+
     pub fn partition(self) -> u16 {
         (self.0 >> Self::OFFSET_BITS) as u16
     }

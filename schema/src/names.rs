@@ -7,7 +7,7 @@ use crate::Name;
 use crate::short::Short;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, RwLock, RwLockReadGuard};
 
 /// Two texts with one key: the record that brought the second is to be quarantined.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,14 @@ type Table = HashMap<u64, Arc<str>, BuildHasherDefault<KeyHasher>>;
 /// The process-wide dictionary, shared by readers, operators and outputs.
 #[derive(Debug, Default)]
 pub struct Names {
-    table: RwLock<Table>,
+    entries: RwLock<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    table: Table,
+    /// In the order in which they were entered.
+    texts: Vec<Arc<str>>,
 }
 
 impl Names {
@@ -52,8 +59,13 @@ impl Names {
         if let Some(known) = self.get(name) {
             return same(&known, text).map(|()| known);
         }
-        let mut table = self.table.write().expect("no holder of the dictionary panics");
-        let known = table.entry(name.0).or_insert_with(|| Arc::from(text)).clone();
+        let mut entries = self.entries.write().expect("no holder of the dictionary panics");
+        let Entries { table, texts } = &mut *entries;
+        let enter = || {
+            texts.push(Arc::from(text));
+            texts[texts.len() - 1].clone()
+        };
+        let known = table.entry(name.0).or_insert_with(enter).clone();
         same(&known, text).map(|()| known)
     }
 
@@ -70,7 +82,7 @@ impl Names {
     }
 
     pub fn get(&self, name: Name) -> Option<Arc<str>> {
-        self.table.read().expect("no holder of the dictionary panics").get(&name.0).cloned()
+        self.read().table.get(&name.0).cloned()
     }
 
     /// The text of a name; empty for [`Name::NONE`].
@@ -79,7 +91,16 @@ impl Names {
     }
 
     pub fn len(&self) -> usize {
-        self.table.read().expect("no holder of the dictionary panics").len()
+        self.read().texts.len()
+    }
+
+    /// The texts that were entered after the first so many, in that order.
+    pub fn since(&self, known: usize) -> Vec<Arc<str>> {
+        self.read().texts.get(known..).unwrap_or_default().to_vec()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Entries> {
+        self.entries.read().expect("no holder of the dictionary panics")
     }
 
     pub fn is_empty(&self) -> bool {

@@ -144,6 +144,16 @@ impl Warnings {
         self.0 == 0
     }
 
+    /// One bit for each.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// The inverse of [`Warnings::bits`].
+    pub fn of_bits(bits: u8) -> Warnings {
+        Warnings(bits)
+    }
+
     pub fn iter(self) -> impl Iterator<Item = Warning> {
         Warning::ALL.into_iter().filter(move |&warning| self.has(warning))
     }

@@ -10,8 +10,10 @@
 //! Under horizons most of what an old event was needed for is over. Then only *parts* of it are kept, and of sessions that
 //! are forgotten what they add to: counts of pairs, contributions to the funnel, open warnings.
 
+mod codec;
 mod compact;
 
+pub use codec::{NoRow, RowWriter, read_rows};
 pub use compact::{Base, Compaction};
 
 use crate::operators::pairs::RelatedKind;

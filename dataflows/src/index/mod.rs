@@ -3,7 +3,10 @@
 //! A writer adds the changes of closed epochs and publishes a version now and then; a version is never changed, so a
 //! reader that holds one sees one epoch.
 
+mod own_rows;
 mod sheet;
+
+pub use own_rows::OwnRows;
 
 use crate::row_set::{RowSet, Span};
 use crate::rows::{Change, Key, Measures, Netting, Sums, sort_by_key};
@@ -72,6 +75,15 @@ impl IndexWriter {
     /// Adds changes of an epoch, in any order.
     pub fn add(&mut self, changes: &[Change]) {
         self.added.add_all(changes);
+    }
+
+    /// Adds rows of a view, in order of their keys and each once, to an index that has none yet.
+    pub fn load(&mut self, rows: &[(Key, Measures)]) {
+        if self.roller.tables.is_empty() {
+            self.apply(rows);
+        } else {
+            rows.iter().for_each(|(key, measures)| self.added.add_slice(*key, &measures.0));
+        }
     }
 
     /// The version with everything added so far, and what of the view's own rows is new in it, by key.

@@ -9,6 +9,8 @@
 //! Applying changes makes new leaves where something changes, new blocks above them, and a new list.
 
 use crate::rows::{Measures, Sums};
+use differential_dataflow::difference::Abelian;
+use rustc_hash::FxHashSet;
 use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
@@ -124,6 +126,46 @@ impl Sheet {
         }
     }
 
+    /// What was added to an earlier version of this sheet, by key. What both share is not looked at.
+    pub fn difference(&self, earlier: &Sheet, each: &mut dyn FnMut(&Parts, &Measures)) {
+        let (shared_blocks, shared_leaves) = earlier.pointers();
+        let (blocks, leaves) = self.pointers();
+        let mut before = earlier.rows_outside(&blocks, &leaves).peekable();
+        for (key, sums) in self.rows_outside(&shared_blocks, &shared_leaves) {
+            while let Some((key, sums)) = before.next_if(|(gone, _)| *gone < key) {
+                each(&key, &negated(sums));
+            }
+            let mut measures = sums.to_measures();
+            if let Some((_, sums)) = before.next_if(|(same, _)| *same == key) {
+                measures.add_slice(&negated(sums).0);
+                measures = Sums::new(&measures.0).to_measures();
+            }
+            if !measures.0.is_empty() {
+                each(&key, &measures);
+            }
+        }
+        before.for_each(|(key, sums)| each(&key, &negated(sums)));
+    }
+
+    fn pointers(&self) -> (FxHashSet<*const Vec<(Parts, Leaf)>>, FxHashSet<*const i64>) {
+        let blocks = self.blocks.iter().map(|(_, block)| Arc::as_ptr(block)).collect();
+        let leaves = self.blocks.iter().flat_map(|(_, block)| block.iter().map(|(_, leaf)| leaf.as_ptr())).collect();
+        (blocks, leaves)
+    }
+
+    /// The rows that are in none of these, in order.
+    fn rows_outside<'a>(
+        &'a self,
+        blocks: &'a FxHashSet<*const Vec<(Parts, Leaf)>>,
+        leaves: &'a FxHashSet<*const i64>,
+    ) -> impl Iterator<Item = (Parts, Sums<'a>)> {
+        let outside = self.blocks.iter().filter(|(_, block)| !blocks.contains(&Arc::as_ptr(block)));
+        let outside = outside.flat_map(|(_, block)| block.iter().map(|(_, leaf)| leaf));
+        let rows = outside.filter(|leaf| !leaves.contains(&leaf.as_ptr()));
+        rows.flat_map(|leaf| leaf.chunks_exact(self.stride()))
+            .map(|row| (self.key_of(row), Sums::new(&row[self.parts..])))
+    }
+
     /// The rows of all leaves that a scan touches, as if they were full; of all leaves of the blocks between.
     pub fn rows_at_most(&self, low: &Parts, high: &Parts) -> usize {
         let (first, last) = (last_at_or_before(&self.blocks, low), last_at_or_before(&self.blocks, high));
@@ -186,6 +228,12 @@ impl Sheet {
         }
         self.width = width;
     }
+}
+
+fn negated(sums: Sums<'_>) -> Measures {
+    let mut measures = sums.to_measures();
+    measures.negate();
+    measures
 }
 
 /// The last of the entries that begin at or before a key; the first where none does.
@@ -340,6 +388,14 @@ mod tests {
                 let changes: Vec<(Parts, &Measures)> = net.iter().map(|(key, measures)| (*key, measures)).collect();
                 sheet.apply(&changes);
                 versions.push((sheet.clone(), model.clone()));
+            }
+            for (earlier, before) in &versions {
+                let mut sums: BTreeMap<Parts, Measures> = BTreeMap::new();
+                earlier.scan(&[0; 5], &[u64::MAX; 5], &mut |key, row| sums.entry(*key).or_default().add_sums(row));
+                sheet.difference(earlier, &mut |key, added| sums.entry(*key).or_default().add_slice(&added.0));
+                sums.retain(|_, row| row.0.iter().any(|&sum| sum != 0));
+                let sums: Vec<_> = sums.iter().map(|(key, row)| (*key, Sums::new(&row.0).to_measures())).collect();
+                prop_assert_eq!(sums, expected(&model, [0; 5], [u64::MAX; 5]), "from {} groups", before.len());
             }
             for (sheet, model) in &versions {
                 prop_assert_eq!(rows(sheet, [0; 5], [u64::MAX; 5]), expected(model, [0; 5], [u64::MAX; 5]));

@@ -4,7 +4,7 @@ use super::questions::{fixed, random};
 use super::run::Ran;
 use super::{LATENESS_MICROS, Line, SOURCES};
 use differential_dataflow::difference::{IsZero, Semigroup};
-use millrace_dataflows::index::{Index, IndexWriter};
+use millrace_dataflows::index::{Index, IndexWriter, OwnRows};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::oracle::{Incoming, Observed, Outcome, observe};
 use millrace_dataflows::query::{Query, QueryError};
@@ -99,6 +99,10 @@ pub fn check(ran: &Ran, lines: &[Line], seed: u64, questions: usize) {
     let nets = nets(ran);
     let mut indexes: Vec<IndexWriter> =
         VIEWS.iter().map(|(_, make)| IndexWriter::new(&*make(&ran.shared.context), &ran.shared.context)).collect();
+    let mut own: Vec<OwnRows> =
+        VIEWS.iter().map(|(_, make)| OwnRows::new(&*make(&ran.shared.context), &ran.shared.context)).collect();
+    let mut earlier: Vec<(Index, State)> =
+        indexes.iter_mut().map(|index| (index.publish().0, State::default())).collect();
     let last = lines.iter().map(|line| line.epoch).max().unwrap_or(0);
     for epoch in 0..=last {
         let observed = observed(lines, epoch);
@@ -110,6 +114,16 @@ pub fn check(ran: &Ran, lines: &[Line], seed: u64, questions: usize) {
         }
         let published: Option<Vec<Index>> = (epoch == last || !(seed ^ epoch).is_multiple_of(3))
             .then(|| indexes.iter_mut().map(|index| index.publish().0).collect());
+        for (number, index) in published.iter().flatten().enumerate() {
+            let whole: State = own[number].all(index).into_iter().collect();
+            assert_eq!(whole, states[number], "the rows of {} at epoch {epoch}", VIEWS[number].0);
+            let (before, sum) = &mut earlier[number];
+            for (key, added) in own[number].added(index, before) {
+                sum.apply(key, &added);
+            }
+            assert_eq!(*sum, whole, "the rows of {} up to epoch {epoch}, as they were added", VIEWS[number].0);
+            *before = index.clone();
+        }
         for (number, ((name, _), state)) in VIEWS.iter().zip(&states).enumerate() {
             let view = view(name, &ran.shared.context).expect("VIEWS names it");
             let mut asked = random(name, &ran.shared.context, seed ^ epoch, questions);

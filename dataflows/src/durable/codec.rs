@@ -1,0 +1,417 @@
+//! Kept rows as bytes, about a third of their size in memory.
+//!
+//! Rows come in the order in which they were read, so places and times are near those of the row before, and sessions, users and
+//! names come again soon: each goes by the number of a slot as long as it lies there, which the reader fills as the writer did.
+//! A run of rows is whole by itself, and the caller's to frame and to check.
+
+use super::{Kept, Needed};
+use millrace_schema::{Body, Currency, Event, Id, Kind, Name, Page, Place, Warnings};
+
+/// What is not a run of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the bytes at {at} are no row of a state")]
+pub struct NoRow {
+    pub at: usize,
+}
+
+const SLOTS: usize = 1 << 14;
+/// Instead of a slot's number: the value itself follows.
+const NEW: u16 = u16::MAX;
+
+/// What was there lately. Both sides keep the same.
+struct Recent<T> {
+    slots: Vec<T>,
+}
+
+trait Slotted: Copy + PartialEq {
+    const NONE: Self;
+    fn slot(&self) -> usize;
+    fn put(&self, bytes: &mut Vec<u8>);
+    fn take(bytes: &mut Bytes<'_>) -> Option<Self>;
+}
+
+impl Slotted for Id {
+    const NONE: Id = Id::NONE;
+    fn slot(&self) -> usize {
+        self.low as usize % SLOTS
+    }
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.high.to_le_bytes());
+        bytes.extend_from_slice(&self.low.to_le_bytes());
+    }
+    fn take(bytes: &mut Bytes<'_>) -> Option<Id> {
+        Some(Id { high: bytes.word()?, low: bytes.word()? })
+    }
+}
+
+impl Slotted for Name {
+    const NONE: Name = Name::NONE;
+    fn slot(&self) -> usize {
+        self.0 as usize % SLOTS
+    }
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(&self.0.to_le_bytes());
+    }
+    fn take(bytes: &mut Bytes<'_>) -> Option<Name> {
+        bytes.word().map(Name)
+    }
+}
+
+impl<T: Slotted> Recent<T> {
+    fn new() -> Recent<T> {
+        Recent { slots: vec![T::NONE; SLOTS] }
+    }
+
+    fn clear(&mut self) {
+        self.slots.fill(T::NONE);
+    }
+
+    #[inline]
+    fn put(&mut self, value: T, bytes: &mut Vec<u8>) {
+        let slot = value.slot();
+        if self.slots[slot] == value {
+            bytes.extend_from_slice(&(slot as u16).to_le_bytes());
+        } else {
+            self.slots[slot] = value;
+            bytes.extend_from_slice(&NEW.to_le_bytes());
+            value.put(bytes);
+        }
+    }
+
+    fn take(&mut self, bytes: &mut Bytes<'_>) -> Option<T> {
+        match u16::from_le_bytes(bytes.array()?) {
+            NEW => {
+                let value = T::take(bytes)?;
+                self.slots[value.slot()] = value;
+                Some(value)
+            }
+            slot => self.slots.get(usize::from(slot)).copied(),
+        }
+    }
+}
+
+/// What both sides remember of the rows before.
+struct Memory {
+    sessions: Recent<Id>,
+    users: Recent<Id>,
+    names: Recent<Name>,
+    place: u64,
+    time: i64,
+}
+
+impl Memory {
+    fn new() -> Memory {
+        Memory { sessions: Recent::new(), users: Recent::new(), names: Recent::new(), place: 0, time: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.sessions.clear();
+        self.users.clear();
+        self.names.clear();
+        (self.place, self.time) = (0, 0);
+    }
+}
+
+/// Writes a run of rows.
+pub struct RowWriter {
+    memory: Memory,
+    bytes: Vec<u8>,
+    rows: u64,
+}
+
+impl Default for RowWriter {
+    fn default() -> RowWriter {
+        RowWriter { memory: Memory::new(), bytes: Vec::new(), rows: 0 }
+    }
+}
+
+// The head: what is there besides the kind.
+const KIND_BITS: u32 = 4;
+const HAS_SESSION: u16 = 1 << 4;
+const HAS_USER: u16 = 1 << 5;
+const HAS_PRODUCT: u16 = 1 << 6;
+const WAS_RECEIVED: u16 = 1 << 7;
+const HAS_WARNINGS: u16 = 1 << 8;
+const IN_PART: u16 = 1 << 9;
+const DELETED: u16 = 1 << 10;
+
+impl RowWriter {
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    pub fn push(&mut self, event: &Event, needed: Needed) {
+        let RowWriter { memory, bytes, rows } = self;
+        *rows += 1;
+        let kind = event.kind();
+        let is = |flag: u16, holds: bool| if holds { flag } else { 0 };
+        let deleted = matches!(event.body, Body::Product { deleted: true, .. } | Body::User { deleted: true, .. });
+        let head = kind as u16
+            | is(HAS_SESSION, !event.session.is_none())
+            | is(HAS_USER, !event.user.is_none())
+            | is(HAS_PRODUCT, !event.product.is_none())
+            | is(WAS_RECEIVED, event.received != Event::NOT_RECEIVED)
+            | is(HAS_WARNINGS, !event.warnings.is_empty())
+            | is(IN_PART, needed != Needed::ALL)
+            | is(DELETED, deleted);
+        bytes.extend_from_slice(&head.to_le_bytes());
+        event.id.put(bytes);
+        bytes.extend_from_slice(&event.content.to_le_bytes());
+        let place = event.place.bits();
+        put_signed(place.wrapping_sub(memory.place) as i64, bytes);
+        put_signed(event.time.wrapping_sub(memory.time), bytes);
+        (memory.place, memory.time) = (place, event.time);
+        if head & WAS_RECEIVED != 0 {
+            put_signed(event.received.wrapping_sub(event.time), bytes);
+        }
+        if head & HAS_WARNINGS != 0 {
+            bytes.push(event.warnings.bits());
+        }
+        if head & IN_PART != 0 {
+            bytes.push(needed.bits());
+        }
+        if head & HAS_SESSION != 0 {
+            memory.sessions.put(event.session, bytes);
+        }
+        if head & HAS_USER != 0 {
+            memory.users.put(event.user, bytes);
+        }
+        let mut name = |name: Name, bytes: &mut Vec<u8>| memory.names.put(name, bytes);
+        if head & HAS_PRODUCT != 0 {
+            name(event.product, bytes);
+        }
+        match event.body {
+            Body::PageView { page, referrer, device } => {
+                bytes.push(page as u8);
+                name(referrer, bytes);
+                name(device, bytes);
+            }
+            Body::AddToCart { quantity } | Body::RemoveFromCart { quantity } => put_signed(quantity.into(), bytes),
+            Body::CheckoutStarted => {}
+            Body::Purchase { quantity, currency, order, price, list_price } => {
+                put_signed(quantity.into(), bytes);
+                bytes.extend_from_slice(&(currency.code() as u32).to_le_bytes());
+                order.put(bytes);
+                put_signed(price, bytes);
+                put_signed(list_price, bytes);
+            }
+            Body::Refund { quantity, currency, order, amount } => {
+                put_signed(quantity.into(), bytes);
+                bytes.extend_from_slice(&(currency.code() as u32).to_le_bytes());
+                order.put(bytes);
+                put_signed(amount, bytes);
+            }
+            Body::Product { category, .. } => name(category, bytes),
+            Body::User { country, channel, .. } => {
+                name(country, bytes);
+                name(channel, bytes);
+            }
+            Body::Inventory { on_hand, reserved } => {
+                put_signed(on_hand, bytes);
+                put_signed(reserved, bytes);
+            }
+        }
+    }
+
+    /// Takes the run; the writer begins another.
+    pub fn finish(&mut self) -> Vec<u8> {
+        self.memory.clear();
+        self.rows = 0;
+        let room = self.bytes.len();
+        std::mem::replace(&mut self.bytes, Vec::with_capacity(room))
+    }
+}
+
+/// Reads a run of rows.
+///
+/// # Errors
+/// [`NoRow`] where the bytes are none.
+pub fn read_rows(bytes: &[u8], mut each: impl FnMut(Kept)) -> Result<(), NoRow> {
+    let mut memory = Memory::new();
+    let mut left = Bytes(bytes);
+    while !left.0.is_empty() {
+        let at = bytes.len() - left.0.len();
+        each(row(&mut left, &mut memory).ok_or(NoRow { at })?);
+    }
+    Ok(())
+}
+
+fn row(bytes: &mut Bytes<'_>, memory: &mut Memory) -> Option<Kept> {
+    let head = u16::from_le_bytes(bytes.array()?);
+    let kind = *Kind::ALL.get(usize::from(head & ((1 << KIND_BITS) - 1)))?;
+    let has = |flag: u16| head & flag != 0;
+    let id = Id::take(bytes)?;
+    let content = u32::from_le_bytes(bytes.array()?);
+    memory.place = memory.place.wrapping_add(bytes.signed()? as u64);
+    memory.time = memory.time.wrapping_add(bytes.signed()?);
+    let (place, time) = (Place::of_bits(memory.place), memory.time);
+    let received = if has(WAS_RECEIVED) { time.wrapping_add(bytes.signed()?) } else { Event::NOT_RECEIVED };
+    let warnings = if has(HAS_WARNINGS) { Warnings::of_bits(bytes.byte()?) } else { Warnings::default() };
+    let needed = if has(IN_PART) { Needed::of_bits(bytes.byte()?)? } else { Needed::ALL };
+    let session = if has(HAS_SESSION) { memory.sessions.take(bytes)? } else { Id::NONE };
+    let user = if has(HAS_USER) { memory.users.take(bytes)? } else { Id::NONE };
+    let mut name = |bytes: &mut Bytes<'_>| memory.names.take(bytes);
+    let product = if has(HAS_PRODUCT) { name(bytes)? } else { Name::NONE };
+    let quantity = |bytes: &mut Bytes<'_>| i32::try_from(bytes.signed()?).ok();
+    let currency = |bytes: &mut Bytes<'_>| Currency::from_code(u32::from_le_bytes(bytes.array()?).into());
+    let deleted = has(DELETED);
+    let body = match kind {
+        Kind::PageView => Body::PageView {
+            page: *Page::ALL.get(usize::from(bytes.byte()?))?,
+            referrer: name(bytes)?,
+            device: name(bytes)?,
+        },
+        Kind::AddToCart => Body::AddToCart { quantity: quantity(bytes)? },
+        Kind::RemoveFromCart => Body::RemoveFromCart { quantity: quantity(bytes)? },
+        Kind::CheckoutStarted => Body::CheckoutStarted,
+        Kind::Purchase => Body::Purchase {
+            quantity: quantity(bytes)?,
+            currency: currency(bytes)?,
+            order: Id::take(bytes)?,
+            price: bytes.signed()?,
+            list_price: bytes.signed()?,
+        },
+        Kind::Refund => Body::Refund {
+            quantity: quantity(bytes)?,
+            currency: currency(bytes)?,
+            order: Id::take(bytes)?,
+            amount: bytes.signed()?,
+        },
+        Kind::Product => Body::Product { category: name(bytes)?, deleted },
+        Kind::User => Body::User { country: name(bytes)?, channel: name(bytes)?, deleted },
+        Kind::Inventory => Body::Inventory { on_hand: bytes.signed()?, reserved: bytes.signed()? },
+    };
+    let event = Event { id, content, warnings, place, time, received, session, user, product, body };
+    Some(Kept { event, needed })
+}
+
+/// Small distances in few bytes, seven bits each.
+fn put_signed(value: i64, bytes: &mut Vec<u8>) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        bytes.push(rest as u8 | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(rest as u8);
+}
+
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (head, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn word(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let (mut value, mut shift) = (0_u64, 0);
+        loop {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+            }
+            shift += 7;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn id() -> impl Strategy<Value = Id> {
+        prop_oneof![
+            Just(Id::NONE),
+            (0..4_u64, 0..40_u64).prop_map(|(high, low)| Id { high, low: low << 13 }),
+            any::<(u64, u64)>().prop_map(|(high, low)| Id { high, low })
+        ]
+    }
+
+    fn name() -> impl Strategy<Value = Name> {
+        prop_oneof![Just(Name::NONE), (0..40_u64).prop_map(|part| Name(part << 13)), any::<u64>().prop_map(Name)]
+    }
+
+    fn body() -> impl Strategy<Value = Body> {
+        let currency = prop::sample::select(vec!["USD", "JPY", "EUR"]).prop_map(|code| Currency::parse(code).expect("a code"));
+        let page = prop::sample::select(Page::ALL.to_vec());
+        prop_oneof![
+            (page, name(), name()).prop_map(|(page, referrer, device)| Body::PageView { page, referrer, device }),
+            any::<i32>().prop_map(|quantity| Body::AddToCart { quantity }),
+            any::<i32>().prop_map(|quantity| Body::RemoveFromCart { quantity }),
+            Just(Body::CheckoutStarted),
+            (any::<i32>(), currency.clone(), id(), any::<i64>(), any::<i64>()).prop_map(
+                |(quantity, currency, order, price, list_price)| Body::Purchase {
+                    quantity,
+                    currency,
+                    order,
+                    price,
+                    list_price
+                }
+            ),
+            (any::<i32>(), currency, id(), any::<i64>())
+                .prop_map(|(quantity, currency, order, amount)| Body::Refund { quantity, currency, order, amount }),
+            (name(), any::<bool>()).prop_map(|(category, deleted)| Body::Product { category, deleted }),
+            (name(), name(), any::<bool>())
+                .prop_map(|(country, channel, deleted)| Body::User { country, channel, deleted }),
+            any::<(i64, i64)>().prop_map(|(on_hand, reserved)| Body::Inventory { on_hand, reserved }),
+        ]
+    }
+
+    prop_compose! {
+        fn kept()(
+            id in id(), content in any::<u32>(), warnings in any::<u8>(), place in any::<u64>(),
+            time in any::<i64>(), received in prop_oneof![Just(Event::NOT_RECEIVED), any::<i64>()],
+            session in id(), user in id(), product in name(), body in body(),
+            needed in prop_oneof![Just(31_u8), 1..32_u8],
+        ) -> Kept {
+            let (warnings, place) = (Warnings::of_bits(warnings), Place::of_bits(place));
+            let event = Event { id, content, warnings, place, time, received, session, user, product, body };
+            Kept { event, needed: Needed::of_bits(needed).expect("it is below 32") }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(rows in prop::collection::vec(kept(), 0..200), cut in any::<prop::sample::Index>()) {
+            let mut writer = RowWriter::default();
+            for round in 0..2 {
+                rows.iter().for_each(|row| writer.push(&row.event, row.needed));
+                prop_assert_eq!(writer.rows(), rows.len() as u64);
+                let bytes = writer.finish();
+                let mut read = Vec::new();
+                prop_assert_eq!(read_rows(&bytes, |row| read.push(row)), Ok(()), "{}", round);
+                prop_assert_eq!(&read, &rows);
+                // What is cut off is no row; nothing panics.
+                if !bytes.is_empty() {
+                    let mut rest = 0;
+                    let _ = read_rows(&bytes[..cut.index(bytes.len())], |_| rest += 1);
+                    prop_assert!(rest <= rows.len());
+                }
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let _ = read_rows(&bytes, |_| {});
+        }
+    }
+}
