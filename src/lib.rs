@@ -1,5 +1,6 @@
 //! Millrace: live, exact shop analytics in one timely/differential dataflow. See `ARCHITECTURE.md`.
 
+pub mod checkpoint;
 pub mod cli;
 pub mod client;
 pub mod demo;

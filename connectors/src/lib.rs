@@ -10,3 +10,4 @@
 pub mod lake;
 pub mod producer;
 pub mod source;
+pub mod store;

@@ -71,9 +71,16 @@ impl Key {
     }
 }
 
-/// Sorts by keys. What is compared begins with as much of the key as fits into 16 bytes, which decides nearly all comparisons: of
-/// each part only the bits that some key of the table uses.
+/// Sorts by keys.
 pub fn sort_by_key<T>(rows: &mut Vec<T>, key: impl Fn(&T) -> &Key) {
+    let order = order(rows, key);
+    let mut unsorted: Vec<Option<T>> = std::mem::take(rows).into_iter().map(Some).collect();
+    rows.extend(order.into_iter().map(|(_, at)| unsorted[at as usize].take().expect("each is taken once")));
+}
+
+/// Where the rows are in the order of their keys. What is compared begins with as much of the key as fits into 16 bytes, which
+/// decides nearly all comparisons: of each part only the bits that some key of the table uses.
+fn order<T>(rows: &[T], key: impl Fn(&T) -> &Key) -> Vec<(u128, u32)> {
     const PART_BITS: u32 = 120;
     let mut used: Vec<[u64; 5]> = Vec::new();
     for row in rows.iter() {
@@ -100,8 +107,7 @@ pub fn sort_by_key<T>(rows: &mut Vec<T>, key: impl Fn(&T) -> &Key) {
     order.sort_unstable_by(|(a, at), (b, other)| {
         a.cmp(b).then_with(|| key(&rows[*at as usize]).cmp(key(&rows[*other as usize])))
     });
-    let mut unsorted: Vec<Option<T>> = std::mem::take(rows).into_iter().map(Some).collect();
-    rows.extend(order.into_iter().map(|(_, at)| unsorted[at as usize].take().expect("each is taken once")));
+    order
 }
 
 /// The measures of a group, added component by component. Shorter ones are as if filled up with zeros.
@@ -131,6 +137,10 @@ impl Measures {
 
     pub fn add_sums(&mut self, sums: Sums<'_>) {
         self.add_slice(sums.0);
+    }
+
+    pub fn sums(&self) -> Sums<'_> {
+        Sums(&self.0)
     }
 
     /// Adds component by component.
@@ -405,6 +415,36 @@ impl FromIterator<(Key, Measures)> for State {
     }
 }
 
+/// Changes in order of their keys, each group once.
+#[derive(Debug)]
+pub struct Netted {
+    keys: Vec<Key>,
+    sums: Vec<i64>,
+    width: usize,
+    order: Vec<u32>,
+}
+
+impl Netted {
+    /// Those that do not cancel.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &[i64])> {
+        self.some(&self.order)
+    }
+
+    /// Those of one table that do not cancel.
+    pub fn of_table(&self, table: u8) -> impl Iterator<Item = (&Key, &[i64])> {
+        let before = |table: u8| self.order.partition_point(|&at| self.keys[at as usize].table < table);
+        self.some(&self.order[before(table)..before(table + 1)])
+    }
+
+    fn some(&self, order: &[u32]) -> impl Iterator<Item = (&Key, &[i64])> {
+        order.iter().filter_map(|&at| {
+            let at = at as usize;
+            let sums = &self.sums[at * self.width..][..self.width];
+            sums.iter().any(|&sum| sum != 0).then_some((&self.keys[at], sums))
+        })
+    }
+}
+
 /// Nets the changes of one epoch before they leave an operator: one update a group.
 #[derive(Debug, Default)]
 pub struct Netting {
@@ -427,6 +467,34 @@ impl Netting {
     /// Adds changes, whatever their epochs.
     pub fn add_all(&mut self, changes: &[Change]) {
         self.groups.add_all(changes);
+    }
+
+    /// Adds what another has netted.
+    pub fn add_netted(&mut self, other: Netting) {
+        if self.groups.keys.is_empty() {
+            *self = other;
+        } else {
+            other.groups.iter().for_each(|(key, sums)| self.groups.add(key, sums.0));
+        }
+    }
+
+    /// Hands over what is netted; what comes later begins anew.
+    pub fn hand_over(&mut self) -> Netting {
+        std::mem::take(self)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.groups.keys.is_empty()
+    }
+
+    /// The netted changes, in order of their keys; the netting is empty then.
+    pub fn sorted(&mut self) -> Netted {
+        // What is large was netted of many epochs, and its like does not come again soon.
+        const LARGE: usize = 1 << 17;
+        let is_large = self.groups.keys.len() > LARGE;
+        let Groups { keys, sums, width, .. } = if is_large { std::mem::take(&mut self.groups) } else { self.take() };
+        let order = order(&keys, |key| key).into_iter().map(|(_, at)| at).collect();
+        Netted { keys, sums, width, order }
     }
 
     /// The netted changes, and none that cancel. In no particular order: consumers add them up.

@@ -10,7 +10,6 @@ use clap::Args;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::Table;
 use std::io::Write;
-use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,7 +36,7 @@ pub(super) struct QueryArgs {
     question: QuestionArgs,
     /// The data directory that was replayed into
     #[arg(long, value_name = "DIR", required_unless_present = "addr", conflicts_with = "addr")]
-    data_dir: Option<PathBuf>,
+    data_dir: Option<String>,
     /// A server to ask
     #[arg(long, value_name = "HOST:PORT")]
     addr: Option<String>,
@@ -57,7 +56,11 @@ impl QueryArgs {
         }
         let query = self.question.query(self.limit_of_engine())?;
         let table = match (&self.data_dir, &self.addr) {
-            (Some(data_dir), _) => crate::engine::query(data_dir, view, &query)?,
+            (Some(data_dir), _) => {
+                let settings = self.settings.load()?.settings;
+                let mut warn = |warning: String| eprintln!("warning: {warning}");
+                crate::engine::query(data_dir, &settings, view, &query, &mut warn)?
+            }
             (None, Some(addr)) => self.ask(addr, &query)?,
             (None, None) => return Err(Usage("name --data-dir or --addr".to_owned()).into()),
         };

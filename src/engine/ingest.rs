@@ -1,9 +1,8 @@
 //! One worker's way from bytes to events: decoding, counting, and keeping what the lake needs until the verdict.
 
-use anyhow::Context;
-use millrace_connectors::lake::{EventColumns, EventSender, QuarantineRow, QuarantineWriter, StagedEvents};
+use millrace_connectors::lake::{EventColumns, PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::Chunk;
-use millrace_dataflows::context::{Partitions, Shared};
+use millrace_dataflows::context::{Buckets, Partitions, Shared};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::receipts::Receipts;
 use millrace_dataflows::settings::Horizons;
@@ -12,25 +11,26 @@ use millrace_schema::{Event, Kind, NameCache, Place, Record, Reject, Rule};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Where rejected records go.
-pub trait Rejects: Send {
-    /// # Errors
-    /// Where it cannot be kept.
-    fn push(&mut self, row: QuarantineRow<'_>) -> anyhow::Result<()>;
+/// Where records go besides the dataflow, once it is settled what becomes of them. An epoch's come before the next epoch's.
+pub trait Outlet: Send {
+    /// Whether accepted events are to be staged as they were.
+    fn wants_events(&self) -> bool;
+
+    /// Whether the dataflow is to hand over what it accepts.
+    fn wants_accepted(&self) -> bool;
 
     /// # Errors
-    /// Where what was pushed cannot be kept.
-    fn finish(self: Box<Self>) -> anyhow::Result<()>;
-}
+    /// Where they cannot be kept; so for all that follow.
+    fn events(&mut self, staged: StagedEvents) -> anyhow::Result<()>;
 
-impl Rejects for QuarantineWriter {
-    fn push(&mut self, row: QuarantineRow<'_>) -> anyhow::Result<()> {
-        Ok(QuarantineWriter::push(self, row)?)
-    }
+    fn accepted(&mut self, events: Vec<Event>) -> anyhow::Result<()>;
 
-    fn finish(self: Box<Self>) -> anyhow::Result<()> {
-        QuarantineWriter::finish(*self).context("writing the quarantine").map(drop)
-    }
+    fn rejected(&mut self, row: Rejected) -> anyhow::Result<()>;
+
+    fn pending(&mut self, record: PendingRecord) -> anyhow::Result<()>;
+
+    /// Everything of the epochs up to this one has been handed over: a checkpoint ends with it.
+    fn seal(&mut self, epoch: u64) -> anyhow::Result<()>;
 }
 
 /// A chunk whose events are in the dataflow and whose verdicts are not in yet.
@@ -39,6 +39,10 @@ struct Waiting {
     /// The offsets of its valid records, ascending.
     offsets: Vec<u64>,
     staged: Option<StagedEvents>,
+    /// By offset.
+    rejected: Vec<(u64, Reject)>,
+    /// Offsets and event times of those that are older than the horizons.
+    pending: Vec<(u64, i64)>,
 }
 
 pub struct Ingest {
@@ -47,20 +51,19 @@ pub struct Ingest {
     receipts: Receipts,
     partitions: Arc<Partitions>,
     arena: Bump,
-    events: Option<(EventColumns, EventSender)>,
-    rejects: Box<dyn Rejects>,
+    columns: Option<EventColumns>,
+    outlet: Box<dyn Outlet>,
     horizons: Horizons,
+    buckets: Buckets,
+    /// Of rejected records so many bytes are handed over.
+    reject_bytes_max: usize,
     waiting: BTreeMap<u64, Vec<Waiting>>,
     verdicts: BTreeMap<u64, BTreeMap<Place, Verdict>>,
 }
 
 impl Ingest {
-    pub fn new(
-        decode: DecodeSettings,
-        shared: &Shared,
-        events: Option<EventSender>,
-        rejects: Box<dyn Rejects>,
-    ) -> Ingest {
+    /// Of rejected records `reject_bytes_max` bytes are handed over.
+    pub fn new(decode: DecodeSettings, shared: &Shared, outlet: Box<dyn Outlet>, reject_bytes_max: usize) -> Ingest {
         let calendar = &shared.context.calendar;
         Ingest {
             decode,
@@ -68,30 +71,44 @@ impl Ingest {
             receipts: Receipts::new(shared),
             partitions: shared.partitions.clone(),
             arena: Bump::new(),
-            events: events.map(|sender| (EventColumns::new(calendar.clone()), sender)),
-            rejects,
+            columns: outlet.wants_events().then(|| EventColumns::new(calendar.clone())),
+            outlet,
             horizons: shared.context.horizons,
+            buckets: Buckets::new(calendar.clone()),
+            reject_bytes_max,
             waiting: BTreeMap::new(),
             verdicts: BTreeMap::new(),
         }
     }
 
-    /// Decodes a chunk. Every record becomes an event, is pending (older than the horizons behind the watermark), or becomes
-    /// a row of the quarantine. Returns the largest time of an event in it, UTC microseconds.
+    pub fn wants_accepted(&self) -> bool {
+        self.outlet.wants_accepted()
+    }
+
+    /// Accepted events of an epoch that has closed.
     ///
     /// # Errors
-    /// Where the quarantine cannot be written.
-    pub fn chunk(
-        &mut self,
-        epoch: u64,
-        watermark: i64,
-        chunk: Chunk,
-        mut send: impl FnMut(Event),
-    ) -> anyhow::Result<Option<i64>> {
+    /// Where they cannot be kept.
+    pub fn accepted(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
+        self.outlet.accepted(events)
+    }
+
+    /// A checkpoint ends with this epoch, and all epochs up to it are settled.
+    ///
+    /// # Errors
+    /// Where what was handed over cannot be kept.
+    pub fn seal(&mut self, epoch: u64) -> anyhow::Result<()> {
+        self.outlet.seal(epoch)
+    }
+
+    /// Decodes a chunk. Every record becomes an event, is pending (older than the horizons behind the watermark), or becomes
+    /// a row of the quarantine. Returns the largest time of an event in it, UTC microseconds.
+    pub fn chunk(&mut self, epoch: u64, watermark: i64, chunk: Chunk, mut send: impl FnMut(Event)) -> Option<i64> {
         let source = self.partitions.source(chunk.partition);
         let limits = Kind::ALL.map(|kind| self.horizons.limit(kind, watermark));
         let mut latest = None;
         let mut offsets = Vec::with_capacity(chunk.records as usize);
+        let (mut rejected, mut pending) = (Vec::new(), Vec::new());
         let mut record = Record::empty(Kind::PageView, self.decode.default_currency);
         let decode = self.decode_of(&chunk);
         for raw in chunk.records() {
@@ -102,13 +119,14 @@ impl Ingest {
                         let kind = event.kind();
                         if event.time < limits[kind as usize] {
                             self.receipts.pending(&event, source);
+                            pending.push((raw.offset, event.time));
                             continue;
                         }
                         self.receipts.valid(&event, source);
                         if !kind.is_dimension() {
                             latest = latest.max(Some(event.time));
                         }
-                        if let Some((columns, _)) = &mut self.events {
+                        if let Some(columns) = &mut self.columns {
                             columns.push(&record, raw.offset, chunk.partition, epoch);
                         }
                         offsets.push(raw.offset);
@@ -126,19 +144,13 @@ impl Ingest {
             };
             let received_at = raw.received_at.or(reject.received_at);
             self.receipts.rejected(reject.rule, received_at, source);
-            self.rejects.push(QuarantineRow {
-                partition: chunk.partition,
-                offset: raw.offset,
-                reject: &reject,
-                received_at,
-                bytes: raw.bytes,
-                total_bytes: raw.true_bytes,
-            })?;
+            rejected.push((raw.offset, reject));
         }
         self.arena.reset();
-        let staged = self.events.as_mut().map(|(columns, _)| columns.finish(None));
-        self.waiting.entry(epoch).or_default().push(Waiting { chunk, offsets, staged });
-        Ok(latest)
+        let staged = self.columns.as_mut().map(|columns| columns.finish(None));
+        let waiting = Waiting { chunk, offsets, staged, rejected, pending };
+        self.waiting.entry(epoch).or_default().push(waiting);
+        latest
     }
 
     /// A source that knows what its records are says so.
@@ -171,33 +183,16 @@ impl Ingest {
     }
 
     fn settle_chunk(&mut self, waiting: Waiting, verdicts: &BTreeMap<Place, Verdict>) -> anyhow::Result<()> {
-        let Waiting { chunk, offsets, staged } = waiting;
+        let Waiting { chunk, offsets, staged, mut rejected, pending } = waiting;
         let place = |offset: u64| Place::new(chunk.partition, offset);
         let lost = || verdicts.range(place(chunk.base_offset)..place(chunk.next_offset()));
-        if lost().any(|(_, verdict)| *verdict == Verdict::Conflict) {
-            let conflicts = |offset: u64| verdicts.get(&place(offset)) == Some(&Verdict::Conflict);
-            let settings = self.decode_of(&chunk);
-            for raw in chunk.records().filter(|raw| conflicts(raw.offset)) {
-                // Conflicts are few: decoding one again costs less than keeping what all have in store.
-                let decoded = decode(raw.bytes, raw.received_at, &settings, &self.arena);
-                let received_at = decoded.ok().and_then(|record| record.received_at);
-                let reject = Reject {
-                    rule: Rule::IdConflict,
-                    field: Some("event_id"),
-                    message: "another record has this event_id with other content, and came first".to_owned(),
-                    received_at,
-                };
-                self.rejects.push(QuarantineRow {
-                    partition: chunk.partition,
-                    offset: raw.offset,
-                    reject: &reject,
-                    received_at,
-                    bytes: raw.bytes,
-                    total_bytes: raw.true_bytes,
-                })?;
-            }
+        let conflicts = lost().filter(|(_, verdict)| **verdict == Verdict::Conflict);
+        rejected.extend(conflicts.map(|(place, _)| (place.offset(), conflict())));
+        rejected.sort_by_key(|(offset, _)| *offset);
+        if !rejected.is_empty() || !pending.is_empty() {
+            self.hand_over(&chunk, rejected, &pending)?;
         }
-        if let (Some(mut staged), Some((_, sender))) = (staged, &self.events) {
+        if let Some(mut staged) = staged {
             if lost().next().is_some() {
                 let mut keep = vec![true; offsets.len()];
                 for (place, _) in lost() {
@@ -207,16 +202,56 @@ impl Ingest {
                 }
                 staged.keep_only(keep);
             }
-            sender.send(staged)?;
+            self.outlet.events(staged)?;
         }
         Ok(())
     }
 
-    /// Writes the rest.
-    ///
-    /// # Errors
-    /// Where the quarantine cannot be written.
-    pub fn finish(self) -> anyhow::Result<()> {
-        self.rejects.finish()
+    /// Hands over the records that are not events, with their bytes. Both lists are in order of their offsets.
+    fn hand_over(
+        &mut self,
+        chunk: &Chunk,
+        rejected: Vec<(u64, Reject)>,
+        pending: &[(u64, i64)],
+    ) -> anyhow::Result<()> {
+        let settings = self.decode_of(chunk);
+        let (mut rejected, mut pending) = (rejected.into_iter().peekable(), pending.iter().peekable());
+        for raw in chunk.records() {
+            if let Some((_, mut reject)) = rejected.next_if(|(offset, _)| *offset == raw.offset) {
+                if reject.rule == Rule::IdConflict {
+                    // Conflicts are few: decoding one again costs less than keeping what all have in store.
+                    let decoded = decode(raw.bytes, raw.received_at, &settings, &self.arena);
+                    reject.received_at = decoded.ok().and_then(|record| record.received_at);
+                }
+                self.outlet.rejected(Rejected {
+                    partition: chunk.partition,
+                    offset: raw.offset,
+                    received_at: raw.received_at.or(reject.received_at),
+                    reject,
+                    bytes: raw.bytes[..raw.bytes.len().min(self.reject_bytes_max)].into(),
+                    total_bytes: raw.true_bytes,
+                })?;
+            } else if let Some((_, time)) = pending.next_if(|(offset, _)| *offset == raw.offset) {
+                self.outlet.pending(PendingRecord {
+                    partition: chunk.partition,
+                    offset: raw.offset,
+                    day: self.buckets.of(*time).day as i32,
+                    event_time: *time,
+                    received_at: raw.received_at,
+                    default_kind: settings.default_kind,
+                    bytes: raw.bytes.into(),
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn conflict() -> Reject {
+    Reject {
+        rule: Rule::IdConflict,
+        field: Some("event_id"),
+        message: "another record has this event_id with other content, and came first".to_owned(),
+        received_at: None,
     }
 }

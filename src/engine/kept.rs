@@ -1,16 +1,16 @@
-//! The rows that a run has left, as a whole: what can be served without running anything.
+//! The rows that a lake holds, as a whole: what can be served without running anything.
 
-use super::results;
-use super::run::Run;
+use crate::checkpoint::{Manifest, open_store, read_newest, rows_of};
+use crate::settings::Settings;
 use anyhow::Context;
+use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::rows::State;
 use millrace_dataflows::views::view;
 use millrace_schema::Names;
-use std::path::Path;
 use std::sync::Arc;
 
-/// All views of a data directory.
+/// All views of a lake.
 pub struct Kept {
     pub shared: Shared,
     /// How far the sources are complete, UTC microseconds.
@@ -21,20 +21,41 @@ pub struct Kept {
 
 /// # Errors
 /// Where there are no answers, or they are of other versions of the views.
-pub fn kept(data_dir: &Path) -> anyhow::Result<Kept> {
-    let run = Run::read(data_dir)?;
-    let context = Arc::new(run.settings.validate()?.views);
-    let names = Arc::new(Names::default());
-    let shared = Shared::new(context, names.clone(), Arc::new(Partitions::default()));
+pub fn kept(place: &str, settings: &Settings) -> anyhow::Result<Kept> {
+    let store = open_store(place, settings)?;
+    let (manifest, _) = read_newest(&*store, &mut |_| {})?;
+    let shared = shared_of(&manifest)?;
     let mut views = Vec::new();
-    for (name, version) in &run.views {
-        let view = view(name, &shared.context).with_context(|| format!("there is no view {name}"))?;
-        let current = view.version();
-        anyhow::ensure!(
-            *version == current,
-            "the rows of {name} are of version {version}, not {current}: replay again"
-        );
-        views.push((view.name(), results::read(&data_dir.join("views"), &*view, &names)?));
+    for entry in &manifest.views {
+        let (name, state) = view_of(&*store, &manifest, &entry.name, &shared)?;
+        views.push((name, state));
     }
-    Ok(Kept { shared, watermark: run.watermark, epoch: run.epoch, views })
+    Ok(Kept { shared, watermark: manifest.watermark, epoch: manifest.epoch, views })
+}
+
+/// What answers from a manifest's rows share.
+///
+/// # Errors
+/// Where its settings are not ones that can be run.
+pub fn shared_of(manifest: &Manifest) -> anyhow::Result<Shared> {
+    let context = Arc::new(manifest.settings.validate()?.views);
+    Ok(Shared::new(context, Arc::new(Names::default()), Arc::new(Partitions::default())))
+}
+
+/// The rows of one view at a manifest.
+///
+/// # Errors
+/// Where it was not maintained, or its rows cannot be read.
+pub fn view_of(
+    store: &dyn Store,
+    manifest: &Manifest,
+    name: &str,
+    shared: &Shared,
+) -> anyhow::Result<(&'static str, State)> {
+    let view = view(name, &shared.context).with_context(|| format!("there is no view {name}"))?;
+    let entry = manifest.views.iter().find(|entry| entry.name == name).with_context(|| {
+        format!("{name} was not maintained in this run: add it to views.enabled and replay again")
+    })?;
+    let rows = rows_of(store, entry, &*view, &shared.names)?;
+    Ok((view.name(), rows.into_iter().collect()))
 }

@@ -1,19 +1,17 @@
-//! The engine: joins sources, dataflow and lake.
+//! From records to events, from rows to tables, and history from its beginning to its end.
 //!
 //! ```text
-//! reader thread ──chunks, epochs──▶ feed ──▶ worker 1…N: decode ─▶ dataflow ─▶ view rows ──▶ states ──▶ views/…
-//!                                              └─ bytes wait for the verdict ─▶ events/… · quarantine/…
+//! chunk ──▶ ingest ──events──▶ dataflow         (run by `live`)
+//!             └─ bytes wait for the verdict ─▶ outlet ─▶ lake          (written by `checkpoint`)
+//! replay: a source that ends, through `live`, into a lake          query: from a lake's rows to an answer
 //! ```
 
-mod feed;
 pub(crate) mod ingest;
 mod kept;
 mod query;
 mod replay;
-mod results;
-mod run;
+pub(crate) mod results;
 pub(crate) mod usage;
-mod worker;
 
 pub use kept::{Kept, kept};
 pub use query::{QUARANTINE, QUARANTINE_COLUMNS, query};

@@ -1,17 +1,15 @@
-//! `query`: a question to the rows that a run has left.
+//! `query`: a question to the rows that a lake holds.
 
-use super::results;
-use super::run::Run;
+use super::kept::{shared_of, view_of};
+use crate::checkpoint::{FileEntry, Kind, open_store, read_newest};
+use crate::settings::Settings;
 use anyhow::Context;
-use millrace_connectors::lake::{Column, Columns, read_tables};
-use millrace_dataflows::context::{Partitions, Shared};
+use millrace_connectors::lake::{Column, read_tables};
+use millrace_connectors::store::Store;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::{AnswerContext, view};
-use millrace_schema::Names;
 use millrace_schema::calendar::{format_day, rfc3339_micros};
-use std::path::Path;
-use std::sync::Arc;
 
 /// The rejected records, which can be asked like a view.
 pub const QUARANTINE: &str = "quarantine";
@@ -20,35 +18,33 @@ pub const QUARANTINE: &str = "quarantine";
 pub const QUARANTINE_COLUMNS: [&str; 9] =
     ["source", "partition", "offset", "rule", "field", "message", "received_at", "bytes", "bytes_total"];
 
-/// Answers from a data directory. Besides the views there is `quarantine`.
+/// Answers from a lake. Besides the views there is `quarantine`.
 ///
 /// # Errors
 /// Where there are no rows of that view, or the question does not fit it.
-pub fn query(data_dir: &Path, name: &str, query: &Query) -> anyhow::Result<Table> {
-    let run = Run::read(data_dir)?;
+pub fn query(
+    place: &str,
+    settings: &Settings,
+    name: &str,
+    query: &Query,
+    warn: &mut dyn FnMut(String),
+) -> anyhow::Result<Table> {
+    let store = open_store(place, settings)?;
+    let (manifest, files) = read_newest(&*store, warn)?;
     if name == QUARANTINE {
-        return quarantine(data_dir, query);
+        return quarantine(&*store, &files, query);
     }
-    let context = Arc::new(run.settings.validate()?.views);
-    let view = view(name, &context).with_context(|| format!("there is no view {name}"))?;
-    if let Some((_, version)) = run.views.iter().find(|(known, _)| known == name) {
-        let current = view.version();
-        anyhow::ensure!(
-            *version == current,
-            "the rows of {name} are of version {version}, not {current}: replay again"
-        );
-    }
-    let names = Arc::new(Names::default());
-    let shared = Shared::new(context, names.clone(), Arc::new(Partitions::default()));
-    let state = results::read(&data_dir.join("views"), &*view, &names)?;
-    let context = AnswerContext { shared, watermark: run.watermark };
+    let shared = shared_of(&manifest)?;
+    let (_, state) = view_of(&*store, &manifest, name, &shared)?;
+    let view = view(name, &shared.context).with_context(|| format!("there is no view {name}"))?;
+    let context = AnswerContext { shared, watermark: manifest.watermark };
     Ok(view.answer(&state, &context, query)?)
 }
 
 /// The quarantine as it is stored; filters are on the columns' texts.
-fn quarantine(data_dir: &Path, query: &Query) -> anyhow::Result<Table> {
-    let folder = data_dir.join("quarantine");
-    let stored = if folder.exists() { read_tables(&folder)? } else { Columns::default() };
+fn quarantine(store: &dyn Store, files: &[FileEntry], query: &Query) -> anyhow::Result<Table> {
+    let keys = files.iter().filter(|file| Kind::of(&file.key) == Some(Kind::Quarantine)).map(|file| &*file.key);
+    let stored = read_tables(store, keys)?;
     let mut table = Table::new(QUARANTINE_COLUMNS);
     for row in 0..stored.rows() {
         let cell = |name: &&str| stored.column(name).map_or(Value::Null, |column| value(column, row));

@@ -1,17 +1,20 @@
 //! The rows of views as tables on disk, and back.
 //!
-//! A view's folder holds one table a run: the column `grain` names the view's own table (see its schema), group columns
+//! A view's rows are one table: the column `grain` names the view's own table (see its schema), group columns
 //! come next, measures last. Names are texts, instants and days are what they are, money is a decimal. A group column
 //! that a row's table does not have is null.
 
 use anyhow::{Context, bail};
-use millrace_connectors::lake::{Column, Columns, Compression, LakeError, TableWriter, TextColumn, read_tables};
+use bytes::Bytes;
+use millrace_connectors::lake::{Column, Columns, Compression, TableWriter, TextColumn, Unfinished, read_table};
+use millrace_connectors::store::Store;
+use millrace_dataflows::index::{Index, OwnRows};
 use millrace_dataflows::rows::{Key, Measures, State, Sums, sort_by_key};
 use millrace_dataflows::views::{Part, View, ViewSchema};
 use millrace_schema::{Currency, Name, Names};
 use rustc_hash::FxHashMap;
 use std::iter::repeat_n;
-use std::path::Path;
+use std::sync::Arc;
 
 /// Decimal places of stored money: the most that a currency has.
 const MONEY_SCALE: u32 = 3;
@@ -22,59 +25,121 @@ const BATCH_ROWS: usize = 65_536;
 /// Rows that become columns at a time: what lies scattered in memory is fetched once for all columns.
 const BLOCK_ROWS: usize = 1_024;
 
-type Row<'a> = (&'a Key, Sums<'a>);
+type Row<'a> = (Key, Sums<'a>);
+
+/// Takes some rows of one view after another, in order of their keys, and all of a block at once.
+pub type Block<'a> = &'a mut dyn FnMut(&[Row<'_>]) -> anyhow::Result<()>;
+
+/// Rows of a view in order of their keys.
+pub trait InOrder {
+    fn has_rows(&self, table: usize) -> bool;
+
+    /// # Errors
+    /// What `each` fails with.
+    fn blocks(&mut self, each: Block<'_>) -> anyhow::Result<()>;
+}
+
+/// Rows that are in memory.
+pub struct Sorted<'a>(Vec<Row<'a>>);
+
+impl<'a> Sorted<'a> {
+    pub fn of_state(state: &'a State) -> Sorted<'a> {
+        let mut rows: Vec<Row<'a>> = state.iter().map(|(key, sums)| (*key, sums)).collect();
+        sort_by_key(&mut rows, |(key, _)| key);
+        Sorted(rows)
+    }
+
+    /// Of rows in order of their keys.
+    pub fn of_rows(rows: &'a [(Key, Measures)]) -> Sorted<'a> {
+        Sorted(rows.iter().map(|(key, measures)| (*key, measures.sums())).collect())
+    }
+}
+
+impl InOrder for Sorted<'_> {
+    fn has_rows(&self, table: usize) -> bool {
+        let first = self.0.partition_point(|(key, _)| usize::from(key.table) < table);
+        self.0.get(first).is_some_and(|(key, _)| usize::from(key.table) == table)
+    }
+
+    fn blocks(&mut self, each: Block<'_>) -> anyhow::Result<()> {
+        self.0.chunks(BLOCK_ROWS).try_for_each(each)
+    }
+}
+
+/// Rows of an index.
+pub struct OfIndex<'a> {
+    pub own: &'a mut OwnRows,
+    pub index: &'a Index,
+}
+
+impl InOrder for OfIndex<'_> {
+    fn has_rows(&self, table: usize) -> bool {
+        self.index.table_len(table) > 0
+    }
+
+    fn blocks(&mut self, each: Block<'_>) -> anyhow::Result<()> {
+        let mut block: Vec<(Key, Measures)> = Vec::with_capacity(BLOCK_ROWS);
+        let mut result = Ok(());
+        let mut flush = |block: &mut Vec<(Key, Measures)>| {
+            if result.is_ok() {
+                let rows: Vec<Row<'_>> = block.iter().map(|(key, measures)| (*key, measures.sums())).collect();
+                result = each(&rows);
+            }
+            block.clear();
+        };
+        self.own.scan(self.index, &mut |key, sums| {
+            block.push((*key, sums.to_measures()));
+            if block.len() == BLOCK_ROWS {
+                flush(&mut block);
+            }
+        });
+        if !block.is_empty() {
+            flush(&mut block);
+        }
+        result
+    }
+}
 
 /// # Errors
 /// Where the file cannot be written.
 pub fn write(
-    views: &Path,
+    store: &Arc<dyn Store>,
+    key: &str,
     view: &dyn View,
-    state: &State,
+    rows: &mut dyn InOrder,
     names: &Names,
     compression: Compression,
-) -> anyhow::Result<()> {
-    let rows = sorted(state);
-    let path = views.join(view.name()).join("part-00000.parquet");
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
-    }
-    let (mut fillers, mut batch) = columns(view.schema(), &rows);
-    let mut file = TableWriter::create(&path, &batch, compression)?;
-    for rows in rows.chunks(BATCH_ROWS) {
-        batch.columns.iter_mut().for_each(Column::clear);
-        for block in rows.chunks(BLOCK_ROWS) {
-            for (filler, column) in fillers.iter_mut().zip(&mut batch.columns) {
-                for rows in block.chunk_by(|(a, _), (b, _)| a.table == b.table) {
-                    filler.fill(column, rows, names);
-                }
+) -> anyhow::Result<Unfinished> {
+    let (mut fillers, mut batch) = columns(view.schema(), rows);
+    let mut file = TableWriter::create(store, key, &batch, compression)?;
+    let mut in_batch = 0;
+    rows.blocks(&mut |block| {
+        for (filler, column) in fillers.iter_mut().zip(&mut batch.columns) {
+            for rows in block.chunk_by(|(a, _), (b, _)| a.table == b.table) {
+                filler.fill(column, rows, names);
             }
         }
+        in_batch += block.len();
+        if in_batch >= BATCH_ROWS {
+            file.write(&batch)?;
+            batch.columns.iter_mut().for_each(Column::clear);
+            in_batch = 0;
+        }
+        Ok(())
+    })?;
+    if in_batch > 0 {
         file.write(&batch)?;
     }
-    file.finish(false)?;
-    Ok(())
+    Ok(file.end()?)
 }
 
-/// The rows by key.
-fn sorted(state: &State) -> Vec<Row<'_>> {
-    let mut rows: Vec<Row<'_>> = state.iter().collect();
-    sort_by_key(&mut rows, |(key, _)| key);
-    rows
-}
-
-/// Reads a view's rows; the names in them are entered in the dictionary.
+/// Reads a file of a view's rows, or of what changed in them, by key; the names in them are entered in the dictionary.
 ///
 /// # Errors
-/// Where there are none, or they are not this view's.
-pub fn read(views: &Path, view: &dyn View, names: &Names) -> anyhow::Result<State> {
-    let folder = views.join(view.name());
-    let table = match read_tables(&folder) {
-        Err(LakeError::NoTable { .. } | LakeError::Read { .. }) if !folder.exists() => {
-            bail!("{} was not maintained in this run: add it to views.enabled and replay again", view.name())
-        }
-        table => table?,
-    };
-    from_columns(view.schema(), &table, names).with_context(|| format!("reading {}", folder.display()))
+/// Where they are not this view's.
+pub fn read(key: &str, bytes: Bytes, view: &dyn View, names: &Names) -> anyhow::Result<Vec<(Key, Measures)>> {
+    let table = read_table(key, bytes)?;
+    from_columns(view.schema(), &table, names).with_context(|| format!("reading {key}"))
 }
 
 fn column_name(part: &Part) -> Option<&'static str> {
@@ -131,7 +196,7 @@ struct Filler<'a> {
 }
 
 /// The stored columns, still empty, and what fills them.
-fn columns<'a>(schema: &'a ViewSchema, rows: &[Row<'_>]) -> (Vec<Filler<'a>>, Columns) {
+fn columns<'a>(schema: &'a ViewSchema, rows: &dyn InOrder) -> (Vec<Filler<'a>>, Columns) {
     let (mut fillers, mut columns) = (Vec::new(), Columns::default());
     let mut push = |name: &str, origin: Origin<'a>, column: Column| {
         fillers.push(Filler { origin, texts: FxHashMap::default() });
@@ -141,13 +206,9 @@ fn columns<'a>(schema: &'a ViewSchema, rows: &[Row<'_>]) -> (Vec<Filler<'a>>, Co
         let dictionary = schema.tables.iter().map(|table| table.name.clone()).collect();
         push(GRAIN, Origin::Grain, Column::Text(TextColumn { dictionary, keys: Vec::new() }));
     }
-    let has_rows = |table: usize| {
-        let first = rows.partition_point(|(key, _)| usize::from(key.table) < table);
-        rows.get(first).is_some_and(|(key, _)| usize::from(key.table) == table)
-    };
     for stored in stored_columns(schema) {
         // Without a row that has it, a column is text.
-        let in_use = stored.positions.iter().enumerate().filter(|(table, _)| has_rows(*table));
+        let in_use = stored.positions.iter().enumerate().filter(|(table, _)| rows.has_rows(*table));
         let part = in_use.filter_map(|(_, position)| *position).map(|(_, part)| part).next();
         let column = match part {
             None | Some(Part::Name(_) | Part::Choice(..) | Part::Currency) => Column::Text(TextColumn::default()),
@@ -268,7 +329,7 @@ fn unit(currency: Option<Currency>) -> i64 {
     10_i64.pow(MONEY_SCALE - currency.map_or(MONEY_SCALE, Currency::digits))
 }
 
-fn from_columns(schema: &ViewSchema, table: &Columns, names: &Names) -> anyhow::Result<State> {
+fn from_columns(schema: &ViewSchema, table: &Columns, names: &Names) -> anyhow::Result<Vec<(Key, Measures)>> {
     let column = |name: &str| table.column(name).with_context(|| format!("there is no column {name}"));
     let tables: Vec<u8> = match table.column(GRAIN) {
         None => vec![0; table.rows()],
@@ -311,6 +372,7 @@ fn from_columns(schema: &ViewSchema, table: &Columns, names: &Names) -> anyhow::
             _ => bail!("the column {} is of another type", measure.name),
         }
     }
+    let measures = measures.into_iter().map(|measures| measures.sums().to_measures());
     Ok(keys.into_iter().zip(measures).collect())
 }
 

@@ -25,6 +25,11 @@ pub struct LiveEngine {
 }
 
 impl LiveEngine {
+    /// Records that have been read.
+    pub fn records(&self) -> u64 {
+        self.feed.records()
+    }
+
     fn partitions(&self) -> Vec<PartitionStatus> {
         let watermarks = self.feed.partitions();
         let source = self.source.get();

@@ -26,6 +26,8 @@ pub struct Stamp {
     pub epoch: u64,
     /// How far everything was complete when the epoch began, UTC microseconds.
     pub watermark: i64,
+    /// The last epoch before it that ends a checkpoint; 0 where none does.
+    pub checkpoint: u64,
 }
 
 /// What a worker finds.
@@ -34,11 +36,11 @@ pub enum Next {
     Chunk(Stamp, Chunk),
     /// Nothing for now. What is to come has this stamp or a later one.
     Nothing(Stamp),
-    /// Nothing will come any more.
-    Done,
+    /// Nothing will come any more. The last epoch has this stamp, and it ends a checkpoint.
+    Done(Stamp),
 }
 
-/// Epochs that closed together.
+/// An epoch that has closed, or several that are taken as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
     /// The last of them.
@@ -46,6 +48,8 @@ pub struct Closed {
     pub watermark: i64,
     /// Partitions that were read, and the offset after the last record that is in.
     pub positions: BTreeMap<u16, u64>,
+    /// Whether the epoch ends a checkpoint: by partition, the latest event time that is in.
+    pub checkpoint: Option<Vec<Option<i64>>>,
 }
 
 struct State {
@@ -53,6 +57,8 @@ struct State {
     /// The epoch that records are stamped with.
     open: Stamp,
     opened_ms: u64,
+    /// Of all epochs.
+    all_records: u64,
     records: u64,
     caught_up: bool,
     /// Epochs that are cut and not closed.
@@ -66,11 +72,46 @@ struct State {
     /// What was read: epoch, partition, the offset after it.
     read: VecDeque<(u64, u16, u64)>,
     watermarks: Watermarks,
+    checkpoints: Checkpoints,
     done: bool,
 }
 
+/// Where checkpoints end.
+struct Checkpoints {
+    last_ms: u64,
+    /// Records have been read, or positions moved, since the last.
+    dirty: bool,
+    /// Their last epochs, of those that are not closed.
+    open: VecDeque<u64>,
+    /// How many are cut and not committed.
+    uncommitted: usize,
+}
+
+/// So many checkpoints may be cut and not committed: one is being written while the next is being filled.
+const UNCOMMITTED_MOST: usize = 2;
+
+/// What a feed goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub pace: Pace,
+    pub numbering: Numbering,
+    /// Time between two checkpoints; `None` where there are none but the last.
+    pub checkpoint_ms: Option<u64>,
+    /// Nobody waits for an answer before the end.
+    pub only_the_end_counts: bool,
+}
+
+/// What an epoch is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbering {
+    /// The milliseconds of the clock when it began.
+    Clock,
+    /// One more than the one before: the same epochs whenever it runs.
+    Count,
+}
+
 pub struct Feed {
-    pace: Pace,
+    rules: Rules,
     clock: Arc<dyn Clock>,
     source: Arc<SourceStatus>,
     state: Mutex<State>,
@@ -81,7 +122,7 @@ pub struct Feed {
 impl Feed {
     /// Epochs begin after `last_epoch`.
     pub fn new(
-        pace: Pace,
+        rules: Rules,
         clock: Arc<dyn Clock>,
         source: Arc<SourceStatus>,
         watermarks: Watermarks,
@@ -91,8 +132,9 @@ impl Feed {
         let now_ms = clock.now_ms();
         let state = State {
             queue: VecDeque::new(),
-            open: Stamp { epoch: now_ms.max(last_epoch + 1), watermark: Watermarks::UNKNOWN },
+            open: Stamp { epoch: rules.numbering.next(last_epoch, now_ms), watermark: watermarks.whole(), checkpoint: 0 },
             opened_ms: now_ms,
+            all_records: 0,
             records: 0,
             caught_up: false,
             in_flight: VecDeque::new(),
@@ -101,9 +143,10 @@ impl Feed {
             heard: BTreeMap::new(),
             read: VecDeque::new(),
             watermarks,
+            checkpoints: Checkpoints { last_ms: now_ms, dirty: false, open: VecDeque::new(), uncommitted: 0 },
             done: false,
         };
-        Feed { pace, clock, source, state: Mutex::new(state), room: Condvar::new(), workers: Mutex::default() }
+        Feed { rules, clock, source, state: Mutex::new(state), room: Condvar::new(), workers: Mutex::default() }
     }
 
     /// The calling worker is woken when there is something new.
@@ -117,10 +160,12 @@ impl Feed {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
         let stamp = state.open;
+        state.checkpoints.dirty = true;
         state.read.extend(moved.iter().map(|&(partition, next)| (stamp.epoch, partition, next)));
         if let Some(chunk) = chunk {
             state.watermarks.arrived(chunk.partition, now_ms);
             state.records += u64::from(chunk.records);
+            state.all_records += u64::from(chunk.records);
             state.queue.push_back((stamp, chunk));
         }
         self.cut_if_due(&mut state, now_ms);
@@ -133,7 +178,7 @@ impl Feed {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
         let cut = self.cut_if_due(&mut state, now_ms);
-        let look_again = self.pace.look_again(&moment(&state, now_ms));
+        let look_again = self.rules.pace.look_again(&moment(&state, now_ms));
         drop(state);
         if cut {
             self.wake();
@@ -149,7 +194,7 @@ impl Feed {
     /// Waits until the feed can take a chunk, `timeout` at most. False where it cannot.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
         let full = |state: &mut State| {
-            state.queue.len() >= QUEUE_CHUNKS || !self.pace.has_room(&moment(state, state.opened_ms))
+            state.queue.len() >= QUEUE_CHUNKS || !self.rules.pace.has_room(&moment(state, state.opened_ms))
         };
         let state = self.lock();
         let (mut state, _) = self.room.wait_timeout_while(state, timeout, full).expect("no holder of the feed panics");
@@ -169,7 +214,7 @@ impl Feed {
                 self.room.notify_one();
                 Next::Chunk(stamp, chunk)
             }
-            None if state.done => Next::Done,
+            None if state.done => Next::Done(state.open),
             None => Next::Nothing(state.open),
         }
     }
@@ -187,7 +232,7 @@ impl Feed {
         let open = state.open_of.iter().copied().min().unwrap_or(0);
         let now_ms = self.clock.now_ms();
         let cut = self.close_before(&mut state, open, now_ms);
-        let is_behind = !state.caught_up && state.records > 0 && !state.done;
+        let is_behind = self.rules.only_the_end_counts || !state.caught_up && state.records > 0 && !state.done;
         drop(state);
         if cut {
             self.wake();
@@ -197,39 +242,61 @@ impl Feed {
 
     /// Closes the epochs before `open`. Returns whether another was cut.
     fn close_before(&self, state: &mut State, open: u64, now_ms: u64) -> bool {
-        let mut last = None;
+        let mut closed_any = false;
         while let Some(epoch) = state.in_flight.pop_front_if(|epoch| *epoch < open) {
-            last = Some(epoch);
+            self.close_epoch(state, epoch, now_ms);
+            closed_any = true;
         }
         if state.done && open == u64::MAX {
-            // The open one as well.
-            last = Some(state.open.epoch);
+            let last = state.open.epoch;
+            state.checkpoints.open.push_back(last);
+            self.close_epoch(state, last, now_ms);
+            closed_any = true;
         }
-        let Some(epoch) = last else { return false };
-        while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() < open) {
+        if closed_any {
+            self.room.notify_one();
+        }
+        closed_any && self.cut_if_due(state, now_ms)
+    }
+
+    fn close_epoch(&self, state: &mut State, epoch: u64, now_ms: u64) {
+        while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() <= epoch) {
             for (partition, latest) in entry.remove() {
                 state.watermarks.heard(partition, latest);
             }
         }
         let mut positions = BTreeMap::new();
-        while let Some((_, partition, next)) = state.read.pop_front_if(|(epoch, ..)| *epoch < open) {
+        while let Some((_, partition, next)) = state.read.pop_front_if(|(of, ..)| *of <= epoch) {
             positions.insert(partition, next);
         }
         let watermark = self.advance(state, now_ms);
-        state.closed.push_back(Closed { epoch, watermark, positions });
-        self.room.notify_one();
-        self.cut_if_due(state, now_ms)
+        let ends = state.checkpoints.open.pop_front_if(|last| *last <= epoch).is_some();
+        let checkpoint = ends.then(|| state.watermarks.latests());
+        state.closed.push_back(Closed { epoch, watermark, positions, checkpoint });
     }
 
-    /// Takes what closed before `open`, as one. `None` where that is nothing.
+    /// Takes what closed before `open`, as one, up to the end of a checkpoint. `None` where that is nothing.
     pub fn take_closed(&self, open: u64) -> Option<Closed> {
         let mut state = self.lock();
         let mut all: Option<Closed> = None;
-        while let Some(closed) = state.closed.pop_front_if(|closed| closed.epoch < open) {
+        while all.as_ref().is_none_or(|all| all.checkpoint.is_none())
+            && let Some(closed) = state.closed.pop_front_if(|closed| closed.epoch < open)
+        {
             let positions = all.map_or_else(BTreeMap::new, |all| all.positions);
             all = Some(Closed { positions: positions.into_iter().chain(closed.positions).collect(), ..closed });
         }
         all
+    }
+
+    /// A checkpoint is safe.
+    pub fn committed(&self) {
+        let mut state = self.lock();
+        state.checkpoints.uncommitted = state.checkpoints.uncommitted.saturating_sub(1);
+    }
+
+    /// Records that have been read.
+    pub fn records(&self) -> u64 {
+        self.lock().all_records
     }
 
     /// The open epoch, and how many are in flight.
@@ -247,12 +314,25 @@ impl Feed {
     }
 
     fn cut_if_due(&self, state: &mut State, now_ms: u64) -> bool {
-        if !self.pace.is_due(&moment(state, now_ms)) {
+        if !self.rules.pace.is_due(&moment(state, now_ms)) {
             return false;
         }
         let watermark = self.advance(state, now_ms);
-        state.in_flight.push_back(state.open.epoch);
-        state.open = Stamp { epoch: now_ms.max(state.open.epoch + 1), watermark };
+        let epoch = state.open.epoch;
+        state.in_flight.push_back(epoch);
+        let checkpoints = &mut state.checkpoints;
+        if self.rules.checkpoint_ms.is_some_and(|interval| now_ms.saturating_sub(checkpoints.last_ms) >= interval)
+            && checkpoints.dirty
+            // Each worker sees each: the next is not cut before all have closed the last.
+            && checkpoints.open.is_empty()
+            && checkpoints.uncommitted < UNCOMMITTED_MOST
+        {
+            checkpoints.open.push_back(epoch);
+            checkpoints.uncommitted += 1;
+            (checkpoints.last_ms, checkpoints.dirty) = (now_ms, false);
+            state.open.checkpoint = epoch;
+        }
+        state.open = Stamp { epoch: self.rules.numbering.next(epoch, now_ms), watermark, ..state.open };
         state.opened_ms = now_ms;
         state.records = 0;
         state.caught_up = false;
@@ -275,6 +355,15 @@ impl Feed {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the feed panics")
+    }
+}
+
+impl Numbering {
+    fn next(self, last: u64, now_ms: u64) -> u64 {
+        match self {
+            Numbering::Clock => now_ms.max(last + 1),
+            Numbering::Count => last + 1,
+        }
     }
 }
 

@@ -18,4 +18,7 @@ mod worker;
 
 pub use clock::{Clock, SystemClock};
 pub use engine::LiveEngine;
-pub use run::{Live, start};
+pub use feed::{Feed, Numbering, Rules};
+pub use pace::Pace;
+pub use publish::PartitionTable;
+pub use run::{Live, Plan, start, start_with};

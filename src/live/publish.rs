@@ -2,11 +2,11 @@
 
 use super::feed::{Closed, Feed};
 use super::watermarks::Watermarks;
-use super::worker::{Changes, Report};
+use super::worker::Report;
+use crate::checkpoint::Cut;
 use crate::serve::{Commit, Publisher, SourcePositions};
 use millrace_connectors::source::PartitionInfo;
-use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -20,8 +20,7 @@ pub type PartitionTable = Arc<RwLock<Vec<PartitionInfo>>>;
 pub struct Collector {
     /// The first open epoch of each worker.
     open: Vec<u64>,
-    /// By the first epoch that they are not of.
-    waiting: BTreeMap<u64, Changes>,
+    waiting: Vec<Report>,
     /// By partition ordinal.
     positions: Vec<u64>,
 }
@@ -29,21 +28,29 @@ pub struct Collector {
 impl Collector {
     /// `positions` are the offsets where reading begins, by partition ordinal.
     pub fn new(workers: usize, positions: Vec<u64>) -> Collector {
-        Collector { open: vec![0; workers], waiting: BTreeMap::new(), positions }
+        Collector { open: vec![0; workers], waiting: Vec::new(), positions }
     }
 
-    /// Takes a report. Returns the first epoch that some worker has not closed.
-    pub fn report(&mut self, report: Report) -> u64 {
+    pub fn report(&mut self, report: Report) {
         self.open[report.worker] = report.open;
-        self.waiting.entry(report.open).or_default().extend(report.changes);
-        self.open.iter().copied().min().unwrap_or(0)
+        self.waiting.push(report);
     }
 
-    /// What all workers have reported, as one commit.
-    pub fn commit(&mut self, closed: &Closed, partitions: &[PartitionInfo]) -> Commit {
-        let open = self.open.iter().copied().min().unwrap_or(0);
-        let later = self.waiting.split_off(&open.saturating_add(1));
-        let changes = std::mem::replace(&mut self.waiting, later).into_values().flatten().collect();
+    /// The first epoch of which some worker has not reported all, or only together with what is later.
+    pub fn boundary(&self) -> u64 {
+        let mut boundary = self.open.iter().copied().min().unwrap_or(0);
+        while let Some(across) = self.waiting.iter().find(|report| report.from < boundary && boundary < report.open) {
+            boundary = across.from;
+        }
+        boundary
+    }
+
+    /// What all workers have reported of the epochs up to one that has closed, as one commit.
+    pub fn commit(&mut self, closed: &Closed, boundary: u64, partitions: &[PartitionInfo]) -> Commit {
+        // There is no epoch between it and the boundary, unless a checkpoint ends with it: then a report does, too.
+        let until = if closed.checkpoint.is_some() { closed.epoch + 1 } else { boundary };
+        let changes = self.waiting.extract_if(.., |report| report.open <= until).flat_map(|report| report.changes);
+        let changes = changes.collect();
         for (&partition, &next) in &closed.positions {
             let index = usize::from(partition);
             if self.positions.len() <= index {
@@ -78,6 +85,9 @@ pub fn by_source(positions: &[u64], partitions: &[PartitionInfo]) -> Arc<[Source
     sources.into()
 }
 
+/// Where the publisher says what it knows at checkpoints.
+pub type Cuts = Option<Sender<Cut>>;
+
 /// Publishes until all workers are gone.
 pub fn publish(
     reports: &Receiver<Report>,
@@ -85,6 +95,7 @@ pub fn publish(
     partitions: &PartitionTable,
     mut collector: Collector,
     mut publisher: Publisher,
+    cuts: &Cuts,
 ) {
     // When it was last published, and for how long it rests.
     let mut published: Option<(Instant, Duration)> = None;
@@ -96,13 +107,19 @@ pub fn publish(
         };
         match reports.recv_timeout(timeout) {
             Ok(report) => {
-                let mut open = collector.report(report);
+                collector.report(report);
                 // All that has come meanwhile.
-                reports.try_iter().for_each(|report| open = collector.report(report));
-                if let Some(closed) = feed.take_closed(open) {
+                reports.try_iter().for_each(|report| collector.report(report));
+                let boundary = collector.boundary();
+                while let Some(closed) = feed.take_closed(boundary) {
                     let partitions = partitions.read().expect("no holder of the partitions panics");
-                    publisher.add(collector.commit(&closed, &partitions));
+                    publisher.add(collector.commit(&closed, boundary, &partitions));
                     unpublished = true;
+                    if let (Some(cuts), Some(latests)) = (cuts, closed.checkpoint) {
+                        let (version, positions) = (publisher.publish(), collector.positions.clone());
+                        // Where nobody listens, the committer has failed, and says so itself.
+                        let _ = cuts.send(Cut { version, positions, latests, partitions: partitions.clone() });
+                    }
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}

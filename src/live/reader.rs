@@ -2,6 +2,7 @@
 
 use super::feed::Feed;
 use super::publish::PartitionTable;
+use crate::checkpoint::Released;
 use crate::engine::enter_sources;
 use millrace_connectors::source::{Chunk, LiveSource};
 use millrace_dataflows::context::{Keeps, Shared};
@@ -21,8 +22,9 @@ pub fn read(
     shared: &Shared,
     partitions: &PartitionTable,
     stop: &AtomicBool,
+    released: Option<&Released>,
 ) -> anyhow::Result<()> {
-    let result = read_on(source, feed, shared, partitions, stop);
+    let result = read_on(source, feed, shared, partitions, stop, released);
     feed.finish();
     result
 }
@@ -33,9 +35,14 @@ fn read_on(
     shared: &Shared,
     partitions: &PartitionTable,
     stop: &AtomicBool,
+    released: Option<&Released>,
 ) -> anyhow::Result<()> {
     let (mut read, mut positions, mut moved) = (0, Positions::default(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
+        if let Some(positions) = released.and_then(Released::take) {
+            // It is for tools that show lag: what fails is repeated with the next checkpoint.
+            let _ = source.release(&positions);
+        }
         let timeout = feed.tick().min(WAIT_MOST);
         if !feed.wait_for_room(timeout) {
             continue;
@@ -53,6 +60,9 @@ fn read_on(
             feed.push(chunk, &moved);
         }
         if nothing {
+            if source.ends() {
+                break;
+            }
             feed.caught_up();
             source.wait(feed.tick().min(WAIT_MOST));
         }
@@ -85,9 +95,10 @@ impl Positions {
 fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk) {
     const GROWTH_MOST: usize = 4;
     let offsets_a_record = (chunk.next_offset() - chunk.base_offset).div_ceil(u64::from(chunk.records.max(1)));
-    let left: u64 = source.status().with(|state| {
-        state.partitions.iter().map(|partition| partition.end.unwrap_or(0).saturating_sub(partition.next)).sum()
+    let left = source.status().with(|state| {
+        state.partitions.iter().map(|partition| Some(partition.end?.saturating_sub(partition.next))).sum::<Option<u64>>()
     });
+    let Some(left) = left else { return };
     let records = usize::try_from(read + left / offsets_a_record.max(1)).unwrap_or(usize::MAX);
     let held = shared.held.get(Keeps::EventIds);
     let most = match shared.context.horizons.deduplication {

@@ -1,10 +1,12 @@
 //! The latest rejected records, in memory: what the view `quarantine` answers while the engine runs.
 
+use crate::checkpoint::LakeWriter;
 use crate::engine::QUARANTINE_COLUMNS;
-use crate::engine::ingest::Rejects;
-use millrace_connectors::lake::QuarantineRow;
+use crate::engine::ingest::Outlet;
+use millrace_connectors::lake::{PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::PartitionInfo;
 use millrace_dataflows::table::{Table, Value};
+use millrace_schema::Event;
 use millrace_schema::calendar::rfc3339_micros;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -59,16 +61,8 @@ fn values(row: &Row, partition: &PartitionInfo) -> Option<Vec<Value>> {
     ])
 }
 
-/// One worker's way to them.
-#[derive(Debug)]
-pub struct RejectsOfWorker {
-    pub recent: Arc<RecentRejects>,
-    /// Of a longer record only so many bytes are kept.
-    pub record_bytes: usize,
-}
-
-impl Rejects for RejectsOfWorker {
-    fn push(&mut self, row: QuarantineRow<'_>) -> anyhow::Result<()> {
+impl RecentRejects {
+    fn push(&self, row: &Rejected) {
         let kept = Row {
             partition: row.partition,
             offset: row.offset,
@@ -76,18 +70,50 @@ impl Rejects for RejectsOfWorker {
             field: row.reject.field,
             message: row.reject.message.clone(),
             received_at: row.received_at,
-            bytes: row.bytes[..row.bytes.len().min(self.record_bytes)].into(),
+            bytes: row.bytes.clone(),
             bytes_total: row.total_bytes,
         };
-        let mut rows = self.recent.lock();
+        let mut rows = self.lock();
         if rows.len() == ROWS_MOST {
             rows.pop_front();
         }
         rows.push_back(kept);
-        Ok(())
+    }
+}
+
+/// One worker's way to them, and on to the lake where there is one.
+pub struct OutletOfWorker {
+    pub recent: Arc<RecentRejects>,
+    pub lake: Option<LakeWriter>,
+}
+
+impl Outlet for OutletOfWorker {
+    fn wants_events(&self) -> bool {
+        self.lake.as_ref().is_some_and(Outlet::wants_events)
     }
 
-    fn finish(self: Box<Self>) -> anyhow::Result<()> {
-        Ok(())
+    fn wants_accepted(&self) -> bool {
+        self.lake.as_ref().is_some_and(Outlet::wants_accepted)
+    }
+
+    fn events(&mut self, staged: StagedEvents) -> anyhow::Result<()> {
+        self.lake.as_mut().map_or(Ok(()), |lake| lake.events(staged))
+    }
+
+    fn accepted(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
+        self.lake.as_mut().map_or(Ok(()), |lake| lake.accepted(events))
+    }
+
+    fn rejected(&mut self, row: Rejected) -> anyhow::Result<()> {
+        self.recent.push(&row);
+        self.lake.as_mut().map_or(Ok(()), |lake| lake.rejected(row))
+    }
+
+    fn pending(&mut self, record: PendingRecord) -> anyhow::Result<()> {
+        self.lake.as_mut().map_or(Ok(()), |lake| lake.pending(record))
+    }
+
+    fn seal(&mut self, epoch: u64) -> anyhow::Result<()> {
+        self.lake.as_mut().map_or(Ok(()), |lake| lake.seal(epoch))
     }
 }

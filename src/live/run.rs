@@ -2,23 +2,27 @@
 
 use super::clock::{Clock, SystemClock};
 use super::engine::LiveEngine;
-use super::feed::Feed;
+use super::feed::{Feed, Numbering, Rules};
 use super::pace::Pace;
-use super::publish::{Collector, PartitionTable, publish};
+use super::publish::{Collector, PartitionTable, by_source, publish};
 use super::reader::{enter_new, read};
-use super::rejects::{RecentRejects, RejectsOfWorker};
+use super::rejects::{OutletOfWorker, RecentRejects};
 use super::source;
 use super::watermarks::Watermarks;
-use super::worker::{self, Plan};
+use super::worker::{self, Plan as WorkerPlan};
+use crate::checkpoint::{
+    self, Committer, Lake, LakeWriter, Manifest, Mode, Outgoing, RestoredRows, ViewFiles, load_names, load_views,
+};
 use crate::engine::ingest::Ingest;
 use crate::serve::{Board, Publisher};
-use crate::settings::Settings;
+use crate::settings::{Settings, Validated};
 use anyhow::Context;
-use millrace_connectors::source::Resume;
+use millrace_connectors::lake::{EventFiles, EventSettings, PendingFiles, QuarantineFiles, QuarantineSettings};
+use millrace_connectors::source::{LiveSource, PartitionInfo, Resume};
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::views::VIEWS;
 use millrace_schema::Names;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
@@ -26,33 +30,109 @@ use std::thread::JoinHandle;
 pub struct Live {
     pub board: Arc<Board>,
     pub engine: Arc<LiveEngine>,
+    pub shared: Shared,
     threads: Vec<JoinHandle<anyhow::Result<()>>>,
+}
+
+/// What is to run.
+pub struct Plan {
+    pub validated: Validated,
+    pub workers: usize,
+    pub rules: Rules,
+    /// How long a partition is silent before it is idle.
+    pub partition_idle_ms: u64,
+    /// Where it lasts, and how it stands to what is there.
+    pub lake: Option<(Lake, Mode)>,
+    /// Whether it can be taken up again from there.
+    pub keeps_state: bool,
+    pub shown_settings: String,
 }
 
 /// Starts reading, with the settings as they may be shown to whoever asks.
 ///
 /// # Errors
-/// Where a setting does not fit, or the source cannot be opened.
+/// Where a setting does not fit, the lake cannot be opened, or the source cannot.
 pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live> {
     let live = settings.validate_live()?;
-    let workers = settings.live.workers;
-    let mut source = source::open(settings, live.start, Resume::default())?;
-    let context = Arc::new(live.validated.views);
-    let shared = Shared::new(context.clone(), Arc::new(Names::default()), Arc::new(Partitions::default()));
+    let url = &settings.lake.url;
+    let lake = (!url.is_empty()).then(|| Lake::claim(url, settings)).transpose()?;
+    let plan = Plan {
+        validated: live.validated,
+        workers: settings.live.workers,
+        rules: Rules {
+            pace: Pace {
+                tick_ms: settings.live.tick_ms,
+                behind_tick_ms: settings.live.behind_tick_ms,
+                idle_tick_ms: settings.live.idle_tick_ms,
+                epoch_records: settings.live.epoch_records as u64,
+                epochs_in_flight: settings.live.epochs_in_flight,
+            },
+            numbering: Numbering::Clock,
+            checkpoint_ms: Some(settings.lake.checkpoint_ms),
+            only_the_end_counts: false,
+        },
+        partition_idle_ms: settings.live.partition_idle_ms,
+        lake: lake.map(|lake| (lake, Mode::Continue)),
+        keeps_state: true,
+        shown_settings,
+    };
+    start_with(settings, plan, |resume| source::open(settings, live.start, resume))
+}
+
+/// Starts a plan. The source is opened where the lake says that reading goes on.
+///
+/// # Errors
+/// Where the lake cannot be taken up, or the source cannot be opened.
+pub fn start_with(
+    settings: &Settings,
+    plan: Plan,
+    open: impl FnOnce(Resume) -> anyhow::Result<Box<dyn LiveSource>>,
+) -> anyhow::Result<Live> {
+    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, shown_settings } = plan;
+    let context = Arc::new(validated.views.clone());
+    let names = Arc::new(Names::default());
+    let shared = Shared::new(context.clone(), names.clone(), Arc::new(Partitions::default()));
+    let enabled = settings.views.enabled.clone();
+    let rendered: Vec<&str> = VIEWS
+        .map(|(name, _)| name)
+        .into_iter()
+        .filter(|name| *name == "quality" || enabled.iter().any(|on| on == name))
+        .collect();
+    let is_plain = rules.only_the_end_counts;
+    let mut publisher = match is_plain {
+        true => Publisher::plain(&shared, &rendered),
+        false => Publisher::new(&shared, &rendered, settings.serve.keep_epochs()),
+    };
+    let board = publisher.board();
+
+    let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > 0);
+    let before: Option<Manifest> = before.map(|(lake, _)| lake.manifest.clone());
+    if let (Some(manifest), Some((lake, _))) = (&before, &lake) {
+        check_settings(manifest, settings, &rendered, &lake.store.place())?;
+        load_names(&*lake.store, manifest, &names)?;
+        let views: Vec<_> = board.current().views.iter().map(|rows| rows.view.clone()).collect();
+        let rows = load_views(&*lake.store, manifest, &views, &names)?;
+        let (partitions, positions) = resume_of(manifest);
+        publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), rows);
+    }
+
+    let resume = before.as_ref().map(|manifest| {
+        let (partitions, positions) = resume_of(manifest);
+        Resume { partitions, positions }
+    });
+    let mut source = open(resume.unwrap_or_default())?;
     let partitions = PartitionTable::default();
     enter_new(&*source, &shared, &partitions)?;
+    let mut watermarks = Watermarks::new(context.allowed_lateness_micros, partition_idle_ms);
+    if let Some(manifest) = &before {
+        let latests: Vec<Option<i64>> = manifest.sources.partitions.iter().map(|partition| partition.latest).collect();
+        watermarks.resume(manifest.watermark.unwrap_or(Watermarks::UNKNOWN), &latests);
+    }
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let pace = Pace {
-        tick_ms: settings.live.tick_ms,
-        behind_tick_ms: settings.live.behind_tick_ms,
-        idle_tick_ms: settings.live.idle_tick_ms,
-        epoch_records: settings.live.epoch_records as u64,
-        epochs_in_flight: settings.live.epochs_in_flight,
-    };
-    let watermarks = Watermarks::new(context.allowed_lateness_micros, settings.live.partition_idle_ms);
     let status = source.status();
-    let feed = Arc::new(Feed::new(pace, clock.clone(), status.clone(), watermarks, workers, 0));
+    let last_epoch = before.as_ref().map_or(0, |manifest| manifest.epoch);
+    let feed = Arc::new(Feed::new(rules, clock.clone(), status.clone(), watermarks, workers, last_epoch));
     let rejects = Arc::new(RecentRejects::default());
     let engine = Arc::new(LiveEngine {
         feed: feed.clone(),
@@ -65,26 +145,53 @@ pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live
         settings: shown_settings,
         stop: AtomicBool::new(false),
     });
-
-    let enabled = settings.views.enabled.clone();
-    let rendered: Vec<&str> = VIEWS
-        .map(|(name, _)| name)
-        .into_iter()
-        .filter(|name| *name == "quality" || enabled.iter().any(|on| on == name))
-        .collect();
-    let publisher = Publisher::new(&shared, &rendered, settings.serve.keep_epochs());
-    let board = publisher.board();
     let positions = status.with(|state| state.partitions.iter().map(|partition| partition.next).collect());
     let collector = Collector::new(workers, positions);
     let (reports, reported) = mpsc::channel();
+    let mut threads = Threads { engine: engine.clone(), started: Vec::new() };
 
-    let plan = Arc::new(Plan { feed: feed.clone(), shared: shared.clone(), enabled });
-    let ingest = |_| {
-        let record_bytes = settings.lake.quarantine_bytes_max;
-        let rejects = Box::new(RejectsOfWorker { recent: rejects.clone(), record_bytes });
-        Mutex::new(Some(Ingest::new(live.validated.decode.clone(), &shared, None, rejects)))
+    let restored = match (&before, &lake) {
+        (Some(manifest), Some((lake, _))) => Some(RestoredRows::new(lake.store.clone(), manifest)),
+        _ => None,
     };
-    let ingests: Arc<Vec<_>> = Arc::new((0..workers).map(ingest).collect());
+    let mut writers: Vec<Option<LakeWriter>> = (0..workers).map(|_| None).collect();
+    let (mut cuts, mut released) = (None, None);
+    if let Some((lake, mode)) = lake {
+        let (incoming, received) = Committer::channel();
+        for (worker, writer) in writers.iter_mut().enumerate() {
+            let outgoing = outgoing(settings, &lake, worker, workers, &partitions, keeps_state);
+            let (started, thread) = LakeWriter::start(outgoing, incoming.clone())?;
+            *writer = Some(started);
+            threads.watch(thread)?;
+        }
+        let (cut_sender, cut_receiver) = mpsc::channel();
+        let current = board.current();
+        let views = current.views.iter().map(|rows| {
+            let entry = before.as_ref().and_then(|manifest| manifest.views.iter().find(|view| view.name == rows.view.name()));
+            ViewFiles::new(rows, (!is_plain).then_some(&*shared.context), entry.cloned())
+        });
+        let committer = Committer::new(checkpoint::Parts {
+            settings: settings.clone(),
+            mode,
+            keeps_state,
+            names,
+            workers,
+            views: views.collect(),
+            now_ms: Box::new(move || clock.now_ms()),
+            lake,
+        });
+        (cuts, released) = (Some(cut_sender), Some(committer.released()));
+        let feed = feed.clone();
+        threads.first("committer", move || committer.run(&received, &cut_receiver, &feed))?;
+    }
+
+    let plan = Arc::new(WorkerPlan { feed: feed.clone(), shared: shared.clone(), enabled, restored });
+    let reject_bytes_max = settings.lake.quarantine_bytes_max;
+    let ingests = writers.into_iter().map(|lake| {
+        let outlet = Box::new(OutletOfWorker { recent: rejects.clone(), lake });
+        Mutex::new(Some(Ingest::new(validated.decode.clone(), &shared, outlet, reject_bytes_max)))
+    });
+    let ingests: Arc<Vec<_>> = Arc::new(ingests.collect());
     let config = match workers {
         1 => timely::Config::thread(),
         workers => timely::Config::process(workers),
@@ -97,28 +204,130 @@ pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live
     let guards = guards.map_err(|error| anyhow::anyhow!("starting the workers: {error}"))?;
 
     let (feed_of_reader, stopping) = (feed.clone(), engine.clone());
-    let table = partitions.clone();
-    let threads = vec![
-        spawn("reader", move || read(&mut *source, &feed_of_reader, &shared, &table, &stopping.stop))?,
-        spawn("publisher", move || {
-            publish(&reported, &feed, &partitions, collector, publisher);
-            Ok(())
-        })?,
-        spawn("workers", move || {
-            for result in guards.join() {
-                result.map_err(|panic| anyhow::anyhow!("a worker panicked: {panic}"))??;
-            }
-            Ok(())
-        })?,
-    ];
-    Ok(Live { board, engine, threads })
+    let (table, shared_of_reader) = (partitions.clone(), shared.clone());
+    threads.start("reader", move || {
+        read(&mut *source, &feed_of_reader, &shared_of_reader, &table, &stopping.stop, released.as_ref())
+    })?;
+    threads.start("publisher", move || {
+        publish(&reported, &feed, &partitions, collector, publisher, &cuts);
+        Ok(())
+    })?;
+    threads.start("workers", move || {
+        for result in guards.join() {
+            result.map_err(|panic| anyhow::anyhow!("a worker panicked: {panic}"))??;
+        }
+        Ok(())
+    })?;
+    Ok(Live { board, engine, shared, threads: threads.started })
 }
 
-fn spawn(
-    name: &str,
-    work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
-) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).with_context(|| format!("starting the thread {name}"))
+/// What was decided by other settings cannot be gone on with.
+fn check_settings(manifest: &Manifest, settings: &Settings, rendered: &[&str], place: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        manifest.state.complete,
+        "{place} holds the answers of a replay and not its state, so they cannot be gone on with: replay again with --set replay.state=true, or set lake.url to another place"
+    );
+    let (then, now) = (&manifest.settings, checkpoint::deciding(settings));
+    let differing = crate::settings::differing(then, &now)?;
+    anyhow::ensure!(
+        differing.is_empty(),
+        "{place} was written under other settings ({}): set them back, or set lake.url to another place and read again from the start",
+        differing.join(", ")
+    );
+    let kept: Vec<&str> = manifest.views.iter().map(|view| &*view.name).collect();
+    anyhow::ensure!(
+        kept == rendered,
+        "{place} keeps the views {}, and views.enabled asks for {}: set it back, or set lake.url to another place",
+        kept.join(", "),
+        rendered.join(", ")
+    );
+    Ok(())
+}
+
+fn resume_of(manifest: &Manifest) -> (Vec<PartitionInfo>, Vec<u64>) {
+    let partitions = manifest.sources.partitions.iter();
+    let info = |entry: &checkpoint::PartitionEntry| PartitionInfo {
+        source: entry.source.clone(),
+        partition: entry.partition,
+        path: entry.path.clone().into(),
+    };
+    partitions.map(|entry| (info(entry), entry.next_offset)).unzip()
+}
+
+/// What a worker's writer needs.
+fn outgoing(
+    settings: &Settings,
+    lake: &Lake,
+    worker: usize,
+    workers: usize,
+    partitions: &PartitionTable,
+    state: bool,
+) -> Outgoing {
+    let name = format!("{}-w{worker:03}", checkpoint::prefix(lake.manifest.generation));
+    let compression = checkpoint::compression(settings);
+    let defaults = EventSettings::default();
+    let event_settings = EventSettings {
+        compression,
+        file_rows: settings.lake.events_file_rows as u64,
+        buffer_bytes: defaults.buffer_bytes / workers,
+        ..defaults
+    };
+    let quarantine_settings = QuarantineSettings {
+        compression,
+        record_bytes: settings.lake.quarantine_bytes_max,
+        ..QuarantineSettings::default()
+    };
+    let store = &lake.store;
+    Outgoing {
+        worker,
+        store: store.clone(),
+        partitions: partitions.clone(),
+        events: settings.lake.events.then(|| EventFiles::new(store.clone(), &name, event_settings)),
+        quarantine: QuarantineFiles::new(store.clone(), &name, quarantine_settings),
+        pending: PendingFiles::new(store.clone(), &name, compression),
+        state,
+        name,
+    }
+}
+
+/// The threads of an engine. One that fails stops the engine: what is read is closed, and all end.
+struct Threads {
+    engine: Arc<LiveEngine>,
+    started: Vec<JoinHandle<anyhow::Result<()>>>,
+}
+
+impl Threads {
+    fn start(
+        &mut self,
+        name: &str,
+        work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let engine = self.engine.clone();
+        let work = move || {
+            let result = work();
+            if result.is_err() {
+                engine.stop.store(true, Ordering::Relaxed);
+            }
+            result
+        };
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+        self.started.push(thread.with_context(|| format!("starting the thread {name}"))?);
+        Ok(())
+    }
+
+    /// A thread whose error explains those of others.
+    fn first(&mut self, name: &str, work: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
+        self.start(name, work)?;
+        self.started.rotate_right(1);
+        Ok(())
+    }
+
+    /// A thread that was started elsewhere.
+    fn watch(&mut self, thread: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
+        self.start("watch", move || {
+            thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread of the engine panicked")))
+        })
+    }
 }
 
 impl Live {

@@ -34,6 +34,22 @@ impl Watermarks {
         Watermarks { lateness, idle_ms, partitions: Vec::new(), watermark: Watermarks::UNKNOWN }
     }
 
+    /// As they were at a checkpoint: of the whole, and the latest event time of each partition.
+    pub fn resume(&mut self, watermark: i64, latests: &[Option<i64>]) {
+        self.watermark = watermark;
+        self.partitions = latests.iter().map(|&latest| Partition { latest, arrived_ms: None }).collect();
+    }
+
+    /// The whole's, as it was last advanced to.
+    pub fn whole(&self) -> i64 {
+        self.watermark
+    }
+
+    /// By partition, the latest event time that is in.
+    pub fn latests(&self) -> Vec<Option<i64>> {
+        self.partitions.iter().map(|partition| partition.latest).collect()
+    }
+
     /// Records of a partition were read.
     pub fn arrived(&mut self, partition: u16, now_ms: u64) {
         self.partition(partition).arrived_ms = Some(now_ms);

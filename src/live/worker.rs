@@ -1,18 +1,21 @@
 //! One timely worker of a running engine: takes chunks, drives the dataflow, hands over the changes of closed epochs.
 
 use super::feed::{Feed, Next, Stamp};
+use crate::checkpoint::RestoredRows;
 use crate::engine::ingest::Ingest;
+use crate::serve::commit::Changed;
 use millrace_dataflows::context::Shared;
+use millrace_dataflows::durable::{Kept, OpenWarning, PairCount, Restored, Settled};
 use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::rows::{Change, Netting};
 use millrace_schema::{Event, Place};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -30,41 +33,58 @@ pub struct Plan {
     pub shared: Shared,
     /// The views that are maintained. `quality` always is.
     pub enabled: Vec<String>,
+    pub restored: Option<RestoredRows>,
 }
 
 /// The changes of one epoch, by view (its number among those that the dataflow renders).
 pub type Changes = Vec<(usize, Vec<Change>)>;
 
-/// What a worker says: it has closed every epoch before `open`, and what changed in those of them that it has not reported.
+/// What a worker says: it has closed every epoch before `open`, and what changed in those of them from `from` on.
 pub struct Report {
     pub worker: usize,
+    pub from: u64,
     pub open: u64,
-    pub changes: Changes,
+    pub changes: Vec<(usize, Changed)>,
 }
 
-/// While reading is behind, nobody waits for the next epoch more than for those after it: a worker nets the changes of so
-/// long a time before it reports them.
-const REPORT_BEHIND: Duration = Duration::from_secs(2);
+/// While reading is behind, nobody waits for the next epoch more than for those after it: a worker nets the changes of
+/// so many milliseconds before it reports them. All workers end a report at the multiples of it, so that there are epochs
+/// up to which all have reported everything.
+const REPORT_MS: u64 = 2_000;
 
 /// What a worker has closed and not reported.
 struct Unreported {
     worker: usize,
     feed: Arc<Feed>,
     reports: Sender<Report>,
+    /// Every epoch before it is closed.
     open: u64,
-    reported_at: Instant,
+    /// Every epoch before it is reported.
+    reported: u64,
+    /// The last epochs of checkpoints that are not sealed. No report goes on beyond one.
+    checkpoints: VecDeque<u64>,
     /// By view.
     netted: Vec<Netting>,
+    is_empty: bool,
 }
 
 struct Inputs {
     events: Handle<u64, Event>,
     receipts: Handle<u64, Change>,
     watermarks: Handle<u64, i64>,
+    restoring: Option<Restoring>,
     /// What the records of the present epoch are read under.
     stamp: Stamp,
     /// Whether this worker tells the others the watermark.
     is_clock: bool,
+}
+
+/// What comes before everything else.
+struct Restoring {
+    kept: Handle<u64, Kept>,
+    pairs: Handle<u64, PairCount>,
+    settled: Handle<u64, (Settled, u32)>,
+    warnings: Handle<u64, (OpenWarning, i64)>,
 }
 
 type Left<D> = Rc<RefCell<D>>;
@@ -72,7 +92,9 @@ type Left<D> = Rc<RefCell<D>>;
 struct Outcomes {
     probe: probe::Handle<u64>,
     verdict_probe: probe::Handle<u64>,
-    verdicts: Left<Vec<(u64, Place, Verdict)>>,
+    verdicts: Left<BTreeMap<u64, Vec<(Place, Verdict)>>>,
+    /// Where they are wanted.
+    accepted: Left<BTreeMap<u64, Vec<Vec<Event>>>>,
     changes: Left<BTreeMap<u64, Changes>>,
 }
 
@@ -82,19 +104,29 @@ struct Outcomes {
 /// Where what was rejected cannot be kept.
 pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sender<Report>) -> anyhow::Result<()> {
     plan.feed.register();
-    let (mut inputs, outcomes) = build(worker, plan);
+    let (mut inputs, outcomes) = build(worker, plan, ingest.wants_accepted());
+    if let Some(restored) = &plan.restored {
+        inputs.restore(restored, &outcomes, worker)?;
+    }
     let mut unreported = Unreported::new(worker.index(), plan.feed.clone(), reports.clone());
     loop {
         match plan.feed.next() {
-            Next::Done => break,
+            Next::Done(stamp) => {
+                unreported.seen(stamp.checkpoint);
+                inputs.advance(stamp, &mut ingest);
+                unreported.seen(stamp.epoch);
+                break;
+            }
             Next::Nothing(stamp) => {
+                unreported.seen(stamp.checkpoint);
                 inputs.advance(stamp, &mut ingest);
                 worker.step_or_park(Some(NAP));
             }
             Next::Chunk(stamp, chunk) => {
+                unreported.seen(stamp.checkpoint);
                 inputs.advance(stamp, &mut ingest);
                 let partition = chunk.partition;
-                let latest = ingest.chunk(stamp.epoch, stamp.watermark, chunk, |event| inputs.events.send(event))?;
+                let latest = ingest.chunk(stamp.epoch, stamp.watermark, chunk, |event| inputs.events.send(event));
                 if let Some(latest) = latest {
                     plan.feed.heard(stamp.epoch, partition, latest);
                 }
@@ -102,77 +134,145 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
                 worker.step();
             }
         }
-        outcomes.settle(&mut ingest)?;
-        unreported.close(&outcomes);
+        unreported.close(&outcomes, &mut ingest)?;
     }
     inputs.close(&mut ingest);
-    while !outcomes.probe.done() || !outcomes.verdict_probe.done() {
+    while outcomes.open() != u64::MAX {
         worker.step_or_park(Some(NAP));
+        unreported.close(&outcomes, &mut ingest)?;
     }
-    outcomes.settle(&mut ingest)?;
-    unreported.close(&outcomes);
-    ingest.finish()?;
+    unreported.close(&outcomes, &mut ingest)?;
     Ok(())
 }
 
 impl Unreported {
     fn new(worker: usize, feed: Arc<Feed>, reports: Sender<Report>) -> Unreported {
-        Unreported { worker, feed, reports, open: 0, reported_at: Instant::now(), netted: Vec::new() }
+        Unreported {
+            worker,
+            feed,
+            reports,
+            open: 0,
+            reported: 0,
+            checkpoints: VecDeque::new(),
+            netted: Vec::new(),
+            is_empty: true,
+        }
     }
 
-    /// Tells the feed how far the worker is, and reports what changed if it is time to.
-    fn close(&mut self, outcomes: &Outcomes) {
-        let open = first_open(&outcomes.probe);
+    /// An epoch that is seen tells where the last checkpoint before it ends.
+    fn seen(&mut self, checkpoint: u64) {
+        if checkpoint != 0 && self.checkpoints.back().is_none_or(|last| *last < checkpoint) && checkpoint >= self.open {
+            self.checkpoints.push_back(checkpoint);
+        }
+    }
+
+    /// Tells the feed how far the worker is, reports what changed if it is time to, and hands over what checkpoints need.
+    fn close(&mut self, outcomes: &Outcomes, ingest: &mut Ingest) -> anyhow::Result<()> {
+        let open = outcomes.open();
         if open <= self.open {
-            return;
+            return Ok(());
         }
         self.open = open;
         let later = outcomes.changes.borrow_mut().split_off(&open);
-        let closed = outcomes.changes.replace(later);
+        let mut closed = outcomes.changes.replace(later);
         let is_behind = self.feed.close(self.worker, open);
-        if is_behind && self.reported_at.elapsed() < REPORT_BEHIND {
-            for (view, changes) in closed.into_values().flatten() {
-                if self.netted.len() <= view {
-                    self.netted.resize_with(view + 1, Netting::default);
-                }
-                self.netted[view].add_all(&changes);
+        loop {
+            let checkpoint = self.checkpoints.front().copied().filter(|checkpoint| *checkpoint < open);
+            let first = if self.is_empty { closed.keys().next().copied() } else { Some(self.reported) };
+            let multiple = first.map(|first| first - first % REPORT_MS + REPORT_MS - 1).filter(|last| *last < open);
+            let Some(last) = checkpoint.into_iter().chain(multiple).min() else { break };
+            let later = closed.split_off(&(last + 1));
+            self.report(last + 1, std::mem::replace(&mut closed, later));
+            if checkpoint == Some(last) {
+                self.checkpoints.pop_front();
+                outcomes.settle(last + 1, ingest)?;
+                ingest.seal(last)?;
             }
-            return;
         }
-        let netted = self.netted.iter_mut().enumerate().map(|(view, netted)| (view, netted.drain(open).collect()));
-        let changes = netted.chain(closed.into_values().flatten()).collect();
+        outcomes.settle(open, ingest)?;
+        if is_behind && open != u64::MAX {
+            self.net(closed);
+        } else {
+            self.report(open, closed);
+        }
+        Ok(())
+    }
+
+    fn net(&mut self, closed: BTreeMap<u64, Changes>) {
+        for (view, changes) in closed.into_values().flatten() {
+            if self.netted.len() <= view {
+                self.netted.resize_with(view + 1, Netting::default);
+            }
+            self.netted[view].add_all(&changes);
+            self.is_empty = false;
+        }
+    }
+
+    fn report(&mut self, open: u64, closed: BTreeMap<u64, Changes>) {
+        let changes = if self.is_empty {
+            closed.into_values().flatten().map(|(view, changes)| (view, Changed::List(changes))).collect()
+        } else {
+            self.net(closed);
+            self.is_empty = true;
+            let netted = self.netted.iter_mut().map(|netted| Changed::Netted(netted.hand_over()));
+            netted.enumerate().collect()
+        };
         // Nobody listens once the engine has failed.
-        let _ = self.reports.send(Report { worker: self.worker, open, changes });
-        self.reported_at = Instant::now();
+        let _ = self.reports.send(Report { worker: self.worker, from: self.reported, open, changes });
+        self.reported = open;
     }
 }
 
-fn build(worker: &mut Worker, plan: &Plan) -> (Inputs, Outcomes) {
+fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) {
     let is_clock = worker.index() == 0;
+    // What leaves at the epoch of what is restored has left before.
+    let before = plan.restored.as_ref().map_or(0, |restored| restored.epoch);
     worker.dataflow(|scope| {
         let (events, event_stream) = scope.new_input();
         let (receipts, receipt_stream) = scope.new_input();
         let (watermarks, watermark_stream) = scope.new_input();
+        let (mut restoring, mut restored) = (None, None);
+        if plan.restored.is_some() {
+            let (kept_input, kept) = scope.new_input();
+            let (pairs_input, pairs) = scope.new_input();
+            let (settled_input, settled) = scope.new_input();
+            let (warnings_input, warnings) = scope.new_input();
+            restored = Some(Restored { kept, pairs, settled, warnings });
+            let (kept, pairs, settled, warnings) = (kept_input, pairs_input, settled_input, warnings_input);
+            restoring = Some(Restoring { kept, pairs, settled, warnings });
+        }
         let watermarks_in = Some(watermark_stream);
-        let sources =
-            Sources { events: event_stream, receipts: receipt_stream, watermarks: watermarks_in, restored: None };
-        let outputs = graph::build(scope, sources, &plan.shared, &plan.enabled, false);
+        let sources = Sources { events: event_stream, receipts: receipt_stream, watermarks: watermarks_in, restored };
+        let outputs = graph::build(scope, sources, &plan.shared, &plan.enabled, durable);
         let (probe, verdict_probe) = (probe::Handle::new(), probe::Handle::new());
         let changes: Left<BTreeMap<u64, Changes>> = Left::default();
         for (view, (_, rows)) in outputs.views.into_iter().enumerate() {
             let changes = changes.clone();
             collect(rows.inner, &probe, move |epoch, data| {
-                changes.borrow_mut().entry(epoch).or_default().push((view, std::mem::take(data)));
+                if epoch > before {
+                    changes.borrow_mut().entry(epoch).or_default().push((view, std::mem::take(data)));
+                }
             });
         }
-        let verdicts: Left<Vec<(u64, Place, Verdict)>> = Left::default();
+        let verdicts: Left<BTreeMap<u64, Vec<(Place, Verdict)>>> = Left::default();
         let list = verdicts.clone();
         collect(outputs.verdicts, &verdict_probe, move |epoch, data| {
-            list.borrow_mut().extend(data.drain(..).map(|(place, verdict)| (epoch, place, verdict)));
+            if epoch > before {
+                list.borrow_mut().entry(epoch).or_default().append(data);
+            }
         });
-        let stamp = Stamp { epoch: 0, watermark: super::watermarks::Watermarks::UNKNOWN };
-        let inputs = Inputs { events, receipts, watermarks, stamp, is_clock };
-        (inputs, Outcomes { probe, verdict_probe, verdicts, changes })
+        let accepted: Left<BTreeMap<u64, Vec<Vec<Event>>>> = Left::default();
+        if durable {
+            let list = accepted.clone();
+            collect(outputs.accepted, &probe, move |epoch, data| {
+                if epoch > before {
+                    list.borrow_mut().entry(epoch).or_default().push(std::mem::take(data));
+                }
+            });
+        }
+        let stamp = Stamp { epoch: 0, watermark: super::watermarks::Watermarks::UNKNOWN, checkpoint: 0 };
+        let inputs = Inputs { events, receipts, watermarks, restoring, stamp, is_clock };
+        (inputs, Outcomes { probe, verdict_probe, verdicts, accepted, changes })
     })
 }
 
@@ -195,6 +295,43 @@ fn first_open(probe: &probe::Handle<u64>) -> u64 {
 }
 
 impl Inputs {
+    /// Takes in what a checkpoint has left. A file after the other has an epoch of its own, so that little is in flight; the last is
+    /// the checkpoint's.
+    fn restore(&mut self, restored: &RestoredRows, outcomes: &Outcomes, worker: &mut Worker) -> anyhow::Result<()> {
+        let Some(mut restoring) = self.restoring.take() else { return Ok(()) };
+        let last = restored.epoch;
+        let in_flight = 2 * worker.peers() as u64;
+        while let Some(file) = restored.take() {
+            let epoch = (file.number + 1).min(last);
+            self.restore_at(epoch, &mut restoring);
+            restored.read(&file, |kept| restoring.kept.send(kept))?;
+            restoring.kept.flush();
+            while first_open(&outcomes.probe) + in_flight < epoch {
+                worker.step_or_park(Some(NAP));
+            }
+            worker.step();
+        }
+        self.restore_at(last, &mut restoring);
+        if self.is_clock {
+            let base = restored.base()?;
+            base.pairs().for_each(|pair| restoring.pairs.send(pair));
+            base.settled.into_iter().for_each(|settled| restoring.settled.send(settled));
+            base.warnings.into_iter().for_each(|warning| restoring.warnings.send(warning));
+        }
+        self.stamp.watermark = restored.watermark.unwrap_or(super::watermarks::Watermarks::UNKNOWN);
+        Ok(())
+    }
+
+    fn restore_at(&mut self, epoch: u64, restoring: &mut Restoring) {
+        self.events.advance_to(epoch);
+        self.receipts.advance_to(epoch);
+        self.watermarks.advance_to(epoch);
+        restoring.kept.advance_to(epoch);
+        restoring.pairs.advance_to(epoch);
+        restoring.settled.advance_to(epoch);
+        restoring.warnings.advance_to(epoch);
+    }
+
     /// Closes the epochs before `stamp`'s on this worker's inputs.
     fn advance(&mut self, stamp: Stamp, ingest: &mut Ingest) {
         let now = *self.receipts.time();
@@ -221,11 +358,23 @@ impl Inputs {
 }
 
 impl Outcomes {
-    /// Hands over the verdicts that came, and settles the epochs whose verdicts are all in.
-    fn settle(&self, ingest: &mut Ingest) -> anyhow::Result<()> {
-        for (epoch, place, verdict) in self.verdicts.borrow_mut().drain(..) {
-            ingest.verdict(epoch, place, verdict);
+    /// The first epoch of which something may still come.
+    fn open(&self) -> u64 {
+        first_open(&self.probe).min(first_open(&self.verdict_probe))
+    }
+
+    /// Hands over the verdicts and the accepted events of epochs before `open`, which are all in.
+    fn settle(&self, open: u64, ingest: &mut Ingest) -> anyhow::Result<()> {
+        let mut verdicts = self.verdicts.borrow_mut();
+        let later = verdicts.split_off(&open);
+        for (epoch, verdicts) in std::mem::replace(&mut *verdicts, later) {
+            verdicts.into_iter().for_each(|(place, verdict)| ingest.verdict(epoch, place, verdict));
         }
-        ingest.settle(first_open(&self.verdict_probe))
+        let mut accepted = self.accepted.borrow_mut();
+        let later = accepted.split_off(&open);
+        for events in std::mem::replace(&mut *accepted, later).into_values().flatten() {
+            ingest.accepted(events)?;
+        }
+        ingest.settle(open)
     }
 }

@@ -1,10 +1,10 @@
 //! What the engine hands over for each closed epoch.
 
-use millrace_dataflows::rows::Change;
+use millrace_dataflows::rows::{Change, Netting};
 use std::sync::Arc;
 
 /// The changes of one closed epoch (or of several that closed together: of the last of them), whole.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Commit {
     pub epoch: u64,
     /// How far the sources are complete, UTC microseconds; `None` before anything is known.
@@ -12,7 +12,15 @@ pub struct Commit {
     /// Everything below these offsets is in. `None` where nothing was read since the commit before.
     pub positions: Option<Arc<[SourcePositions]>>,
     /// By view, as the publisher was given them. In any order; the same group may be there more than once.
-    pub changes: Vec<(usize, Vec<Change>)>,
+    pub changes: Vec<(usize, Changed)>,
+}
+
+/// Changes of one view.
+#[derive(Debug)]
+pub enum Changed {
+    List(Vec<Change>),
+    /// Of many epochs.
+    Netted(Netting),
 }
 
 /// Of one source, by partition, the offset after the last record that is in.

@@ -1,9 +1,10 @@
 //! From commits to versions.
 
 use super::board::{Board, Published, ViewRows};
-use super::commit::Commit;
+use super::commit::{Changed, Commit, SourcePositions};
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::index::IndexWriter;
+use millrace_dataflows::rows::{Key, Measures};
 use millrace_dataflows::views::{View, view};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,14 +22,27 @@ impl Publisher {
     /// Views by name, in the order in which commits number them. Versions stay readable for `keep_for` after somebody
     /// asked to keep them.
     pub fn new(shared: &Shared, names: &[&str], keep_for: Duration) -> Publisher {
+        Publisher::with(shared, names, keep_for, |view| IndexWriter::new(view, &shared.context))
+    }
+
+    /// Of plain indexes: nobody asks before the end.
+    pub fn plain(shared: &Shared, names: &[&str]) -> Publisher {
+        Publisher::with(shared, names, Duration::ZERO, IndexWriter::plain)
+    }
+
+    fn with(
+        shared: &Shared,
+        names: &[&str],
+        keep_for: Duration,
+        writer: impl Fn(&dyn View) -> IndexWriter,
+    ) -> Publisher {
         let views: Vec<Arc<dyn View>> = names
             .iter()
             .map(|name| view(name, &shared.context).expect("the dataflow renders known views").into())
             .collect();
-        let mut writers: Vec<IndexWriter> =
-            views.iter().map(|view| IndexWriter::new(&**view, &shared.context)).collect();
+        let mut writers: Vec<IndexWriter> = views.iter().map(|view| writer(&**view)).collect();
         let rows = views.into_iter().zip(&mut writers).map(|(view, writer)| {
-            let (index, _) = writer.publish();
+            let index = writer.publish();
             ViewRows { view, index, changed_at: 0 }
         });
         let first = Published {
@@ -51,25 +65,54 @@ impl Publisher {
     pub fn add(&mut self, commit: Commit) {
         debug_assert!(commit.epoch >= self.next.epoch, "commits come in order");
         self.next.epoch = commit.epoch;
+        self.next.restored = false;
         self.next.watermark = commit.watermark.or(self.next.watermark);
         if let Some(positions) = commit.positions {
             self.next.positions = positions;
         }
         for (view, changes) in commit.changes {
-            self.writers[view].add(&changes);
-            self.dirty[view] |= !changes.is_empty();
+            let writer = &mut self.writers[view];
+            self.dirty[view] |= match changes {
+                Changed::List(changes) => {
+                    writer.add(&changes);
+                    !changes.is_empty()
+                }
+                Changed::Netted(netted) => {
+                    let any = !netted.is_empty();
+                    writer.add_netted(netted);
+                    any
+                }
+            };
         }
     }
 
-    /// Makes everything added so far the current version.
-    pub fn publish(&mut self) {
+    /// Begins with what an earlier run has left: the rows of each view that has some, by key and each once.
+    pub fn restore(
+        &mut self,
+        epoch: u64,
+        watermark: Option<i64>,
+        positions: Arc<[SourcePositions]>,
+        rows: impl IntoIterator<Item = (usize, Vec<(Key, Measures)>)>,
+    ) {
+        for (view, rows) in rows {
+            self.writers[view].load(&rows);
+            self.dirty[view] = true;
+        }
+        (self.next.epoch, self.next.watermark, self.next.positions) = (epoch, watermark, positions);
+        self.next.restored = true;
+        self.publish();
+    }
+
+    /// Makes everything added so far the current version, and returns it.
+    pub fn publish(&mut self) -> Published {
         for (view, writer) in self.writers.iter_mut().enumerate() {
             if std::mem::take(&mut self.dirty[view]) {
-                let (index, _) = writer.publish();
+                let index = writer.publish();
                 self.next.views[view].index = index;
                 self.next.views[view].changed_at = self.next.epoch;
             }
         }
         self.board.publish(self.next.clone());
+        self.next.clone()
     }
 }

@@ -24,7 +24,7 @@ pub use secret::{is_secret, redacted};
 pub use source::{
     HorizonSettings, KafkaSettings, LiveSettings, LogSettings, LostOffsets, SourceKind, SourceSettings, TopicSettings,
 };
-pub use tree::{Leaf, Origin};
+pub use tree::{Leaf, Origin, differing};
 pub use validate::{Validated, ValidatedLive, kind, nearest};
 
 use crate::client::ClientSettings;
@@ -91,11 +91,15 @@ pub struct ReplaySettings {
     pub epoch_records: usize,
     /// How many epochs may be open at once; bounds memory.
     pub epochs_in_flight: usize,
+    /// Time between two checkpoints; 0: there is one, at the end. With some, the earlier results are gone with the first.
+    pub checkpoint_ms: u64,
+    /// Whether what is replayed can be gone on with by `run`.
+    pub state: bool,
 }
 
 impl Default for ReplaySettings {
     fn default() -> ReplaySettings {
-        ReplaySettings { workers: 1, epoch_records: 80_000, epochs_in_flight: 3 }
+        ReplaySettings { workers: 1, epoch_records: 80_000, epochs_in_flight: 3, checkpoint_ms: 0, state: false }
     }
 }
 
@@ -103,6 +107,14 @@ impl Default for ReplaySettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LakeSettings {
+    /// Where a running engine keeps its checkpoints and its lake: a folder. Empty: nowhere, and nothing lasts.
+    pub url: String,
+    /// Time between two checkpoints of a running engine.
+    pub checkpoint_ms: u64,
+    /// Checkpoints that are kept.
+    pub keep_checkpoints: usize,
+    /// Whether files are on the disk itself before they count.
+    pub sync: bool,
     /// Whether accepted events are kept as Parquet files.
     pub events: bool,
     pub compression: Compression,
@@ -124,6 +136,10 @@ pub enum Compression {
 impl Default for LakeSettings {
     fn default() -> LakeSettings {
         LakeSettings {
+            url: String::new(),
+            checkpoint_ms: 10_000,
+            keep_checkpoints: 3,
+            sync: true,
             events: true,
             compression: Compression::Snappy,
             quarantine_bytes_max: 4_096,

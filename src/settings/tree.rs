@@ -41,6 +41,28 @@ pub struct Leaf {
     pub origin: Origin,
 }
 
+/// The settings in which two differ, with their values: `store.currency: USD, now EUR`.
+///
+/// # Errors
+/// Never: settings have only types that TOML has.
+pub fn differing(then: &Settings, now: &Settings) -> Result<Vec<String>, toml::ser::Error> {
+    fn walk(key: &str, then: &Value, now: &Value, found: &mut Vec<String>) {
+        match (then, now) {
+            (Value::Table(then), Value::Table(now)) => {
+                for (name, then) in then {
+                    let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                    walk(&key, then, now.get(name).unwrap_or(&Value::Boolean(false)), found);
+                }
+            }
+            _ if then == now => {}
+            _ => found.push(format!("{key}: {}, now {}", redacted(key, then), redacted(key, now))),
+        }
+    }
+    let mut found = Vec::new();
+    walk("", &Value::try_from(then)?, &Value::try_from(now)?, &mut found);
+    Ok(found)
+}
+
 /// The layers merged so far. Invariant: `values` deserializes into [`Settings`].
 pub(super) struct Tree {
     defaults: Table,

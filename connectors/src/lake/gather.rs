@@ -1,4 +1,4 @@
-//! From staged rows, picked in runs from several batches, to one Arrow batch.
+//! From staged rows, picked from several batches in any order, to one Arrow batch.
 
 use super::LakeError;
 use super::event_schema::{COLUMNS, EVENT_SCHEMA, From, MONEY_PRECISION, MONEY_SCALE, Number};
@@ -11,12 +11,11 @@ use arrow::error::ArrowError;
 use millrace_schema::{Currency, Kind, Page};
 use std::sync::{Arc, LazyLock};
 
-/// Consecutive rows of one batch.
+/// A row of one of several batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
-    pub batch: usize,
-    pub start: usize,
-    pub rows: usize,
+pub(crate) struct Pick {
+    pub batch: u32,
+    pub row: u32,
 }
 
 static KINDS: LazyLock<ArrayRef> =
@@ -57,13 +56,12 @@ impl Places {
     }
 }
 
-/// The rows of `runs` in their order.
+/// The picked rows in their order.
 ///
 /// # Errors
 /// [`ArrowError`] where the texts of one column exceed 2 GiB.
-pub(crate) fn gather(batches: &[StagedEvents], runs: &[Run], places: &Places) -> Result<RecordBatch, ArrowError> {
-    let rows: usize = runs.iter().map(|run| run.rows).sum();
-    let picked = Picked { batches, runs, rows };
+pub(crate) fn gather(batches: &[StagedEvents], picks: &[Pick], places: &Places) -> Result<RecordBatch, ArrowError> {
+    let picked = Picked { batches, picks, rows: picks.len() };
     let columns = COLUMNS.iter().zip(EVENT_SCHEMA.fields()).map(|((_, from), field)| match from {
         From::Kind => dictionary::<UInt8Type>(picked.dense(|batch| &batch.kinds), None, Arc::clone(&KINDS)),
         From::Time => Ok(times(picked.dense(|batch| &batch.times), None)),
@@ -86,45 +84,37 @@ pub(crate) fn gather(batches: &[StagedEvents], runs: &[Run], places: &Places) ->
 #[derive(Clone, Copy)]
 struct Picked<'a> {
     batches: &'a [StagedEvents],
-    runs: &'a [Run],
+    picks: &'a [Pick],
     rows: usize,
 }
 
 impl<'a> Picked<'a> {
+    /// A column of every batch.
+    fn of_batches<C>(self, column: impl Fn(&'a StagedEvents) -> &'a C) -> Vec<&'a C> {
+        self.batches.iter().map(column).collect()
+    }
+
     fn dense<T: Copy + 'a>(self, column: impl Fn(&'a StagedEvents) -> &'a Vec<T>) -> Vec<T> {
-        let mut values = Vec::with_capacity(self.rows);
-        for run in self.runs {
-            values.extend_from_slice(&column(&self.batches[run.batch])[run.start..run.start + run.rows]);
-        }
-        values
+        let columns = self.of_batches(column);
+        self.picks.iter().map(|pick| columns[pick.batch as usize][pick.row as usize]).collect()
     }
 
     fn texts(self, column: impl Fn(&'a StagedEvents) -> &'a Texts) -> Result<ArrayRef, ArrowError> {
-        let size = self.runs.iter().map(|run| {
-            let texts = column(&self.batches[run.batch]);
-            text_end(texts, run.start + run.rows) - text_end(texts, run.start)
-        });
-        let size: usize = size.sum();
-        if size == 0 {
+        let columns = self.of_batches(column);
+        if columns.iter().all(|texts| texts.bytes.is_empty()) {
             return Ok(new_null_array(&DataType::Utf8, self.rows));
         }
-        if i32::try_from(size).is_err() {
-            return Err(ArrowError::OffsetOverflowError(size));
-        }
+        let picked = || self.picks.iter().map(|pick| columns[pick.batch as usize].get(pick.row as usize));
+        let size: usize = columns.iter().map(|texts| texts.bytes.len()).sum();
         let mut bytes: Vec<u8> = Vec::with_capacity(size);
         let mut offsets: Vec<i32> = Vec::with_capacity(self.rows + 1);
         offsets.push(0);
-        for run in self.runs {
-            let texts = column(&self.batches[run.batch]);
-            let known = texts.ends.len().clamp(run.start, run.start + run.rows);
-            let start = text_end(texts, run.start);
-            // Both are below 2 GiB, as `size` is, and so is their difference.
-            let shift = bytes.len() as i64 - start as i64;
-            if run.start < known {
-                offsets.extend(texts.ends[run.start..known].iter().map(|&end| (i64::from(end) + shift) as i32));
-                bytes.extend_from_slice(&texts.bytes[start..text_end(texts, known)]);
-            }
-            offsets.resize(offsets.len() + run.start + run.rows - known, bytes.len() as i32);
+        for text in picked() {
+            bytes.extend_from_slice(text);
+            offsets.push(bytes.len() as i32);
+        }
+        if i32::try_from(bytes.len()).is_err() {
+            return Err(ArrowError::OffsetOverflowError(bytes.len()));
         }
         let nulls = BooleanBuffer::collect_bool(self.rows, |row| offsets[row] != offsets[row + 1]);
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
@@ -133,20 +123,12 @@ impl<'a> Picked<'a> {
     }
 
     fn numbers(self, column: Number, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-        let picked = |batch: &'a StagedEvents| -> &'a Numbers { &batch.numbers[column as usize] };
-        if self.runs.iter().all(|run| picked(&self.batches[run.batch]).values.len() <= run.start) {
+        let columns: Vec<&Numbers> = self.of_batches(|batch| &batch.numbers[column as usize]);
+        if columns.iter().all(|numbers| numbers.values.is_empty()) {
             return Ok(new_null_array(data_type, self.rows));
         }
-        let mut values: Vec<i64> = Vec::with_capacity(self.rows);
-        for run in self.runs {
-            let numbers = picked(&self.batches[run.batch]);
-            let end = run.start + run.rows;
-            let known = numbers.values.len().clamp(run.start, end);
-            if run.start < known {
-                values.extend_from_slice(&numbers.values[run.start..known]);
-            }
-            values.resize(values.len() + end - known, NONE);
-        }
+        let value = |pick: &Pick| columns[pick.batch as usize].values.get(pick.row as usize).copied().unwrap_or(NONE);
+        let values: Vec<i64> = self.picks.iter().map(value).collect();
         let valid = BooleanBuffer::collect_bool(self.rows, |row| values[row] != NONE);
         let nulls = Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0);
         match column {
@@ -166,14 +148,6 @@ impl<'a> Picked<'a> {
                 Ok(Arc::new(money.with_precision_and_scale(MONEY_PRECISION, MONEY_SCALE as i8)?))
             }
         }
-    }
-}
-
-/// Where the text of the row before `row` ends.
-fn text_end(texts: &Texts, row: usize) -> usize {
-    match row.min(texts.ends.len()).checked_sub(1) {
-        Some(last) => texts.ends[last] as usize,
-        None => 0,
     }
 }
 

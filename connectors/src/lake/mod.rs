@@ -1,29 +1,33 @@
-//! The lake: a folder of Parquet files that any other tool can read.
+//! The lake: Parquet files in a store that any other tool can read.
 //!
 //! ```text
-//! DIR/millrace.json                                          what makes the folder ours
-//! DIR/events/event_date=2019-10-01/part-000-00000.parquet    accepted records, by the day of their event time
-//! DIR/quarantine/part-000-00000.parquet                      rejected ones, with the reason and their bytes
-//! DIR/views/<view>/….parquet                                 the rows of each view
+//! events/event_date=2019-10-01/<name>-000000.parquet    accepted records, by the day of their event time
+//! dimensions/product/<name>-000000.parquet              accepted records of products, users, stocks
+//! quarantine/<name>-000000.parquet                      rejected ones, with the reason and their bytes
+//! pending/event_date=2019-10-01/<name>-000000.parquet   valid ones that were too old to be taken, with their bytes
 //! ```
+//! Which files count is not decided here: whoever writes them names them in a manifest.
 
 mod data_dir;
-mod day_files;
 mod error;
+mod event_files;
 pub(crate) mod event_schema;
-mod event_writer;
+mod folder_files;
 mod gather;
 mod part_file;
+mod pending;
 mod quarantine;
+mod sort;
 mod staged;
 mod table;
 mod table_file;
 
-pub use data_dir::{DATA_DIR_MARKER, DataDir, Staging};
+pub use data_dir::{DATA_DIR_MARKER, DataDir};
 pub use error::LakeError;
-pub use event_writer::{EventReport, EventSender, EventSettings, EventWriter};
-pub use part_file::{Compression, LakeFile};
-pub use quarantine::{QuarantineRow, QuarantineSettings, QuarantineWriter};
+pub use event_files::{EventFiles, EventSettings};
+pub use part_file::{Compression, LakeFile, Unfinished};
+pub use pending::{PendingFiles, PendingRecord, read_pending};
+pub use quarantine::{QuarantineFiles, QuarantineSettings, Rejected};
 pub use staged::{EventColumns, StagedEvents};
 pub use table::{Column, Columns, TextBuilder, TextColumn};
 pub use table_file::{TableWriter, read_table, read_tables, write_table};

@@ -1,18 +1,20 @@
-//! Parquet files on disk: written under a temporary name, renamed when whole.
+//! Parquet files on their way into a store: they show there when they are finished.
 
 use super::LakeError;
+use crate::store::{Store, StoreError, Upload};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::ZstdLevel;
 use parquet::file::properties::WriterProperties;
-use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use xxhash_rust::xxh3::Xxh3;
 
-const UNFINISHED: &str = "unfinished";
-const SPILL_BYTES: usize = 1 << 20;
+/// A file up to this size is put at once; a larger one is streamed. Hundreds may be open that hold no more than memory.
+const SPILL_BYTES: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
@@ -35,36 +37,78 @@ impl Compression {
     }
 }
 
-/// A file that was written.
+/// A file in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LakeFile {
-    pub path: PathBuf,
+    pub key: String,
     pub rows: u64,
     pub bytes: u64,
+    /// XXH3 of its bytes.
+    pub checksum: u64,
 }
 
-/// A Parquet file that is being written. It holds no file descriptor between two row groups, so that hundreds may be open.
+/// Bytes that are written and have no name in the store yet. Dropped, they leave nothing.
+pub struct Unfinished {
+    spool: Spool,
+    rows: u64,
+}
+
+impl Unfinished {
+    /// A small file of any kind, whole.
+    pub fn of_bytes(store: &Arc<dyn Store>, key: String, bytes: Vec<u8>, rows: u64) -> Unfinished {
+        let mut spool = Spool::new(store.clone(), key);
+        spool.count(&bytes);
+        spool.buffer = bytes;
+        Unfinished { spool, rows }
+    }
+
+    pub fn key(&self) -> &str {
+        &self.spool.key
+    }
+
+    /// Gives the file its name. May take as long as the store does.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store does not take it.
+    pub fn finish(self) -> Result<LakeFile, StoreError> {
+        let Unfinished { spool, rows } = self;
+        let checksum = spool.hasher.digest();
+        match spool.upload {
+            None => spool.store.put(&spool.key, Bytes::from(spool.buffer))?,
+            Some(mut upload) => {
+                upload.write_all(&spool.buffer).map_err(|error| StoreError::of_io(&spool.key, error))?;
+                upload.finish()?;
+            }
+        }
+        Ok(LakeFile { key: spool.key, rows, bytes: spool.written, checksum })
+    }
+}
+
+/// A Parquet file that is being written.
 pub(crate) struct PartFile {
-    path: PathBuf,
-    writer: ArrowWriter<AppendFile>,
+    key: String,
+    writer: ArrowWriter<Spool>,
     rows: u64,
 }
 
 impl PartFile {
     /// # Errors
-    /// [`LakeError`] where the folder cannot be made or the columns are not Parquet's.
-    pub fn create(path: PathBuf, schema: SchemaRef, properties: WriterProperties) -> Result<PartFile, LakeError> {
-        let folder = path.parent().expect("a part's path is inside a folder");
-        fs::create_dir_all(folder).map_err(LakeError::write(folder))?;
-        let file = AppendFile::create(unfinished(&path)).map_err(LakeError::write(&path))?;
+    /// [`LakeError`] where the columns are not Parquet's.
+    pub fn create(
+        store: &Arc<dyn Store>,
+        key: String,
+        schema: SchemaRef,
+        properties: WriterProperties,
+    ) -> Result<PartFile, LakeError> {
         // Without Arrow's own schema every reader sees plain texts, not dictionaries.
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, schema, options).map_err(LakeError::encode(&path))?;
-        Ok(PartFile { path, writer, rows: 0 })
+        let spool = Spool::new(store.clone(), key.clone());
+        let writer = ArrowWriter::try_new_with_options(spool, schema, options).map_err(LakeError::encode(&key))?;
+        Ok(PartFile { key, writer, rows: 0 })
     }
 
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
-        self.writer.write(batch).map_err(LakeError::encode(&self.path))?;
+        self.writer.write(batch).map_err(LakeError::encode(&self.key))?;
         self.rows += batch.num_rows() as u64;
         Ok(())
     }
@@ -83,63 +127,48 @@ impl PartFile {
     }
 
     pub fn end_row_group(&mut self) -> Result<(), LakeError> {
-        self.writer.flush().map_err(LakeError::encode(&self.path))
+        self.writer.flush().map_err(LakeError::encode(&self.key))
     }
 
-    /// Completes the file and gives it its name. With `sync` it survives a crash of the machine.
-    pub fn finish(self, sync: bool) -> Result<LakeFile, LakeError> {
-        let PartFile { path, writer, rows } = self;
-        let mut file = writer.into_inner().map_err(LakeError::encode(&path))?;
-        let bytes = file.finish(sync).map_err(LakeError::write(&path))?;
-        fs::rename(&file.path, &path).map_err(LakeError::write(&path))?;
-        if sync && let Some(folder) = path.parent() {
-            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(LakeError::write(folder))?;
-        }
-        Ok(LakeFile { path, rows, bytes })
+    /// Ends the file.
+    pub fn end(self) -> Result<Unfinished, LakeError> {
+        let spool = self.writer.into_inner().map_err(LakeError::encode(&self.key))?;
+        Ok(Unfinished { spool, rows: self.rows })
     }
 }
 
-fn unfinished(path: &Path) -> PathBuf {
-    let name = path.file_name().expect("a part's path ends in a name").to_string_lossy();
-    path.with_file_name(format!(".{name}.{UNFINISHED}"))
-}
-
-/// Collects bytes and appends them to a file now and then.
-struct AppendFile {
-    path: PathBuf,
+/// Collects bytes, and streams them to the store where they become many.
+struct Spool {
+    store: Arc<dyn Store>,
+    key: String,
     buffer: Vec<u8>,
+    upload: Option<Box<dyn Upload>>,
     written: u64,
+    hasher: Xxh3,
 }
 
-impl AppendFile {
-    /// Whatever an earlier attempt left under that name is gone.
-    fn create(path: PathBuf) -> io::Result<AppendFile> {
-        fs::File::create(&path)?;
-        Ok(AppendFile { path, buffer: Vec::new(), written: 0 })
+impl Spool {
+    fn new(store: Arc<dyn Store>, key: String) -> Spool {
+        Spool { store, key, buffer: Vec::new(), upload: None, written: 0, hasher: Xxh3::new() }
     }
 
-    fn spill(&mut self) -> io::Result<fs::File> {
-        let mut file = OpenOptions::new().append(true).open(&self.path)?;
-        file.write_all(&self.buffer)?;
-        self.written += self.buffer.len() as u64;
-        self.buffer = Vec::new();
-        Ok(file)
-    }
-
-    fn finish(&mut self, sync: bool) -> io::Result<u64> {
-        let file = self.spill()?;
-        if sync {
-            file.sync_all()?;
-        }
-        Ok(self.written)
+    fn count(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.written += bytes.len() as u64;
     }
 }
 
-impl Write for AppendFile {
+impl Write for Spool {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.count(bytes);
         self.buffer.extend_from_slice(bytes);
         if self.buffer.len() >= SPILL_BYTES {
-            self.spill()?;
+            let upload = match &mut self.upload {
+                Some(upload) => upload,
+                none => none.insert(self.store.create(&self.key).map_err(io::Error::other)?),
+            };
+            upload.write_all(&self.buffer)?;
+            self.buffer.clear();
         }
         Ok(bytes.len())
     }

@@ -1,14 +1,14 @@
 //! Rejected records: why, from where, and their bytes up to a stated limit.
 
 use super::gather::Places;
-use super::part_file::PartFile;
-use super::{Compression, LakeError, LakeFile};
+use super::part_file::{PartFile, Unfinished};
+use super::{Compression, LakeError};
 use crate::source::PartitionInfo;
+use crate::store::Store;
 use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
-use millrace_schema::{Reject, Rule};
+use millrace_schema::Reject;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 /// What a row costs in memory besides its texts and bytes.
@@ -22,7 +22,6 @@ pub struct QuarantineSettings {
     pub record_bytes: usize,
     /// What may be held in memory before a file is written.
     pub buffer_bytes: usize,
-    pub sync: bool,
 }
 
 impl Default for QuarantineSettings {
@@ -31,34 +30,22 @@ impl Default for QuarantineSettings {
             compression: Compression::Snappy,
             record_bytes: 4_096,
             buffer_bytes: 64 << 20,
-            sync: false,
         }
     }
 }
 
 /// One rejected record.
-#[derive(Clone, Copy, Debug)]
-pub struct QuarantineRow<'a> {
+#[derive(Clone, Debug)]
+pub struct Rejected {
     /// An index into the table of partitions.
     pub partition: u16,
     pub offset: u64,
-    pub reject: &'a Reject,
+    pub reject: Reject,
     pub received_at: Option<i64>,
-    pub bytes: &'a [u8],
+    /// The first bytes of the record.
+    pub bytes: Box<[u8]>,
     /// The record's whole length.
     pub total_bytes: u64,
-}
-
-#[derive(Debug)]
-struct Row {
-    partition: u16,
-    offset: u64,
-    rule: Rule,
-    field: Option<&'static str>,
-    message: Box<str>,
-    received_at: Option<i64>,
-    bytes: Box<[u8]>,
-    total_bytes: u64,
 }
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -77,62 +64,55 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
 });
 
 /// Collects rows and writes them, sorted by place, a file whenever the buffer is full. No rows, no file.
-#[derive(Debug)]
-pub struct QuarantineWriter {
-    directory: PathBuf,
-    worker: usize,
+pub struct QuarantineFiles {
+    store: Arc<dyn Store>,
+    name: String,
+    next_number: usize,
     places: Places,
     settings: QuarantineSettings,
-    rows: Vec<Row>,
+    rows: Vec<Rejected>,
     buffered_bytes: usize,
-    files: Vec<LakeFile>,
+    ended: Vec<Unfinished>,
 }
 
-impl QuarantineWriter {
-    /// `directory` is the `quarantine` folder.
-    pub fn new(
-        directory: &Path,
-        worker: usize,
-        partitions: &[PartitionInfo],
-        settings: QuarantineSettings,
-    ) -> QuarantineWriter {
-        QuarantineWriter {
-            directory: directory.to_owned(),
-            worker,
-            places: Places::new(partitions),
+impl QuarantineFiles {
+    /// All files are called `name` and a number: no other writer may have that name.
+    pub fn new(store: Arc<dyn Store>, name: &str, settings: QuarantineSettings) -> QuarantineFiles {
+        QuarantineFiles {
+            store,
+            name: name.to_owned(),
+            next_number: 0,
+            places: Places::new(&[]),
             settings,
             rows: Vec::new(),
             buffered_bytes: 0,
-            files: Vec::new(),
+            ended: Vec::new(),
         }
+    }
+
+    /// The table of partitions that rows index, where it has grown.
+    pub fn partitions(&mut self, partitions: &[PartitionInfo]) {
+        self.places = Places::new(partitions);
     }
 
     /// # Errors
     /// [`LakeError`] where the partition is unknown, or a full buffer cannot be written.
-    pub fn push(&mut self, row: QuarantineRow<'_>) -> Result<(), LakeError> {
+    pub fn push(&mut self, row: Rejected) -> Result<(), LakeError> {
         self.places.check(&[row.partition])?;
         let bytes = &row.bytes[..row.bytes.len().min(self.settings.record_bytes)];
         self.buffered_bytes += bytes.len() + row.reject.message.len() + ROW_BYTES;
-        self.rows.push(Row {
-            partition: row.partition,
-            offset: row.offset,
-            rule: row.reject.rule,
-            field: row.reject.field,
-            message: row.reject.message.as_str().into(),
-            received_at: row.received_at,
-            bytes: bytes.into(),
-            total_bytes: row.total_bytes,
-        });
+        let bytes = if bytes.len() == row.bytes.len() { row.bytes } else { bytes.into() };
+        self.rows.push(Rejected { bytes, ..row });
         if self.buffered_bytes >= self.settings.buffer_bytes { self.spill() } else { Ok(()) }
     }
 
-    /// Writes what is left.
+    /// Ends the file.
     ///
     /// # Errors
     /// [`LakeError`] where it cannot be written.
-    pub fn finish(mut self) -> Result<Vec<LakeFile>, LakeError> {
+    pub fn end(&mut self) -> Result<Vec<Unfinished>, LakeError> {
         self.spill()?;
-        Ok(self.files)
+        Ok(std::mem::take(&mut self.ended))
     }
 
     fn spill(&mut self) -> Result<(), LakeError> {
@@ -142,24 +122,25 @@ impl QuarantineWriter {
         let mut rows = std::mem::take(&mut self.rows);
         self.buffered_bytes = 0;
         rows.sort_by_key(|row| (row.partition, row.offset));
-        let path = self.directory.join(format!("part-{:03}-{:05}.parquet", self.worker, self.files.len()));
+        let key = format!("quarantine/{}-{:06}.parquet", self.name, self.next_number);
+        self.next_number += 1;
         let properties = WriterProperties::builder()
             .set_compression(self.settings.compression.parquet())
             .set_statistics_enabled(EnabledStatistics::None)
             .set_column_dictionary_enabled("bytes".into(), false)
             .set_column_dictionary_enabled("offset".into(), false);
-        let mut file = PartFile::create(path.clone(), Arc::clone(&SCHEMA), properties.build())?;
+        let mut file = PartFile::create(&self.store, key.clone(), Arc::clone(&SCHEMA), properties.build())?;
         for rows in rows.chunks(BATCH_ROWS) {
-            file.write(&self.batch(rows).map_err(LakeError::arrow(&path))?)?;
+            file.write(&self.batch(rows).map_err(LakeError::arrow(&key))?)?;
         }
-        self.files.push(file.finish(self.settings.sync)?);
+        self.ended.push(file.end()?);
         Ok(())
     }
 
-    fn batch(&self, rows: &[Row]) -> Result<RecordBatch, arrow::error::ArrowError> {
+    fn batch(&self, rows: &[Rejected]) -> Result<RecordBatch, arrow::error::ArrowError> {
         let sources: DictionaryArray<Int32Type> = rows.iter().map(|row| self.places.source(row.partition)).collect();
-        let rules: DictionaryArray<Int32Type> = rows.iter().map(|row| row.rule.as_str()).collect();
-        let fields: DictionaryArray<Int32Type> = rows.iter().map(|row| row.field).collect();
+        let rules: DictionaryArray<Int32Type> = rows.iter().map(|row| row.reject.rule.as_str()).collect();
+        let fields: DictionaryArray<Int32Type> = rows.iter().map(|row| row.reject.field).collect();
         let received_at: TimestampMicrosecondArray = rows.iter().map(|row| row.received_at).collect();
         let columns: Vec<ArrayRef> = vec![
             Arc::new(sources),
@@ -167,7 +148,7 @@ impl QuarantineWriter {
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.offset as i64))),
             Arc::new(rules),
             Arc::new(fields),
-            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.message))),
+            Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.reject.message))),
             Arc::new(received_at.with_timezone("UTC")),
             Arc::new(BinaryArray::from_iter_values(rows.iter().map(|row| &row.bytes))),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.total_bytes as i64))),

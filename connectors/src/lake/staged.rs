@@ -49,6 +49,14 @@ pub(crate) struct Numbers {
 }
 
 impl Texts {
+    /// Empty where it is absent.
+    #[inline]
+    pub fn get(&self, row: usize) -> &[u8] {
+        let Some(&end) = self.ends.get(row) else { return &[] };
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..end as usize]
+    }
+
     fn set(&mut self, row: usize, text: &str) {
         if text.is_empty() {
             return;

@@ -1,16 +1,16 @@
 //! Tables as Parquet files.
 
-use super::part_file::PartFile;
+use super::part_file::{PartFile, Unfinished};
 use super::{Column, Columns, Compression, LakeError, LakeFile, TextColumn};
+use crate::store::Store;
 use arrow::array::*;
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::*;
+use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const BATCH_ROWS: usize = 65_536;
@@ -21,17 +21,22 @@ const DECIMAL_PRECISION: u8 = 18;
 
 /// A table file that grows by some rows at a time.
 pub struct TableWriter {
-    path: PathBuf,
+    key: String,
     schema: SchemaRef,
     file: PartFile,
 }
 
 impl TableWriter {
-    /// Begins a file under a temporary name beside `path`. Of `columns` only names and types count.
+    /// Begins a file. Of `columns` only names and types count.
     ///
     /// # Errors
-    /// [`LakeError`] where the file cannot be made.
-    pub fn create(path: &Path, columns: &Columns, compression: Compression) -> Result<TableWriter, LakeError> {
+    /// [`LakeError`] where the columns are not Parquet's.
+    pub fn create(
+        store: &Arc<dyn Store>,
+        key: &str,
+        columns: &Columns,
+        compression: Compression,
+    ) -> Result<TableWriter, LakeError> {
         let columns = || columns.names.iter().zip(&columns.columns);
         let fields = columns().map(|(name, column)| Field::new(name, data_type(column), true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
@@ -51,8 +56,8 @@ impl TableWriter {
                 properties = properties.set_column_statistics_enabled(name.as_str().into(), EnabledStatistics::None);
             }
         }
-        let file = PartFile::create(path.to_owned(), Arc::clone(&schema), properties.build())?;
-        Ok(TableWriter { path: path.to_owned(), schema, file })
+        let file = PartFile::create(store, key.to_owned(), Arc::clone(&schema), properties.build())?;
+        Ok(TableWriter { key: key.to_owned(), schema, file })
     }
 
     /// Appends rows. Each time their columns have dictionaries of their own.
@@ -66,19 +71,19 @@ impl TableWriter {
             let range = start..(start + BATCH_ROWS).min(rows.rows());
             let columns = rows.columns.iter().zip(&dictionaries);
             let arrays = columns.map(|(column, dictionary)| array(column, dictionary.as_ref(), range.clone()));
-            let arrays = arrays.collect::<Result<_, _>>().map_err(LakeError::arrow(&self.path))?;
+            let arrays = arrays.collect::<Result<_, _>>().map_err(LakeError::arrow(&self.key))?;
             let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays);
-            self.file.write(&batch.map_err(LakeError::arrow(&self.path))?)?;
+            self.file.write(&batch.map_err(LakeError::arrow(&self.key))?)?;
         }
         Ok(())
     }
 
-    /// Completes the file and gives it its name. With `sync` it survives a crash of the machine.
+    /// Ends the file.
     ///
     /// # Errors
     /// [`LakeError`] where it cannot be written.
-    pub fn finish(self, sync: bool) -> Result<LakeFile, LakeError> {
-        self.file.finish(sync)
+    pub fn end(self) -> Result<Unfinished, LakeError> {
+        self.file.end()
     }
 }
 
@@ -86,11 +91,16 @@ impl TableWriter {
 ///
 /// # Errors
 /// [`LakeError`] where the columns do not fit together, or the file cannot be written.
-pub fn write_table(path: &Path, table: &Columns, compression: Compression, sync: bool) -> Result<LakeFile, LakeError> {
+pub fn write_table(
+    store: &Arc<dyn Store>,
+    key: &str,
+    table: &Columns,
+    compression: Compression,
+) -> Result<LakeFile, LakeError> {
     table.check()?;
-    let mut file = TableWriter::create(path, table, compression)?;
+    let mut file = TableWriter::create(store, key, table, compression)?;
     file.write(table)?;
-    file.finish(sync)
+    Ok(file.end()?.finish()?)
 }
 
 fn data_type(column: &Column) -> DataType {
@@ -147,13 +157,12 @@ fn primitive<T: ArrowPrimitiveType>(values: &[Option<T::Native>]) -> PrimitiveAr
     PrimitiveArray::new(plain.into(), nulls)
 }
 
-/// Reads one table file.
+/// Reads one table file; `key` is what errors call it.
 ///
 /// # Errors
-/// [`LakeError`] where it cannot be read, or has a column of a type that no table has.
-pub fn read_table(path: &Path) -> Result<Columns, LakeError> {
-    let file = File::open(path).map_err(LakeError::read(path))?;
-    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).map_err(LakeError::decode(path))?;
+/// [`LakeError`] where it is no Parquet file, or has a column of a type that no table has.
+pub fn read_table(key: &str, bytes: Bytes) -> Result<Columns, LakeError> {
+    let metadata = ArrowReaderMetadata::load(&bytes, ArrowReaderOptions::new()).map_err(LakeError::decode(key))?;
     // Texts come as dictionaries, so that each distinct one is looked at once a batch.
     let fields = metadata.schema().fields().iter().map(|field| {
         let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
@@ -163,10 +172,10 @@ pub fn read_table(path: &Path) -> Result<Columns, LakeError> {
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
     let metadata =
-        ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).map_err(LakeError::decode(path))?;
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata);
-    let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(LakeError::decode(path))?;
-    let bad = |message: String| LakeError::Decode { path: path.to_owned(), message };
+        ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options).map_err(LakeError::decode(key))?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes, metadata);
+    let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(LakeError::decode(key))?;
+    let bad = |message: String| LakeError::Decode { key: key.to_owned(), message };
     let mut readers = Vec::new();
     for field in schema.fields() {
         let column = empty_column(field.data_type());
@@ -183,37 +192,30 @@ pub fn read_table(path: &Path) -> Result<Columns, LakeError> {
     Ok(Columns { names, columns: readers.into_iter().map(|(column, _)| column).collect() })
 }
 
-/// Reads the Parquet files of a folder, in the order of their names, as one table.
+/// Reads several files of one table, in that order; no columns where there is none.
 ///
 /// # Errors
-/// [`LakeError`] where there is none, one cannot be read, or their columns differ.
-pub fn read_tables(directory: &Path) -> Result<Columns, LakeError> {
-    let mut paths: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(directory).map_err(LakeError::read(directory))? {
-        let path = entry.map_err(LakeError::read(directory))?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !is_hidden && path.extension().is_some_and(|extension| extension == "parquet") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    let Some((first, rest)) = paths.split_first() else {
-        return Err(LakeError::NoTable { path: directory.to_owned() });
-    };
-    let mut table = read_table(first)?;
-    for path in rest {
-        let next = read_table(path)?;
-        let other = || LakeError::OtherColumns { path: path.clone() };
-        if next.names != table.names {
-            return Err(other());
-        }
-        for (column, next) in table.columns.iter_mut().zip(next.columns) {
-            if !column.append(next) {
-                return Err(other());
+/// [`LakeError`] where one cannot be read, or their columns differ.
+pub fn read_tables<'a>(store: &dyn Store, keys: impl IntoIterator<Item = &'a str>) -> Result<Columns, LakeError> {
+    let mut table: Option<Columns> = None;
+    for key in keys {
+        let next = read_table(key, store.get(key)?)?;
+        match &mut table {
+            None => table = Some(next),
+            Some(table) => {
+                let other = || LakeError::OtherColumns { key: key.to_owned() };
+                if next.names != table.names {
+                    return Err(other());
+                }
+                for (column, next) in table.columns.iter_mut().zip(next.columns) {
+                    if !column.append(next) {
+                        return Err(other());
+                    }
+                }
             }
         }
     }
-    Ok(table)
+    Ok(table.unwrap_or_default())
 }
 
 fn empty_column(data_type: &DataType) -> Option<Column> {

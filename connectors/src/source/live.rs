@@ -24,6 +24,11 @@ pub trait LiveSource: Source {
     /// # Errors
     /// [`SourceError`] where the outside did not take it; nothing is lost by that.
     fn release(&mut self, positions: &[(u16, u64)]) -> Result<(), SourceError>;
+
+    /// Whether `Ok(None)` says that nothing will ever come any more.
+    fn ends(&self) -> bool {
+        false
+    }
 }
 
 /// Whether a source can be reached.

@@ -14,6 +14,7 @@ pub mod kafka;
 mod listing;
 mod live;
 pub mod log;
+mod once;
 mod parquet_rows;
 mod progress;
 mod reader;
@@ -21,6 +22,7 @@ mod reader;
 pub use chunk::{Chunk, MessageChunk, RawRecord, Records};
 pub use error::SourceError;
 pub use live::{Connection, LiveSource, PartitionState, SourceState, SourceStatus};
+pub use once::{Failures, Once};
 pub use progress::Progress;
 pub use reader::{Reader, open};
 

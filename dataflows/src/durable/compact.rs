@@ -18,10 +18,11 @@ use crate::views::funnel::FunnelKeys;
 use millrace_schema::calendar::MICROS_PER_MINUTE;
 use millrace_schema::{Body, Event, Id, Kind, Name};
 use rustc_hash::{FxHashMap, FxHashSet};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What all forgotten sessions add to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
     /// Of two products, the smaller name first.
     pub pairs: BTreeMap<(RelatedKind, Name, Name), u32>,

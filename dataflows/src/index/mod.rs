@@ -9,10 +9,10 @@ mod sheet;
 pub use own_rows::OwnRows;
 
 use crate::row_set::{RowSet, Span};
-use crate::rows::{Change, Key, Measures, Netting, Sums, sort_by_key};
+use crate::rows::{Change, Key, Measures, Netting, Sums};
 use crate::settings::ViewContext;
 use crate::views::{Roller, View};
-use sheet::{Parts, Sheet};
+use sheet::Sheet;
 
 /// One version of a view's rows. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -25,6 +25,11 @@ pub struct Index {
 impl Index {
     pub fn rows(&self) -> usize {
         self.sheets.iter().map(Sheet::len).sum()
+    }
+
+    /// Rows of one table.
+    pub fn table_len(&self, table: usize) -> usize {
+        self.sheets.get(table).map_or(0, Sheet::len)
     }
 
     pub fn bytes(&self) -> usize {
@@ -65,8 +70,16 @@ pub struct IndexWriter {
 
 impl IndexWriter {
     pub fn new(view: &dyn View, context: &ViewContext) -> IndexWriter {
+        IndexWriter::with(view, view.roller(context))
+    }
+
+    /// Of the view's own rows alone: smaller, and common questions cost more.
+    pub fn plain(view: &dyn View) -> IndexWriter {
+        IndexWriter::with(view, Roller::default())
+    }
+
+    fn with(view: &dyn View, roller: Roller) -> IndexWriter {
         let tables = &view.schema().tables;
-        let roller = view.roller(context);
         let sheets = tables.iter().chain(&roller.extra_tables).map(|table| Sheet::new(table.parts.len())).collect();
         let index = Index { sheets, rolled_up: roller.tables.clone() };
         IndexWriter { index, added: Netting::default(), sums: Netting::default(), roller }
@@ -77,42 +90,42 @@ impl IndexWriter {
         self.added.add_all(changes);
     }
 
+    /// Adds what was netted of several epochs.
+    pub fn add_netted(&mut self, changes: Netting) {
+        self.added.add_netted(changes);
+    }
+
     /// Adds rows of a view, in order of their keys and each once, to an index that has none yet.
     pub fn load(&mut self, rows: &[(Key, Measures)]) {
         if self.roller.tables.is_empty() {
-            self.apply(rows);
+            let rows: Vec<(&Key, &[i64])> = rows.iter().map(|(key, measures)| (key, &measures.0[..])).collect();
+            self.apply(&rows);
         } else {
             rows.iter().for_each(|(key, measures)| self.added.add_slice(*key, &measures.0));
         }
     }
 
-    /// The version with everything added so far, and what of the view's own rows is new in it, by key.
-    pub fn publish(&mut self) -> (Index, Vec<(Key, Measures)>) {
-        let added = sorted(&mut self.added);
-        if self.roller.tables.is_empty() {
-            self.apply(&added);
+    /// The version with everything added so far.
+    pub fn publish(&mut self) -> Index {
+        let added = self.added.sorted();
+        if self.roller.tables.is_empty() && self.index.rows() == 0 {
+            self.index.sheets.iter_mut().zip(0..).for_each(|(sheet, table)| sheet.build(added.of_table(table)));
+        } else if self.roller.tables.is_empty() {
+            self.apply(&added.iter().collect::<Vec<_>>());
         } else {
-            for (key, measures) in &added {
-                self.sums.add_slice(*key, &measures.0);
-                (self.roller.roll_up)(key, &mut |coarser| self.sums.add_slice(coarser, &measures.0));
+            for (key, sums) in added.iter() {
+                self.sums.add_slice(*key, sums);
+                (self.roller.roll_up)(key, &mut |coarser| self.sums.add_slice(coarser, sums));
             }
-            let sums = sorted(&mut self.sums);
-            self.apply(&sums);
+            let sums = self.sums.sorted();
+            self.apply(&sums.iter().collect::<Vec<_>>());
         }
-        (self.index.clone(), added)
+        self.index.clone()
     }
 
-    fn apply(&mut self, sums: &[(Key, Measures)]) {
+    fn apply(&mut self, sums: &[(&Key, &[i64])]) {
         for changes in sums.chunk_by(|(a, _), (b, _)| a.table == b.table) {
-            let of_table: Vec<(Parts, &Measures)> = changes.iter().map(|(key, sum)| (key.parts, sum)).collect();
-            self.index.sheets[usize::from(changes[0].0.table)].apply(&of_table);
+            self.index.sheets[usize::from(changes[0].0.table)].apply(changes);
         }
     }
-}
-
-/// What has been netted, by key.
-fn sorted(netting: &mut Netting) -> Vec<(Key, Measures)> {
-    let mut rows: Vec<(Key, Measures)> = netting.drain(0).map(|(key, _, measures)| (key, measures)).collect();
-    sort_by_key(&mut rows, |(key, _)| key);
-    rows
 }

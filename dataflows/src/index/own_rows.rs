@@ -1,7 +1,7 @@
 //! A view's own rows, taken back from an index: without the tables that exist only there, and without what was rolled up.
 
-use super::{Index, sorted};
-use crate::rows::{Key, Measures, Netting};
+use super::Index;
+use crate::rows::{Key, Measures, Netting, Sums};
 use crate::settings::ViewContext;
 use crate::views::{Roller, View};
 
@@ -16,14 +16,27 @@ impl OwnRows {
         OwnRows { tables: view.schema().tables.len(), roller: view.roller(context) }
     }
 
-    /// All rows, by key.
-    pub fn all(&mut self, index: &Index) -> Vec<(Key, Measures)> {
-        let mut rows = Vec::with_capacity(index.rows());
-        for (table, sheet) in (0..).zip(&index.sheets[..self.tables]) {
-            let mut push = |parts: &[u64; 5], measures| rows.push((Key { table, parts: *parts }, measures));
-            sheet.scan(&[u64::MIN; 5], &[u64::MAX; 5], &mut |parts, sums| push(parts, sums.to_measures()));
+    /// Of plain indexes.
+    pub fn plain(view: &dyn View) -> OwnRows {
+        OwnRows { tables: view.schema().tables.len(), roller: Roller::default() }
+    }
+
+    /// Hands over all rows, by key.
+    pub fn scan(&mut self, index: &Index, each: &mut dyn FnMut(&Key, Sums<'_>)) {
+        let (low, high) = ([u64::MIN; 5], [u64::MAX; 5]);
+        let tables = || (0..).zip(&index.sheets[..self.tables]);
+        if self.roller.tables.is_empty() {
+            for (table, sheet) in tables() {
+                sheet.scan(&low, &high, &mut |parts, sums| each(&Key { table, parts: *parts }, sums));
+            }
+            return;
         }
-        self.unroll(rows)
+        let mut rows = Vec::with_capacity(index.rows());
+        for (table, sheet) in tables() {
+            let mut push = |parts: &[u64; 5], measures| rows.push((Key { table, parts: *parts }, measures));
+            sheet.scan(&low, &high, &mut |parts, sums| push(parts, sums.to_measures()));
+        }
+        self.unroll(rows).iter().for_each(|(key, measures)| each(key, measures.sums()));
     }
 
     /// What was added to the rows since an earlier version of the index, by key.
@@ -52,6 +65,7 @@ impl OwnRows {
                 });
             }
         }
-        sorted(&mut own)
+        let own = own.sorted();
+        own.iter().map(|(key, sums)| (*key, Measures::of(sums))).collect()
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //! Applying changes makes new leaves where something changes, new blocks above them, and a new list.
 
-use crate::rows::{Measures, Sums};
+use crate::rows::{Key, Measures, Sums};
 use differential_dataflow::difference::Abelian;
 use rustc_hash::FxHashSet;
 use std::cmp::Ordering;
@@ -35,8 +35,8 @@ pub struct Sheet {
     blocks: Vec<(Parts, Block)>,
 }
 
-/// Changes in order of their keys, each key once.
-type Changes<'a> = &'a [(Parts, &'a Measures)];
+/// Changes in order of their keys, each key once and all of one table.
+type Changes<'a> = &'a [(&'a Key, &'a [i64])];
 
 impl Sheet {
     pub fn new(parts: usize) -> Sheet {
@@ -176,10 +176,35 @@ impl Sheet {
         (leaves * self.rows_a_leaf()).min(self.rows)
     }
 
+    /// Takes rows, in order of their keys and each once, into a sheet that has none.
+    pub fn build<'a>(&mut self, rows: impl Iterator<Item = (&'a Key, &'a [i64])>) {
+        debug_assert!(self.rows == 0, "the sheet is empty");
+        let mut writer = Writer { sheet: self, blocks: Vec::new(), rows: Vec::new(), leaves: Vec::new() };
+        let mut rows = rows.peekable();
+        let Some((_, first)) = rows.peek() else { return };
+        writer.sheet.width = writer.sheet.width.max(first.len());
+        for (key, sums) in rows {
+            debug_assert!(sums.len() <= writer.sheet.width, "all sums are of one width");
+            let (parts, stride) = (writer.sheet.parts, writer.sheet.stride());
+            let start = writer.rows.len();
+            writer.rows.extend(key.parts[..parts].iter().map(|&part| part as i64));
+            writer.rows.extend_from_slice(sums);
+            writer.rows.resize(start + stride, 0);
+            writer.sheet.rows += 1;
+            if writer.rows.len() / stride == writer.sheet.rows_a_leaf() {
+                writer.end_leaf();
+                writer.end_block(false);
+            }
+        }
+        writer.end_leaf();
+        writer.end_block(true);
+        self.blocks = writer.blocks;
+    }
+
     /// Adds changes to the rows. A row whose sums all become 0 is gone.
     pub fn apply(&mut self, changes: Changes<'_>) {
-        debug_assert!(changes.windows(2).all(|pair| pair[0].0 < pair[1].0), "changes are in order, each key once");
-        let width = changes.iter().map(|(_, measures)| measures.0.len()).max().unwrap_or(0);
+        debug_assert!(changes.windows(2).all(|pair| pair[0].0.parts < pair[1].0.parts), "changes are in order, each key once");
+        let width = changes.iter().map(|(_, sums)| sums.len()).max().unwrap_or(0);
         if width > self.width {
             self.widen(width);
         }
@@ -251,7 +276,7 @@ fn belonging<'a, T>(changes: Changes<'a>, entries: &[(Parts, T)], index: usize) 
     let before = |entry: usize| match entries.get(entry) {
         None => changes.len(),
         Some(_) if entry == 0 => 0,
-        Some((start, _)) => changes.partition_point(|(key, _)| key < start),
+        Some((start, _)) => changes.partition_point(|(key, _)| key.parts < *start),
     };
     let Range { start, end } = before(index)..before(index + 1);
     &changes[start..end]
@@ -272,7 +297,8 @@ impl Writer<'_> {
         let Writer { sheet, rows, .. } = self;
         let (parts, stride) = (sheet.parts, sheet.stride());
         let mut old = leaf.chunks_exact(stride).peekable();
-        for (key, measures) in changes {
+        for (key, added) in changes {
+            let key = &key.parts;
             while let Some(row) = old.next_if(|row| sheet.compare(row, key) == Ordering::Less) {
                 rows.extend_from_slice(row);
             }
@@ -286,7 +312,7 @@ impl Writer<'_> {
                 }
             }
             let sums = &mut rows[start + parts..];
-            sums.iter_mut().zip(&measures.0).for_each(|(sum, value)| *sum += value);
+            sums.iter_mut().zip(*added).for_each(|(sum, value)| *sum += value);
             if sums.iter().all(|&sum| sum == 0) {
                 rows.truncate(start);
                 sheet.rows -= 1;
@@ -385,8 +411,9 @@ mod tests {
                     sums.iter_mut().zip(&measures.0).for_each(|(sum, value)| *sum += value);
                 }
                 model.retain(|_, sums| sums.iter().any(|&sum| sum != 0));
-                let changes: Vec<(Parts, &Measures)> = net.iter().map(|(key, measures)| (*key, measures)).collect();
-                sheet.apply(&changes);
+                let keys: Vec<Key> = net.keys().map(|parts| Key { table: 0, parts: *parts }).collect();
+                let sums = net.values().map(|measures| &measures.0[..]);
+                sheet.apply(&keys.iter().zip(sums).collect::<Vec<_>>());
                 versions.push((sheet.clone(), model.clone()));
             }
             for (earlier, before) in &versions {

@@ -34,7 +34,7 @@ pub fn place() -> &'static Place {
 /// What the run has left.
 pub fn shop() -> &'static Kept {
     static KEPT: OnceLock<Kept> = OnceLock::new();
-    KEPT.get_or_init(|| kept(&place().path("data")).expect("it was just written"))
+    KEPT.get_or_init(|| kept(&place().path("data").to_string_lossy(), &Settings::default()).expect("it was just written"))
 }
 
 /// An engine that only says so.

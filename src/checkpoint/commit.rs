@@ -1,0 +1,359 @@
+//! The committer: gathers what belongs to a checkpoint, and makes it one.
+//!
+//! A checkpoint of epoch C is complete when every worker has sealed it and the publisher has cut it. Then, in this order: all files
+//! have their names; the views, names and catalog are written; the manifest is put. Only after that is the source told, and only
+//! after that is anything deleted.
+
+use super::files::{FileEntry, Kind};
+use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, deciding};
+use super::open::{Lake, put};
+use super::protocol::{Decision, Superseded, decide};
+use super::sweep::{Sweep, prefix};
+use super::views::{At, ViewFiles, Written};
+use crate::live::Feed;
+use crate::serve::Published;
+use crate::settings::Settings;
+use anyhow::Context;
+use millrace_connectors::lake::{Compression, Unfinished};
+use millrace_connectors::source::PartitionInfo;
+use millrace_connectors::store::Store;
+use millrace_dataflows::views::quality::Accounting;
+use millrace_schema::Names;
+use millrace_schema::calendar::rfc3339_micros;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+
+/// Messages that may wait for the committer before those who write do.
+const QUEUE: usize = 64;
+/// So many entries since the last catalog are cheap to repeat in every manifest.
+const FEW_ENTRIES: usize = 64;
+
+/// What writers say.
+pub enum Incoming {
+    /// A file that belongs to the checkpoint that its worker seals next.
+    File { worker: usize, file: Unfinished },
+    /// Everything of the epochs up to this one has been handed over.
+    Sealed { worker: usize, epoch: u64 },
+}
+
+/// What the publisher knows at a checkpoint.
+pub struct Cut {
+    pub version: Published,
+    /// By partition ordinal: the offset after the last record that is in.
+    pub positions: Vec<u64>,
+    /// By partition ordinal.
+    pub latests: Vec<Option<i64>>,
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// How a run stands to what the lake holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It goes on where the last one stopped.
+    Continue,
+    /// Its first checkpoint takes the place of everything.
+    Replace,
+}
+
+/// Positions that are safe, until the reader takes them.
+#[derive(Clone, Default)]
+pub struct Released(Arc<Mutex<Option<Vec<(u16, u64)>>>>);
+
+impl Released {
+    pub fn take(&self) -> Option<Vec<(u16, u64)>> {
+        self.0.lock().expect("no holder of the positions panics").take()
+    }
+
+    fn put(&self, positions: &[u64]) {
+        let positions = (0..).zip(positions.iter().copied()).collect();
+        *self.0.lock().expect("no holder of the positions panics") = Some(positions);
+    }
+}
+
+/// What has been committed, for whoever asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    pub number: u64,
+    pub generation: u64,
+    pub epoch: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// Files of a worker that belong to one checkpoint.
+#[derive(Default)]
+struct Share {
+    files: Vec<FileEntry>,
+    /// Sealed checkpoints: the epoch, and the files.
+    sealed: VecDeque<(u64, Vec<FileEntry>)>,
+}
+
+pub struct Committer {
+    store: Arc<dyn Store>,
+    lake: Lake,
+    settings: Settings,
+    keeps_state: bool,
+    mode: Mode,
+    live: bool,
+    names: Arc<Names>,
+    shares: Vec<Share>,
+    views: Vec<ViewFiles>,
+    sweep: Sweep,
+    released: Released,
+    now_ms: Box<dyn Fn() -> u64 + Send>,
+    committed: Arc<Mutex<Committed>>,
+    /// Of views, names and catalogs.
+    next_file: usize,
+}
+
+/// What a committer is made of.
+pub struct Parts {
+    pub lake: Lake,
+    pub settings: Settings,
+    pub mode: Mode,
+    /// Whether accepted events are written as state.
+    pub keeps_state: bool,
+    pub names: Arc<Names>,
+    pub workers: usize,
+    /// As the lake has them: what was restored, or nothing.
+    pub views: Vec<ViewFiles>,
+    pub now_ms: Box<dyn Fn() -> u64 + Send>,
+}
+
+impl Committer {
+    pub fn new(parts: Parts) -> Committer {
+        let Parts { lake, settings, mode, keeps_state, names, workers, views, now_ms } = parts;
+        let committed = Committed {
+            number: lake.manifest.number,
+            generation: lake.manifest.generation,
+            epoch: lake.manifest.epoch,
+            at_ms: now_ms(),
+        };
+        Committer {
+            store: lake.store.clone(),
+            lake,
+            keeps_state,
+            live: mode == Mode::Continue,
+            mode,
+            names,
+            shares: (0..workers).map(|_| Share::default()).collect(),
+            views,
+            sweep: Sweep::new(settings.lake.keep_checkpoints as u64),
+            settings,
+            released: Released::default(),
+            now_ms,
+            committed: Arc::new(Mutex::new(committed)),
+            next_file: 0,
+        }
+    }
+
+    pub fn channel() -> (SyncSender<Incoming>, Receiver<Incoming>) {
+        sync_channel(QUEUE)
+    }
+
+    pub fn released(&self) -> Released {
+        self.released.clone()
+    }
+
+    pub fn committed(&self) -> Arc<Mutex<Committed>> {
+        self.committed.clone()
+    }
+
+    /// Commits until nobody writes any more. Of a run that was cut short, what is not sealed is left out.
+    ///
+    /// # Errors
+    /// Where the store fails for good, or another engine has taken over: [`Superseded`].
+    pub fn run(mut self, incoming: &Receiver<Incoming>, cuts: &Receiver<Cut>, feed: &Feed) -> anyhow::Result<()> {
+        if let Err(error) = self.sweep.start(&*self.store, &self.lake.manifest) {
+            eprintln!("warning: what earlier runs have left could not be removed: {error:#}");
+        }
+        for message in incoming {
+            match message {
+                Incoming::File { worker, file } => {
+                    let key = file.key().to_owned();
+                    let file = file.finish().with_context(|| format!("writing {key}"))?;
+                    self.shares[worker].files.push(FileEntry::of(file, 0));
+                }
+                Incoming::Sealed { worker, epoch } => {
+                    let share = &mut self.shares[worker];
+                    let files = std::mem::take(&mut share.files);
+                    share.sealed.push_back((epoch, files));
+                    if let Some(epoch) = self.complete() {
+                        super::crash::point("before-cut");
+                        let Ok(cut) = cuts.recv() else { break };
+                        debug_assert_eq!(cut.version.epoch, epoch, "cuts come in the order of the checkpoints");
+                        self.commit(epoch, &cut)?;
+                        feed.committed();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The checkpoint that every worker has sealed and that is not committed.
+    fn complete(&self) -> Option<u64> {
+        let first = |share: &Share| share.sealed.front().map(|(epoch, _)| *epoch);
+        let epochs: Option<Vec<u64>> = self.shares.iter().map(first).collect();
+        let epochs = epochs?;
+        debug_assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "all workers seal the same checkpoints: {epochs:?}");
+        epochs.first().copied()
+    }
+
+    fn name(&mut self) -> String {
+        self.next_file += 1;
+        format!("{}-c-{:06}", prefix(self.lake.manifest.generation), self.next_file)
+    }
+
+    fn commit(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<()> {
+        let sealed = self.shares.iter_mut().filter_map(|share| share.sealed.pop_front());
+        let mut files: Vec<FileEntry> = sealed.flat_map(|(_, files)| files).collect();
+        files.iter_mut().for_each(|file| file.epoch = epoch);
+        super::crash::point("files-written");
+
+        let before = self.lake.manifest.clone();
+        let mut next = match self.mode {
+            Mode::Continue => before.clone(),
+            Mode::Replace => {
+                let Manifest { generation, run, .. } = before.clone();
+                Manifest { generation, run, ..Manifest::empty(&self.settings) }
+            }
+        };
+        let mut lake_files = if self.mode == Mode::Replace { Vec::new() } else { self.lake.files.clone() };
+        (next.number, next.epoch) = (before.number + 1, epoch);
+        next.live = self.live;
+        next.settings = deciding(&self.settings);
+        next.written_at = rfc3339_micros((self.now_ms)() as i64 * 1_000);
+        next.watermark = cut.version.watermark;
+        next.sources = sources(cut);
+        next.accounted = accounted(&cut.version);
+
+        for view in self.write_views(epoch, cut)? {
+            files.extend(view);
+        }
+        next.views = self.views.iter().map(|view| view.entry.clone()).collect();
+        super::crash::point("views-written");
+        let (state, of_lake): (Vec<FileEntry>, Vec<FileEntry>) =
+            files.into_iter().partition(|file| Kind::of(&file.key) == Some(Kind::State));
+        next.state.complete &= self.keeps_state;
+        if self.keeps_state {
+            next.state.deltas.extend(state);
+            self.write_names(epoch, &mut next)?;
+        }
+        super::crash::point("state-written");
+        lake_files.extend(of_lake.iter().cloned());
+        next.added.extend(of_lake);
+        self.write_catalog(&mut next, &lake_files)?;
+
+        super::crash::point("before-manifest");
+        let outcome = put(&*self.store, &next)?;
+        if let Decision::Lost { generation } = decide(&next, &outcome) {
+            let (place, ours) = (self.store.place(), next.generation);
+            return Err(Superseded { place, ours, theirs: generation }.into());
+        }
+        super::crash::point("after-manifest");
+        self.after(before, next, lake_files, cut);
+        Ok(())
+    }
+
+    fn write_views(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
+        let name = self.name();
+        let at = At {
+            store: &self.store,
+            name: &name,
+            epoch,
+            names: &self.names,
+            compression: compression(&self.settings),
+            whole: false,
+        };
+        let mut all = Vec::new();
+        for (view, rows) in self.views.iter_mut().zip(&cut.version.views) {
+            let Written { index, changes, snapshot } = view.write(&rows.index, &at)?;
+            let finish = |file: Unfinished| -> anyhow::Result<FileEntry> {
+                let key = file.key().to_owned();
+                Ok(FileEntry::of(file.finish().with_context(|| format!("writing {key}"))?, epoch))
+            };
+            let (changes, snapshot) = (changes.map(finish).transpose()?, snapshot.map(finish).transpose()?);
+            all.push(view.finish(index, changes, snapshot));
+        }
+        Ok(all)
+    }
+
+    fn write_names(&mut self, epoch: u64, next: &mut Manifest) -> anyhow::Result<()> {
+        let texts = self.names.since(usize::try_from(next.state.texts).unwrap_or(usize::MAX));
+        if texts.is_empty() {
+            return Ok(());
+        }
+        let key = format!("_state/names/{}.json", self.name());
+        let bytes = serde_json::to_vec(&texts.iter().map(|text| &**text).collect::<Vec<_>>()).context("writing names")?;
+        let file = Unfinished::of_bytes(&self.store, key.clone(), bytes, texts.len() as u64);
+        let file = file.finish().with_context(|| format!("writing {key}"))?;
+        next.state.texts += texts.len() as u64;
+        next.state.names.push(FileEntry::of(file, epoch));
+        Ok(())
+    }
+
+    /// Once there is much since the last catalog, there is a new one.
+    fn write_catalog(&mut self, next: &mut Manifest, files: &[FileEntry]) -> anyhow::Result<()> {
+        let since = next.added.len() + next.removed.len();
+        let listed = next.catalog.as_ref().map_or(0, |catalog| catalog.rows as usize);
+        if since <= FEW_ENTRIES.max(listed / 8) {
+            return Ok(());
+        }
+        let key = format!("_manifests/catalogs/{}.json", self.name());
+        let bytes = serde_json::to_vec(files).context("writing the catalog")?;
+        let file = Unfinished::of_bytes(&self.store, key.clone(), bytes, files.len() as u64);
+        let file = file.finish().with_context(|| format!("writing {key}"))?;
+        next.catalog = Some(FileEntry::of(file, next.epoch));
+        next.added.clear();
+        next.removed.clear();
+        Ok(())
+    }
+
+    /// What follows a commit. None of it can undo it.
+    fn after(&mut self, before: Manifest, next: Manifest, files: Vec<FileEntry>, cut: &Cut) {
+        let named: BTreeSet<&String> = next.own_files().chain(&files).map(|file| &file.key).collect();
+        let earlier = before.own_files().chain(&self.lake.files).map(|file| &file.key);
+        let dropped = earlier.filter(|key| !named.contains(key)).cloned().collect();
+        self.sweep.dropped(before.number, dropped);
+        *self.committed.lock().expect("no holder of what is committed panics") = Committed {
+            number: next.number,
+            generation: next.generation,
+            epoch: next.epoch,
+            at_ms: (self.now_ms)(),
+        };
+        self.released.put(&cut.positions);
+        super::crash::point("released");
+        if let Err(error) = self.sweep.committed(&*self.store, next.number) {
+            eprintln!("warning: what is no longer needed could not be removed: {error:#}");
+        }
+        super::crash::point("swept");
+        (self.lake.manifest, self.lake.files, self.mode) = (next, files, Mode::Continue);
+    }
+}
+
+fn sources(cut: &Cut) -> SourceState {
+    let entry = |(ordinal, info): (usize, &PartitionInfo)| PartitionEntry {
+        source: info.source.clone(),
+        partition: info.partition,
+        path: info.path.to_string_lossy().into_owned(),
+        next_offset: cut.positions.get(ordinal).copied().unwrap_or(0),
+        latest: cut.latests.get(ordinal).copied().flatten(),
+    };
+    SourceState { partitions: cut.partitions.iter().enumerate().map(entry).collect() }
+}
+
+fn accounted(version: &Published) -> Accounted {
+    let Some(quality) = version.view("quality") else { return Accounted::default() };
+    let Accounting { read, accepted, duplicates, quarantined, pending } = Accounting::of(&quality.index);
+    Accounted { read, accepted, duplicates, quarantined, pending }
+}
+
+/// As the settings have it.
+pub fn compression(settings: &Settings) -> Compression {
+    match settings.lake.compression {
+        crate::settings::Compression::Snappy => Compression::Snappy,
+        crate::settings::Compression::Zstd => Compression::Zstd,
+    }
+}

@@ -1,0 +1,38 @@
+//! Points where a test kills the process, as `kill -9` does: `MILLRACE_CRASH_AT=before-manifest:3` ends it when that point is
+//! reached for the third time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+
+const VARIABLE: &str = "MILLRACE_CRASH_AT";
+
+/// All there are, in the order of a commit.
+pub const POINTS: [&str; 9] = [
+    "before-cut",
+    "files-written",
+    "views-written",
+    "state-written",
+    "before-manifest",
+    "after-manifest",
+    "released",
+    "swept",
+    "restored",
+];
+
+pub fn point(name: &str) {
+    debug_assert!(POINTS.contains(&name), "{name} is not in the list");
+    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    let wanted = WANTED.get_or_init(|| {
+        let text = std::env::var(VARIABLE).ok()?;
+        let (name, times) = text.split_once(':').unwrap_or((&text, "1"));
+        Some((name.to_owned(), times.parse().ok()?))
+    });
+    let Some((wanted, times)) = wanted else { return };
+    if wanted == name && SEEN.fetch_add(1, Ordering::Relaxed) + 1 == *times {
+        let pid = std::process::id().to_string();
+        let _ = std::process::Command::new("kill").args(["-9", &pid]).status();
+        // It does not come back from there.
+        std::thread::park();
+    }
+}

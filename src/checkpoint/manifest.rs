@@ -1,0 +1,198 @@
+//! The manifest: all there is at one checkpoint. A checkpoint exists when its manifest does.
+//!
+//! ```text
+//! _manifests/000000000042.json     millrace-manifest 1 <XXH3 of the rest>\n{ … }
+//! ```
+//! Event files grow to many: a manifest lists those that came since the last *catalog*, a file with the list at that time.
+
+use super::files::FileEntry;
+use crate::settings::Settings;
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+const FORMAT: &str = "millrace-manifest";
+const VERSION: u32 = 1;
+pub const FOLDER: &str = "_manifests/";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// They have no gaps.
+    pub number: u64,
+    /// One more with each start of an engine.
+    pub generation: u64,
+    /// Tells this run's manifests from any other's.
+    pub run: String,
+    /// Whether a running engine has written it, and may go on.
+    pub live: bool,
+    /// The last epoch that is in; 0 where nothing is.
+    pub epoch: u64,
+    /// When it was written, RFC 3339.
+    pub written_at: String,
+    /// How far the sources are complete, UTC microseconds.
+    pub watermark: Option<i64>,
+    pub sources: SourceState,
+    /// What decides the answers.
+    pub settings: Settings,
+    pub accounted: Accounted,
+    pub views: Vec<ViewEntry>,
+    pub state: StateEntry,
+    pub catalog: Option<FileEntry>,
+    /// Files of the lake since the catalog.
+    pub added: Vec<FileEntry>,
+    /// Files that were replaced since the catalog.
+    pub removed: Vec<String>,
+}
+
+/// Where reading goes on. Ordinals of partitions stay what they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceState {
+    pub partitions: Vec<PartitionEntry>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionEntry {
+    pub source: String,
+    pub partition: u32,
+    pub path: String,
+    /// Every record below it is in.
+    pub next_offset: u64,
+    /// The latest event time that is in, UTC microseconds.
+    pub latest: Option<i64>,
+}
+
+/// Records, by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accounted {
+    pub read: i64,
+    pub accepted: i64,
+    pub duplicates: i64,
+    pub quarantined: i64,
+    pub pending: i64,
+}
+
+/// A view's rows: at some checkpoint, and what was added since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewEntry {
+    pub name: String,
+    pub version: u32,
+    pub rows: u64,
+    /// Of this checkpoint's epoch or an earlier one's.
+    pub snapshot: Option<FileEntry>,
+    /// In order of their epochs.
+    pub changes: Vec<FileEntry>,
+}
+
+/// From which everything is built again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateEntry {
+    /// Whether it is complete: a replay that was not asked to leaves none.
+    pub complete: bool,
+    pub names: Vec<FileEntry>,
+    /// How many texts are in those files.
+    pub texts: u64,
+    /// What a compaction has left.
+    pub base: Vec<FileEntry>,
+    pub sums: Option<FileEntry>,
+    /// Accepted events since then.
+    pub deltas: Vec<FileEntry>,
+}
+
+impl StateEntry {
+    pub fn files(&self) -> impl Iterator<Item = &FileEntry> {
+        self.names.iter().chain(&self.base).chain(&self.sums).chain(&self.deltas)
+    }
+}
+
+impl Manifest {
+    /// Before anything has been read.
+    pub fn empty(settings: &Settings) -> Manifest {
+        Manifest {
+            number: 0,
+            generation: 0,
+            run: String::new(),
+            live: false,
+            epoch: 0,
+            written_at: String::new(),
+            watermark: None,
+            sources: SourceState::default(),
+            settings: deciding(settings),
+            accounted: Accounted::default(),
+            views: Vec::new(),
+            state: StateEntry { complete: true, ..StateEntry::default() },
+            catalog: None,
+            added: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    pub fn key(number: u64) -> String {
+        format!("{FOLDER}{number:012}.json")
+    }
+
+    /// The number of a manifest by its key.
+    pub fn number_of(key: &str) -> Option<u64> {
+        key.strip_prefix(FOLDER)?.strip_suffix(".json")?.parse().ok()
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let body = serde_json::to_string_pretty(self).expect("a manifest is plain data");
+        format!("{FORMAT} {VERSION} {:016x}\n{body}\n", xxh3_64(body.as_bytes())).into_bytes()
+    }
+
+    /// # Errors
+    /// Where the bytes are not a whole manifest, or one of another version.
+    pub fn of_bytes(bytes: &[u8]) -> anyhow::Result<Manifest> {
+        let text = std::str::from_utf8(bytes).context("it is not text")?;
+        let (head, body) = text.split_once('\n').context("it has no first line")?;
+        let mut words = head.split(' ');
+        if words.next() != Some(FORMAT) {
+            bail!("it is not a manifest");
+        }
+        let version = words.next().unwrap_or_default();
+        if version != VERSION.to_string() {
+            bail!("it is of version {version}, and this program knows {VERSION}");
+        }
+        let body = body.strip_suffix('\n').context("its end is missing")?;
+        let checksum = words.next().unwrap_or_default();
+        if checksum != format!("{:016x}", xxh3_64(body.as_bytes())) {
+            bail!("its checksum does not match: it is torn or was changed");
+        }
+        serde_json::from_str(body).context("it cannot be read")
+    }
+
+    /// What it names besides the files of the lake's catalog.
+    pub fn own_files(&self) -> impl Iterator<Item = &FileEntry> {
+        let views = self.views.iter().flat_map(|view| view.snapshot.iter().chain(&view.changes));
+        views.chain(self.state.files()).chain(&self.catalog)
+    }
+}
+
+/// The settings that decide answers. Who may read is no part of that, and secrets do not belong into data.
+pub fn deciding(settings: &Settings) -> Settings {
+    let Settings { store, decode, views, horizons, .. } = settings.clone();
+    Settings { store, decode, views, horizons, ..Settings::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_or_refused() {
+        let manifest = Manifest { number: 7, epoch: 3, ..Manifest::empty(&Settings::default()) };
+        let bytes = manifest.to_bytes();
+        assert_eq!(Manifest::of_bytes(&bytes).expect("it is whole"), manifest);
+        for length in 0..bytes.len() {
+            assert!(Manifest::of_bytes(&bytes[..length]).is_err(), "{length} bytes of {}", bytes.len());
+        }
+        for at in (0..bytes.len()).step_by(7) {
+            let mut torn = bytes.clone();
+            torn[at] ^= 1;
+            assert!(Manifest::of_bytes(&torn).is_err(), "a bit of byte {at}");
+        }
+        assert_eq!(Manifest::number_of(&Manifest::key(42)), Some(42));
+        assert_eq!(Manifest::number_of("_manifests/catalog-3.json"), None);
+    }
+}

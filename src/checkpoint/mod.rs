@@ -1,0 +1,30 @@
+//! What survives: checkpoints of everything at one epoch, each named by a manifest.
+//!
+//! ```text
+//! worker ──records, state, seal C──▶ writer thread ──files──▶ committer ──▶ manifest N + 1, put if absent
+//! publisher ──views, positions at C───────────────────────────▶    │              (the commit point)
+//!                                                                  └──▶ release of the source, sweep
+//! start: newest whole manifest ──▶ claim (manifest N + 1 of the next generation) ──▶ views served ──▶ state fed in
+//! ```
+//! Nobody waits for a checkpoint: what is staged below its epoch is written while later epochs go on.
+
+mod commit;
+pub mod crash;
+mod files;
+mod manifest;
+mod open;
+mod protocol;
+mod restore;
+mod sweep;
+mod views;
+mod writer;
+
+pub use commit::{Committed, Committer, Cut, Mode, Parts, Released, compression};
+pub use files::{FileEntry, Kind};
+pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
+pub use open::{Lake, files_of, open_store, read_manifest, read_newest};
+pub use protocol::Superseded;
+pub use restore::{RestoredRows, load_names, load_views, rows_of};
+pub use sweep::prefix;
+pub use views::ViewFiles;
+pub use writer::{LakeWriter, Outgoing};

@@ -1,0 +1,167 @@
+//! Opening a lake: where it is, what it holds, and claiming it.
+
+use super::files::FileEntry;
+use super::manifest::{FOLDER, Manifest};
+use super::protocol::{self, Decision, Found, Newest, Outcome};
+use crate::settings::Settings;
+use anyhow::Context;
+use bytes::Bytes;
+use millrace_connectors::lake::DataDir;
+use millrace_connectors::store::{Local, Put, Store, StoreError};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A lake that this process has claimed.
+pub struct Lake {
+    pub store: Arc<dyn Store>,
+    /// Of a local folder.
+    _lock: Option<DataDir>,
+    /// The claim: what the last run has left, under a number and a generation of our own.
+    pub manifest: Manifest,
+    /// The files of the lake at that manifest.
+    pub files: Vec<FileEntry>,
+    /// What to tell people.
+    pub warnings: Vec<String>,
+}
+
+impl Lake {
+    /// Opens the lake at a place and takes it over from whoever had it.
+    ///
+    /// # Errors
+    /// Where it cannot be reached, holds something else, or is locked.
+    pub fn claim(place: &str, settings: &Settings) -> anyhow::Result<Lake> {
+        let lock = (!is_remote(place)).then(|| DataDir::open(Path::new(place))).transpose()?;
+        let store = open_store(place, settings)?;
+        let run = run_id();
+        let mut warnings = Vec::new();
+        loop {
+            let newest = look(&*store)?;
+            for (number, reason) in &newest.torn {
+                warnings.push(format!("manifest {number} of {} is passed over: {reason}", store.place()));
+            }
+            let manifest = protocol::claim(&newest, Manifest::empty(settings), &run);
+            let outcome = put(&*store, &manifest)?;
+            if protocol::decide(&manifest, &outcome) == Decision::Done {
+                let files = files_of(&*store, &manifest)?;
+                return Ok(Lake { store, _lock: lock, manifest, files, warnings });
+            }
+            warnings.clear();
+        }
+    }
+}
+
+fn is_remote(place: &str) -> bool {
+    place.contains("://")
+}
+
+/// The store at a place: a folder, or `s3://bucket/prefix`.
+///
+/// # Errors
+/// Where the place is not understood or cannot be reached.
+pub fn open_store(place: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    if is_remote(place) {
+        anyhow::bail!("{place}: not yet");
+    }
+    Ok(Arc::new(Local::new(Path::new(place), settings.lake.sync)))
+}
+
+/// Puts a manifest where there is none.
+///
+/// # Errors
+/// Where the store fails.
+pub fn put(store: &dyn Store, manifest: &Manifest) -> anyhow::Result<Outcome> {
+    let key = Manifest::key(manifest.number);
+    match store.put_if_absent(&key, Bytes::from(manifest.to_bytes())).with_context(|| format!("committing {key}"))? {
+        Put::Created => Ok(Outcome::Created),
+        Put::Exists => Ok(Outcome::Exists(found(store, manifest.number)?)),
+    }
+}
+
+fn found(store: &dyn Store, number: u64) -> anyhow::Result<Found> {
+    let key = Manifest::key(number);
+    let bytes = store.get(&key).with_context(|| format!("reading {key}"))?;
+    Ok(match Manifest::of_bytes(&bytes) {
+        Ok(manifest) if manifest.number == number => Found::Whole(Box::new(manifest)),
+        Ok(manifest) => Found::Torn(format!("it says that it is manifest {}", manifest.number)),
+        Err(error) => Found::Torn(error.to_string()),
+    })
+}
+
+/// The numbers of the manifests there are.
+///
+/// # Errors
+/// Where the store fails.
+pub fn numbers(store: &dyn Store) -> anyhow::Result<Vec<u64>> {
+    let listed = store.list(FOLDER).context("listing the manifests")?;
+    Ok(listed.iter().filter_map(|entry| Manifest::number_of(&entry.key)).collect())
+}
+
+fn look(store: &dyn Store) -> anyhow::Result<Newest> {
+    // One that expired meanwhile was not the newest.
+    protocol::newest(&numbers(store)?, |number| match found(store, number) {
+        Err(error) if error.downcast_ref::<StoreError>().is_some_and(StoreError::is_not_found) => {
+            Ok(Found::Torn("it is gone".to_owned()))
+        }
+        found => found,
+    })
+}
+
+/// The newest manifest of a lake that is only read, and the files of the lake; what was passed over goes to `warn`.
+///
+/// # Errors
+/// Where there is none, or it cannot be read.
+pub fn read_newest(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::Result<(Manifest, Vec<FileEntry>)> {
+    let newest = look(store)?;
+    for (number, reason) in &newest.torn {
+        warn(format!("manifest {number} of {} is passed over: {reason}", store.place()));
+    }
+    let manifest = newest.manifest.with_context(|| {
+        format!(
+            "{} holds no answers: run `millrace replay PATH… --data-dir` on it first, or `millrace run` with lake.url",
+            store.place()
+        )
+    })?;
+    let files = files_of(store, &manifest)?;
+    Ok((manifest, files))
+}
+
+/// A manifest by its number; `None` where it is not whole.
+///
+/// # Errors
+/// Where the store fails.
+pub fn read_manifest(store: &dyn Store, number: u64) -> anyhow::Result<Option<Manifest>> {
+    Ok(match found(store, number)? {
+        Found::Whole(manifest) => Some(*manifest),
+        Found::Torn(_) => None,
+    })
+}
+
+/// All files of the lake at a manifest, by key.
+///
+/// # Errors
+/// Where its catalog cannot be read.
+pub fn files_of(store: &dyn Store, manifest: &Manifest) -> anyhow::Result<Vec<FileEntry>> {
+    let mut files: Vec<FileEntry> = match &manifest.catalog {
+        None => Vec::new(),
+        Some(catalog) => {
+            let bytes = store.get(&catalog.key).with_context(|| format!("reading {}", catalog.key))?;
+            anyhow::ensure!(catalog.is(&bytes), "{} is not as manifest {} has it", catalog.key, manifest.number);
+            serde_json::from_slice(&bytes).with_context(|| format!("reading {}", catalog.key))?
+        }
+    };
+    let removed: BTreeSet<&String> = manifest.removed.iter().collect();
+    files.extend(manifest.added.iter().cloned());
+    files.retain(|file| !removed.contains(&file.key));
+    files.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(files)
+}
+
+/// Different for every start of every engine.
+#[expect(clippy::disallowed_methods, reason = "a name, not a time")]
+fn run_id() -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let seed = format!("{now}-{}-{:p}", std::process::id(), &now);
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(seed.as_bytes()))
+}

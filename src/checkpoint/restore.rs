@@ -1,0 +1,164 @@
+//! From the files of a manifest to memory: names, the rows of views, the rows of the state.
+
+use super::files::FileEntry;
+use super::manifest::{Manifest, ViewEntry};
+use crate::engine::results;
+use anyhow::Context;
+use bytes::Bytes;
+use millrace_connectors::store::Store;
+use millrace_dataflows::durable::{Base, Kept, read_rows};
+use millrace_dataflows::rows::{Key, Measures, State};
+use millrace_dataflows::views::View;
+use millrace_schema::Names;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A file whose bytes are what the manifest says.
+fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
+    let bytes = store.get(&file.key).with_context(|| format!("reading {}", file.key))?;
+    anyhow::ensure!(
+        file.is(&bytes),
+        "{} in {} is not what its manifest says ({} bytes, checksum {}): it was changed or damaged; restore it from a copy, or remove the newest manifest to go back to the one before",
+        file.key,
+        store.place(),
+        file.bytes,
+        file.checksum
+    );
+    Ok(bytes)
+}
+
+/// Enters the texts of a manifest in the dictionary, in their order.
+///
+/// # Errors
+/// Where a file cannot be read.
+pub fn load_names(store: &dyn Store, manifest: &Manifest, names: &Names) -> anyhow::Result<()> {
+    for file in &manifest.state.names {
+        let texts: Vec<String> =
+            serde_json::from_slice(&checked(store, file)?).with_context(|| format!("reading {}", file.key))?;
+        for text in texts {
+            names.intern(&text)?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a view at a manifest, by key, each once.
+///
+/// # Errors
+/// Where they cannot be read, or are of another version of the view.
+pub fn rows_of(
+    store: &dyn Store,
+    entry: &ViewEntry,
+    view: &dyn View,
+    names: &Names,
+) -> anyhow::Result<Vec<(Key, Measures)>> {
+    let current = view.version();
+    anyhow::ensure!(
+        entry.version == current,
+        "the rows of {} are of version {}, not {current}: replay again",
+        entry.name,
+        entry.version
+    );
+    let read = |file: &FileEntry| results::read(&file.key, checked(store, file)?, view, names);
+    let mut rows = entry.snapshot.as_ref().map(read).transpose()?.unwrap_or_default();
+    if entry.changes.is_empty() {
+        return Ok(rows);
+    }
+    let mut sum: State = rows.drain(..).collect();
+    for file in &entry.changes {
+        read(file)?.iter().for_each(|(key, measures)| sum.merge(key, measures.sums()));
+    }
+    let mut rows: Vec<(Key, Measures)> = sum.iter().map(|(key, sums)| (*key, sums.to_measures())).collect();
+    millrace_dataflows::rows::sort_by_key(&mut rows, |(key, _)| key);
+    Ok(rows)
+}
+
+/// The state of a manifest, shared by the workers that take it in.
+pub struct RestoredRows {
+    store: Arc<dyn Store>,
+    files: Vec<FileEntry>,
+    sums: Option<FileEntry>,
+    next: AtomicUsize,
+    /// The epoch that all of it is of.
+    pub epoch: u64,
+    pub watermark: Option<i64>,
+}
+
+impl RestoredRows {
+    pub fn new(store: Arc<dyn Store>, manifest: &Manifest) -> RestoredRows {
+        let state = &manifest.state;
+        RestoredRows {
+            store,
+            files: state.base.iter().chain(&state.deltas).cloned().collect(),
+            sums: state.sums.clone(),
+            next: AtomicUsize::new(0),
+            epoch: manifest.epoch,
+            watermark: manifest.watermark,
+        }
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.files.iter().map(|file| file.rows).sum()
+    }
+
+    /// A file that no other worker has taken.
+    pub fn take(&self) -> Option<RestoredFile<'_>> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.files.get(number).map(|entry| RestoredFile { number: number as u64, entry })
+    }
+
+    /// Hands over the rows of a file.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn read(&self, file: &RestoredFile<'_>, each: impl FnMut(Kept)) -> anyhow::Result<()> {
+        let entry = file.entry;
+        read_rows(&checked(&*self.store, entry)?, each).with_context(|| format!("reading {}", entry.key))
+    }
+
+    /// What a compaction has left of forgotten sessions.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn base(&self) -> anyhow::Result<Base> {
+        let Some(file) = &self.sums else { return Ok(Base::default()) };
+        read_base(&checked(&*self.store, file)?).with_context(|| format!("reading {}", file.key))
+    }
+}
+
+/// One of the files, in the order in which they are taken.
+pub struct RestoredFile<'a> {
+    pub number: u64,
+    entry: &'a FileEntry,
+}
+
+/// # Errors
+/// Where the bytes are not those of [`base_bytes`].
+pub fn read_base(bytes: &[u8]) -> anyhow::Result<Base> {
+    Ok(postcard::from_bytes(bytes)?)
+}
+
+/// # Errors
+/// Never, as far as is known.
+pub fn base_bytes(base: &Base) -> anyhow::Result<Vec<u8>> {
+    Ok(postcard::to_allocvec(base)?)
+}
+
+/// The rows of all views at a manifest: of those that there are in `views`, by their positions there.
+///
+/// # Errors
+/// As [`rows_of`].
+pub fn load_views(
+    store: &dyn Store,
+    manifest: &Manifest,
+    views: &[Arc<dyn View>],
+    names: &Names,
+) -> anyhow::Result<Vec<(usize, Vec<(Key, Measures)>)>> {
+    let mut loaded = Vec::new();
+    for (position, view) in views.iter().enumerate() {
+        if let Some(entry) = manifest.views.iter().find(|entry| entry.name == view.name()) {
+            loaded.push((position, rows_of(store, entry, &**view, names)?));
+        }
+    }
+    Ok(loaded)
+}

@@ -1,0 +1,105 @@
+//! The rows of the views at checkpoints: what changed since the last, and all of them now and then.
+
+use super::files::FileEntry;
+use super::manifest::ViewEntry;
+use crate::engine::results::{self, OfIndex, Sorted};
+use crate::serve::ViewRows;
+use millrace_connectors::lake::{Compression, Unfinished};
+use millrace_connectors::store::Store;
+use millrace_dataflows::index::{Index, OwnRows};
+use millrace_dataflows::settings::ViewContext;
+use millrace_dataflows::views::View;
+use millrace_schema::Names;
+use std::sync::Arc;
+
+/// Up to so many rows all of them are written at every checkpoint.
+const FEW_ROWS: u64 = 20_000;
+
+/// One view on its way to the lake.
+pub struct ViewFiles {
+    view: Arc<dyn View>,
+    own: OwnRows,
+    /// As of the checkpoint before.
+    before: Index,
+    pub entry: ViewEntry,
+}
+
+/// What all views of a checkpoint have in common.
+pub struct At<'a> {
+    pub store: &'a Arc<dyn Store>,
+    /// Begins the names of the files.
+    pub name: &'a str,
+    pub epoch: u64,
+    pub names: &'a Names,
+    pub compression: Compression,
+    /// All rows are written, however many.
+    pub whole: bool,
+}
+
+impl ViewFiles {
+    /// `rows` are what is in the files of `entry`. Without a context their indexes are plain.
+    pub fn new(rows: &ViewRows, context: Option<&ViewContext>, entry: Option<ViewEntry>) -> ViewFiles {
+        let view = rows.view.clone();
+        let own = context.map_or_else(|| OwnRows::plain(&*view), |context| OwnRows::new(&*view, context));
+        let new = || ViewEntry {
+            name: view.name().to_owned(),
+            version: view.version(),
+            rows: 0,
+            snapshot: None,
+            changes: Vec::new(),
+        };
+        let entry = entry.unwrap_or_else(new);
+        ViewFiles { view, own, before: rows.index.clone(), entry }
+    }
+
+    /// Writes what a checkpoint has to have. The entry is the new one when its files are finished: see [`ViewFiles::finish`].
+    ///
+    /// # Errors
+    /// Where it cannot be encoded.
+    pub fn write(&mut self, index: &Index, at: &At<'_>) -> anyhow::Result<Written> {
+        let name = self.view.name();
+        let At { store, epoch, names, compression, .. } = *at;
+        let mut written = Written { index: index.clone(), changes: None, snapshot: None };
+        let mut changed = 0;
+        if self.entry.snapshot.is_some() {
+            let added = self.own.added(index, &self.before);
+            changed = added.len() as u64;
+            if !added.is_empty() {
+                let key = format!("changes/{name}/epoch={epoch}/{}.parquet", at.name);
+                let mut rows = Sorted::of_rows(&added);
+                written.changes = Some(results::write(store, &key, &*self.view, &mut rows, names, compression)?);
+            }
+        }
+        let rows = index.rows() as u64;
+        let pending: u64 = self.entry.changes.iter().map(|file| file.rows).sum::<u64>() + changed;
+        let due = self.entry.snapshot.is_none() || pending > 0 && (at.whole || rows <= FEW_ROWS || pending >= rows);
+        if due {
+            let key = format!("views/{name}/epoch={epoch}/{}.parquet", at.name);
+            let mut rows = OfIndex { own: &mut self.own, index };
+            written.snapshot = Some(results::write(store, &key, &*self.view, &mut rows, names, compression)?);
+        }
+        Ok(written)
+    }
+
+    /// Takes the finished files into the entry. Returns the file of the changes.
+    pub fn finish(&mut self, index: Index, changes: Option<FileEntry>, snapshot: Option<FileEntry>) -> Option<FileEntry> {
+        self.entry.rows = index.rows() as u64;
+        self.before = index;
+        match snapshot {
+            Some(snapshot) => {
+                self.entry.rows = snapshot.rows;
+                self.entry.snapshot = Some(snapshot);
+                self.entry.changes.clear();
+            }
+            None => self.entry.changes.extend(changes.clone()),
+        }
+        changes
+    }
+}
+
+/// Files of one view and checkpoint.
+pub struct Written {
+    pub index: Index,
+    pub changes: Option<Unfinished>,
+    pub snapshot: Option<Unfinished>,
+}
