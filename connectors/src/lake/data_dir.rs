@@ -6,11 +6,16 @@ use super::LakeError;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The file that makes a folder ours.
 pub const DATA_DIR_MARKER: &str = "millrace.json";
 const FORMAT: &str = "millrace-data";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// How long the lock of another is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Marker {
     format: String,
@@ -36,10 +41,15 @@ impl DataDir {
         }
         check(path, &marker)?;
         let lock = File::open(&marker).map_err(LakeError::read(&marker))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LakeError::Locked { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => return Err(LakeError::write(&marker)(error)),
+        // One that was just killed holds its lock until the system has cleared it away.
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < patience => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => return Err(LakeError::Locked { path: path.to_owned() }),
+                Err(TryLockError::Error(error)) => return Err(LakeError::write(&marker)(error)),
+            }
         }
         Ok(DataDir { path: path.to_owned(), _lock: lock })
     }
