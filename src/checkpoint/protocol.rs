@@ -83,7 +83,9 @@ pub enum Decision {
 pub fn decide(mine: &Manifest, outcome: &Outcome) -> Decision {
     match outcome {
         Outcome::Created => Decision::Done,
-        Outcome::Exists(Found::Whole(theirs)) if theirs.run == mine.run && theirs.number == mine.number => Decision::Done,
+        Outcome::Exists(Found::Whole(theirs)) if theirs.run == mine.run && theirs.number == mine.number => {
+            Decision::Done
+        }
         Outcome::Exists(Found::Whole(theirs)) => Decision::Lost { generation: theirs.generation },
         // Whose it is cannot be seen, but not ours: ours was not reported as created.
         Outcome::Exists(Found::Torn(_)) => Decision::Lost { generation: mine.generation + 1 },
@@ -115,8 +117,11 @@ mod tests {
     #[test]
     fn a_torn_newest_manifest_falls_back_to_its_predecessor() {
         let whole = |number, epoch| Found::Whole(Box::new(manifest(number, 1, "a", epoch)));
-        let manifests =
-            BTreeMap::from([(3, whole(3, 30)), (4, whole(4, 40)), (5, Found::Torn("half of it is missing".to_owned()))]);
+        let manifests = BTreeMap::from([
+            (3, whole(3, 30)),
+            (4, whole(4, 40)),
+            (5, Found::Torn("half of it is missing".to_owned())),
+        ]);
         let newest = found(&manifests);
         assert_eq!(newest.manifest.as_ref().map(|manifest| manifest.epoch), Some(40));
         assert_eq!((newest.next, newest.torn.len()), (6, 1));

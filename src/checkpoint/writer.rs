@@ -4,7 +4,9 @@ use super::commit::Incoming;
 use crate::engine::ingest::Outlet;
 use crate::live::PartitionTable;
 use anyhow::Context;
-use millrace_connectors::lake::{EventFiles, PendingFiles, PendingRecord, QuarantineFiles, Rejected, StagedEvents, Unfinished};
+use millrace_connectors::lake::{
+    EventFiles, PendingFiles, PendingRecord, QuarantineFiles, Rejected, StagedEvents, Unfinished,
+};
 use millrace_connectors::store::Store;
 use millrace_dataflows::durable::{Needed, RowWriter};
 use millrace_schema::Event;

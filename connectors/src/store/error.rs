@@ -23,10 +23,9 @@ impl StoreError {
     pub fn is_passing(&self) -> bool {
         match self {
             StoreError::Remote { is_passing, .. } => *is_passing,
-            StoreError::Io { error, .. } => matches!(
-                error.kind(),
-                io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock
-            ),
+            StoreError::Io { error, .. } => {
+                matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
+            }
             StoreError::NotFound { .. } | StoreError::BadKey { .. } => false,
         }
     }
@@ -35,9 +34,7 @@ impl StoreError {
     pub fn of_io(key: &str, error: io::Error) -> StoreError {
         match error.downcast::<StoreError>() {
             Ok(error) => error,
-            Err(error) => {
-                StoreError::Io { what: "write", place: "the store".to_owned(), key: key.to_owned(), error }
-            }
+            Err(error) => StoreError::Io { what: "write", place: "the store".to_owned(), key: key.to_owned(), error },
         }
     }
 }

@@ -36,7 +36,9 @@ impl Local {
     fn error(&self, what: &'static str, key: &str) -> impl Fn(io::Error) -> StoreError + use<> {
         let (place, key) = (self.place(), key.to_owned());
         move |error| match error.kind() {
-            io::ErrorKind::NotFound if what == "read" => StoreError::NotFound { place: place.clone(), key: key.clone() },
+            io::ErrorKind::NotFound if what == "read" => {
+                StoreError::NotFound { place: place.clone(), key: key.clone() }
+            }
             _ => StoreError::Io { what, place: place.clone(), key: key.clone(), error },
         }
     }

@@ -268,7 +268,10 @@ impl Store for S3 {
                 let page = page.map_err(|error| self.shared.error("list", prefix, &error))?;
                 for object in page.contents() {
                     let key = object.key().and_then(|key| key.get(skip..)).unwrap_or_default().to_owned();
-                    entries.push(Entry { key, bytes: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0) });
+                    entries.push(Entry {
+                        key,
+                        bytes: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+                    });
                 }
             }
             Ok(())

@@ -4,8 +4,8 @@ use super::{Entry, Put, Store, StoreError, Upload};
 use bytes::Bytes;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Of a thousand calls, how many fail, and how.

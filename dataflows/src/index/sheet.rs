@@ -203,7 +203,10 @@ impl Sheet {
 
     /// Adds changes to the rows. A row whose sums all become 0 is gone.
     pub fn apply(&mut self, changes: Changes<'_>) {
-        debug_assert!(changes.windows(2).all(|pair| pair[0].0.parts < pair[1].0.parts), "changes are in order, each key once");
+        debug_assert!(
+            changes.windows(2).all(|pair| pair[0].0.parts < pair[1].0.parts),
+            "changes are in order, each key once"
+        );
         let width = changes.iter().map(|(_, sums)| sums.len()).max().unwrap_or(0);
         if width > self.width {
             self.widen(width);

@@ -23,9 +23,8 @@ impl S3 {
     /// # Errors
     /// [`StoreError`] where the bucket does not take them.
     pub fn set_lifecycle(&self, expiries: &[Expiry], unfinished_days: i32) -> Result<(), StoreError> {
-        let wrong = |error: aws_sdk_s3::error::BuildError| {
-            self.shared.remote("set", "the lifecycle", error.to_string(), false)
-        };
+        let wrong =
+            |error: aws_sdk_s3::error::BuildError| self.shared.remote("set", "the lifecycle", error.to_string(), false);
         let mut rules: Vec<LifecycleRule> =
             self.rules()?.into_iter().filter(|rule| !rule.id().is_some_and(|id| id.starts_with(OURS))).collect();
         let place = self.shared.settings.prefix.replace('/', "-");
