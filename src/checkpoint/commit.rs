@@ -60,10 +60,13 @@ pub enum Mode {
 
 /// Positions that are safe, until the reader takes them.
 #[derive(Clone, Default)]
-pub struct Released(Arc<Mutex<Option<Vec<(u16, u64)>>>>);
+pub struct Released(Arc<Mutex<Option<Positions>>>);
+
+/// The offset after the last record that is safe, by partition ordinal.
+type Positions = Vec<(u16, u64)>;
 
 impl Released {
-    pub fn take(&self) -> Option<Vec<(u16, u64)>> {
+    pub fn take(&self) -> Option<Positions> {
         self.0.lock().expect("no holder of the positions panics").take()
     }
 

@@ -306,7 +306,7 @@ impl Feed {
     }
 
     /// Records that have been read.
-    pub fn records(&self) -> u64 {
+    pub fn records_read(&self) -> u64 {
         self.lock().all_records
     }
 

@@ -146,10 +146,7 @@ fn place(settings: &S3Settings) -> String {
 }
 
 /// What the SDK says, with its causes; it has no secrets in it.
-fn said<E: Error + 'static>(error: &SdkError<E>) -> String
-where
-    E: ProvideErrorMetadata,
-{
+fn said<E: Error + ProvideErrorMetadata + 'static>(error: &SdkError<E>) -> String {
     match (error.code(), error.message()) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
         (Some(code), None) => code.to_owned(),
