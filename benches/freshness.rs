@@ -117,7 +117,7 @@ fn measure(rate: u32, brokers: &str, broker: Option<u32>, options: &Options) -> 
             while !stop.load(Relaxed) {
                 let now = now_micros();
                 while let Some((info, line)) = shop.due(now) {
-                    send(&producer, &topic, partition_of(&info, partitions), line, info.arrival)?;
+                    send(&producer, &topic, partition_of(&info, partitions) as u32, line, info.arrival)?;
                     sent.fetch_add(1, Relaxed);
                 }
                 std::thread::sleep(STEP);
@@ -157,6 +157,8 @@ struct Opened {
     generator: Generator,
     /// Its dimension records until now, which are sent first; of the events of that time, none is.
     before: VecDeque<(LineInfo, Vec<u8>)>,
+    /// The last of those.
+    sent: Vec<u8>,
     line: Vec<u8>,
     /// Of `line`, if it is still to be sent.
     next: Option<LineInfo>,
@@ -166,7 +168,7 @@ impl Opened {
     fn new(rate: u32, seed: u64) -> anyhow::Result<Opened> {
         let start = now_micros() - i64::try_from(OPEN_SINCE.as_micros())?;
         let generator = Generator::new(Shop::live(f64::from(rate), start, seed))?;
-        let mut opened = Opened { generator, before: VecDeque::new(), line: Vec::new(), next: None };
+        let mut opened = Opened { generator, before: VecDeque::new(), sent: Vec::new(), line: Vec::new(), next: None };
         while let Some(info) = opened.peek().filter(|info| info.arrival < now_micros()) {
             if info.dimension {
                 opened.before.push_back((info, opened.line.clone()));
@@ -186,14 +188,184 @@ impl Opened {
 
     /// The next line, if its time has come.
     fn due(&mut self, now: i64) -> Option<(LineInfo, &[u8])> {
-        let info = if let Some((info, line)) = self.before.pop_front() {
-            self.line_before = line;
-            info
-        } else {
-            let info = self.peek().filter(|info| info.arrival <= now)?;
-            self.next = None;
-            info
-        };
+        if let Some((info, line)) = self.before.pop_front() {
+            self.sent = line;
+            return Some((info, self.sent.strip_suffix(b"\n").unwrap_or(&self.sent)));
+        }
+        let info = self.peek().filter(|info| info.arrival <= now)?;
+        self.next = None;
         Some((info, self.line.strip_suffix(b"\n").unwrap_or(&self.line)))
+    }
+}
+
+fn send(
+    producer: &ThreadedProducer<Acknowledged>,
+    topic: &str,
+    partition: u32,
+    line: &[u8],
+    arrival: i64,
+) -> anyhow::Result<()> {
+    let partition = i32::try_from(partition)?;
+    let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(topic).partition(partition).payload(line);
+    record = record.timestamp(arrival / 1_000);
+    loop {
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), unsent)) => {
+                record = unsent;
+                std::thread::sleep(STEP);
+            }
+            Err((error, _)) => return Err(error.into()),
+        }
+    }
+}
+
+/// By partition, offsets and when they were acknowledged, in order.
+#[derive(Clone)]
+struct Acknowledged(Arc<Vec<Mutex<VecDeque<(u64, Instant, u64)>>>>);
+
+impl Acknowledged {
+    fn new(partitions: usize) -> Acknowledged {
+        Acknowledged(Arc::new((0..partitions).map(|_| Mutex::default()).collect()))
+    }
+
+    fn take(&self, partition: usize, offset: u64) {
+        let now = Instant::now();
+        let mut waiting = self.0[partition].lock().expect("no holder panics");
+        match waiting.back_mut() {
+            Some((last, at, count)) if now.duration_since(*at) < TOGETHER => {
+                *last = offset;
+                *count += 1;
+            }
+            _ => waiting.push_back((offset, now, 1)),
+        }
+    }
+
+    /// The ages of the records that these positions cover, and how many are of each.
+    fn covered_by(&self, next_offsets: &[u64]) -> Vec<(Duration, u64)> {
+        let now = Instant::now();
+        let mut ages = Vec::new();
+        for (waiting, next) in self.0.iter().zip(next_offsets) {
+            let mut waiting = waiting.lock().expect("no holder panics");
+            while let Some((_, at, count)) = waiting.pop_front_if(|(last, ..)| *last < *next) {
+                ages.push((now.duration_since(at), count));
+            }
+        }
+        ages
+    }
+}
+
+impl ClientContext for Acknowledged {}
+
+impl ProducerContext for Acknowledged {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        match result {
+            Ok(message) => self.take(message.partition() as usize, message.offset() as u64),
+            Err((error, _)) => eprintln!("not delivered: {error}"),
+        }
+    }
+}
+
+/// Reads version after version.
+struct Reading {
+    client: AnalyticsClient<Channel>,
+    topic: String,
+    epoch: u64,
+}
+
+impl Reading {
+    /// The positions of the next version.
+    async fn next(&mut self) -> anyhow::Result<Vec<u64>> {
+        let consistency = v1::Consistency { min_epoch: self.epoch + 1, ..v1::Consistency::default() };
+        let request = v1::GetSalesRequest { consistency: Some(consistency), ..v1::GetSalesRequest::default() };
+        let answer = self.client.get_sales(request).await?.into_inner();
+        let at = answer.at.context("an answer says where it is true")?;
+        self.epoch = at.epoch;
+        let of_topic = at.positions.into_iter().find(|positions| positions.source == self.topic);
+        Ok(of_topic.map(|positions| positions.next_offsets).unwrap_or_default())
+    }
+}
+
+/// CPU seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Usage {
+    engine: f64,
+    broker: f64,
+    driver: f64,
+}
+
+impl Usage {
+    async fn now(reading: &mut Reading, broker: Option<u32>) -> anyhow::Result<Usage> {
+        let status = reading.client.get_status(v1::GetStatusRequest {}).await?.into_inner();
+        Ok(Usage {
+            engine: status.engine.map_or(0.0, |engine| engine.cpu_seconds),
+            broker: broker.map_or(0.0, |pid| cpu_seconds(&pid.to_string())),
+            driver: cpu_seconds("self"),
+        })
+    }
+
+    fn since(&self, before: &Usage) -> Usage {
+        Usage {
+            engine: self.engine - before.engine,
+            broker: self.broker - before.broker,
+            driver: self.driver - before.driver,
+        }
+    }
+}
+
+/// User and system time of a process: fields 14 and 15 of `man proc`, 100 ticks a second.
+fn cpu_seconds(pid: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or("").split_whitespace();
+    fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+fn now_micros() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[derive(Debug, Default)]
+struct Report {
+    asked: u32,
+    sent: u64,
+    took: Duration,
+    versions: u64,
+    ages: Vec<(Duration, u64)>,
+    usage: Usage,
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut ages = self.ages.clone();
+        ages.sort();
+        let all: u64 = ages.iter().map(|(_, count)| count).sum();
+        let quantile = |share: f64| {
+            let mut left = (all as f64 * share) as u64;
+            let found = ages.iter().find(|(_, count)| {
+                let here = left < *count;
+                left = left.saturating_sub(*count);
+                here
+            });
+            found.or(ages.last()).map_or(f64::NAN, |(age, _)| age.as_secs_f64() * 1_000.0)
+        };
+        let seconds = self.took.as_secs_f64();
+        write!(
+            f,
+            "| {} | {:.0} | {:.1} | {:.1} | {:.1} | {:.1} | {:.0} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            self.asked,
+            self.sent as f64 / seconds,
+            quantile(0.5),
+            quantile(0.99),
+            quantile(0.999),
+            quantile(1.0),
+            self.versions as f64 / seconds,
+            self.usage.engine * 1e6 / self.sent.max(1) as f64,
+            self.usage.engine / seconds,
+            self.usage.broker / seconds,
+            self.usage.driver / seconds
+        )
     }
 }
