@@ -1,85 +1,100 @@
-//! temporary
+//! Object stores behind one small trait that blocks: a local folder, S3, and either of them made unreliable for tests.
+//!
+//! ```text
+//! lake, state, manifests ──▶ Store ──┬── Local       a folder: temporary file, fsync, rename or link
+//!                                    ├── S3          conditional writes, multipart uploads; a runtime of its own
+//!                                    ├── Unreliable  wraps any: fails before, fails after, is slow, by a schedule
+//!                                    └── Retrying    wraps any: what may pass is tried again
+//! ```
+//! A key is relative, its parts separated by `/`; [`check_key`] says what it may hold.
+
+mod absent;
+mod error;
+mod key;
+mod local;
+pub mod retry;
+mod retrying;
+#[cfg(feature = "s3")]
+mod s3;
+mod unreliable;
+
+pub use error::{Outcome, StoreError};
+pub use key::check as check_key;
+pub use local::Local;
+pub use retry::{Retry, with_retries};
+pub use retrying::Retrying;
+#[cfg(feature = "s3")]
+pub use s3::{Credentials, Expiry, Lifecycle, S3, S3Settings};
+pub use unreliable::{Failures, Fate, Operation, Unreliable};
+
 use bytes::Bytes;
-use std::path::{Path, PathBuf};
 use std::ops::Range;
+use std::path::Path;
+
+/// Where objects are kept.
+///
+/// # Contract
+/// - Calls come from any thread, also from one that runs asynchronous tasks: they block it.
+/// - An object shows whole or not at all, and what was reported as done outlives a crash.
+/// - [`StoreError::outcome`] says whether a failed call may have been done.
+/// - No key is a folder of another (`a` and `a/b`): a folder cannot be a file. Not asserted, for S3 could not tell.
 pub trait Store: Send + Sync {
+    /// Streams an object of any size. Nothing shows before [`Upload::finish`], and nothing is left of what is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError`]; so for every call.
     fn create(&self, key: &str) -> Result<Box<dyn Upload>, StoreError>;
+
+    /// Writes a whole object, over the one that is there.
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Writes an object where there is none: of many that race for one key, one is told [`Put::Created`]. Where an answer
+    /// was lost, the object is read: if it has these bytes, they are this call's. So the bytes have to name their writer.
     fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError>;
+
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is none.
     fn get(&self, key: &str) -> Result<Bytes, StoreError>;
+
+    /// As much of the range as the object has. An empty range asks nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no object.
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// Every object whose key begins with `prefix`, by key. `""` is all of them, `a/` is a folder, and `a/b` is also `a/bc`.
     fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError>;
+
+    /// Removes objects; one that is not there is fine. Where it fails, some may be gone.
     fn delete(&self, keys: &[String]) -> Result<(), StoreError>;
+
+    /// What messages call it: a path, or `s3://bucket/prefix`. No secrets.
     fn place(&self) -> String;
+
+    /// The folder of a local one.
     fn local_root(&self) -> Option<&Path>;
 }
+
+/// An object on its way. After an error of `write` it can only be dropped.
+pub trait Upload: std::io::Write + Send {
+    /// Completes the object. Returns its size in bytes.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the store does not take it.
+    fn finish(self: Box<Self>) -> Result<u64, StoreError>;
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put { Created, Exists }
-#[derive(Clone, Debug)]
-pub struct Entry { pub key: String, pub bytes: u64, pub modified_micros: i64 }
-pub trait Upload: std::io::Write + Send { fn finish(self: Box<Self>) -> Result<u64, StoreError>; }
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError { #[error("{0}: {1}")] Io(PathBuf, std::io::Error), #[error("{0} is not there")] NotFound(String) }
-impl StoreError { pub fn of_io(key: &str, error: std::io::Error) -> StoreError { StoreError::Io(key.into(), error) } }
-impl StoreError { pub fn is_not_found(&self) -> bool { matches!(self, StoreError::NotFound(_)) } }
-pub struct Local { root: PathBuf, sync: bool }
-impl Local {
-    pub fn new(root: &Path, sync: bool) -> Local { Local { root: root.to_owned(), sync } }
-    fn temp(&self, key: &str) -> Result<(PathBuf, PathBuf), StoreError> {
-        static N: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-        let path = self.root.join(key);
-        let e = |error| StoreError::Io(path.clone(), error);
-        std::fs::create_dir_all(path.parent().unwrap()).map_err(e)?;
-        let tmp = self.root.join("_tmp");
-        std::fs::create_dir_all(&tmp).map_err(e)?;
-        Ok((tmp.join(format!("{}-{}", std::process::id(), N.fetch_add(1, std::sync::atomic::Ordering::Relaxed))), path))
-    }
+pub enum Put {
+    Created,
+    /// There was one before.
+    Exists,
 }
-struct LocalUpload { file: std::io::BufWriter<std::fs::File>, temp: PathBuf, path: PathBuf, sync: bool, n: u64 }
-impl std::io::Write for LocalUpload {
-    fn write(&mut self, b: &[u8]) -> std::io::Result<usize> { self.n += b.len() as u64; self.file.write_all(b)?; Ok(b.len()) }
-    fn flush(&mut self) -> std::io::Result<()> { self.file.flush() }
-}
-impl Upload for LocalUpload {
-    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
-        let LocalUpload { file, temp, path, sync, n } = *self;
-        let e = |error| StoreError::Io(path.clone(), error);
-        let file = file.into_inner().map_err(|x| e(x.into_error()))?;
-        if sync { file.sync_all().map_err(e)?; }
-        std::fs::rename(&temp, &path).map_err(e)?;
-        Ok(n)
-    }
-}
-impl Store for Local {
-    fn create(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
-        let (temp, path) = self.temp(key)?;
-        let file = std::fs::File::create(&temp).map_err(|e| StoreError::Io(temp.clone(), e))?;
-        Ok(Box::new(LocalUpload { file: std::io::BufWriter::new(file), temp, path, sync: self.sync, n: 0 }))
-    }
-    fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let mut up = self.create(key)?;
-        std::io::Write::write_all(&mut up, &bytes).map_err(|e| StoreError::Io(key.into(), e))?;
-        up.finish().map(drop)
-    }
-    fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError> {
-        let (temp, path) = self.temp(key)?;
-        std::fs::write(&temp, &bytes).map_err(|e| StoreError::Io(temp.clone(), e))?;
-        let linked = std::fs::hard_link(&temp, &path);
-        let _ = std::fs::remove_file(&temp);
-        match linked { Ok(()) => Ok(Put::Created), Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => Ok(Put::Exists), Err(e) => Err(StoreError::Io(path, e)) }
-    }
-    fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        match std::fs::read(self.root.join(key)) { Ok(b) => Ok(b.into()), Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(StoreError::NotFound(key.into())), Err(e) => Err(StoreError::Io(key.into(), e)) }
-    }
-    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> { Ok(self.get(key)?.slice(range.start as usize..range.end as usize)) }
-    fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        fn walk(root: &Path, dir: &Path, out: &mut Vec<Entry>) { if let Ok(entries) = std::fs::read_dir(dir) { for e in entries.flatten() { let p = e.path(); if p.is_dir() { walk(root, &p, out) } else { out.push(Entry { key: p.strip_prefix(root).unwrap().to_string_lossy().into_owned(), bytes: e.metadata().map_or(0, |m| m.len()), modified_micros: 0 }) } } } }
-        let mut out = Vec::new();
-        walk(&self.root, &self.root.join(prefix), &mut out);
-        out.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(out)
-    }
-    fn delete(&self, keys: &[String]) -> Result<(), StoreError> { for k in keys { let _ = std::fs::remove_file(self.root.join(k)); } Ok(()) }
-    fn place(&self) -> String { self.root.display().to_string() }
-    fn local_root(&self) -> Option<&Path> { Some(&self.root) }
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub key: String,
+    pub bytes: u64,
+    /// By the clock of the store, since 1970.
+    pub modified_micros: i64,
 }
