@@ -113,7 +113,11 @@ impl Shared {
 
     /// For calls that are repeated here.
     fn retry(&self) -> Retry {
-        Retry { first_pause: client::FIRST_PAUSE, longest_pause: client::LONGEST_PAUSE, deadline: self.settings.timeout }
+        Retry {
+            first_pause: client::FIRST_PAUSE,
+            longest_pause: client::LONGEST_PAUSE,
+            deadline: self.settings.timeout,
+        }
     }
 
     fn put_whole(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
@@ -124,7 +128,8 @@ impl Shared {
     /// One try. "Exists" is what the store says now: an earlier try may have made it so.
     fn try_put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError> {
         let request = self.client.put_object().bucket(self.bucket()).key(self.full(key)).if_none_match("*");
-        let request = request.body(ByteStream::from(bytes)).customize().config_override(client::one_try(&self.settings));
+        let request =
+            request.body(ByteStream::from(bytes)).customize().config_override(client::one_try(&self.settings));
         match self.run(request.send()) {
             Ok(_) => Ok(Put::Created),
             Err(error) if status(&error) == Some(412) => Ok(Put::Exists),

@@ -69,11 +69,8 @@ impl Shared {
             }
             SdkError::ConstructionFailure(_) => (innermost(error), Outcome::Refused),
             _ => {
-                let message = format!(
-                    "{}; check {SECTION}.endpoint ({}) and the network",
-                    innermost(error),
-                    settings.endpoint()
-                );
+                let message =
+                    format!("{}; check {SECTION}.endpoint ({}) and the network", innermost(error), settings.endpoint());
                 (message, if is_refused(error) { Outcome::Passing } else { Outcome::Indefinite })
             }
         };
@@ -149,7 +146,7 @@ pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |error| error.source())
+    std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// Nobody listens there: no request was sent.

@@ -95,7 +95,9 @@ impl S3Settings {
         } else if !is_url {
             Some(format!("{SECTION}.endpoint is not a URL: https://host or http://host:port"))
         } else if self.endpoint.contains('@') {
-            Some(format!("{SECTION}.endpoint has no place for a user: credentials come from the environment or a profile"))
+            Some(format!(
+                "{SECTION}.endpoint has no place for a user: credentials come from the environment or a profile"
+            ))
         } else if !parts.contains(&self.part_bytes) {
             Some(format!("{SECTION}.part_bytes must be from {PART_BYTES_LEAST} to {PART_BYTES_MOST}"))
         } else if self.parts_in_flight == 0 {

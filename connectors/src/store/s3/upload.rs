@@ -130,6 +130,11 @@ impl Multipart {
         while !self.in_flight.is_empty() {
             self.settle_one()?;
         }
+        // S3 does not mind that a part is missing.
+        if self.parts.len() != self.begun {
+            let message = "an earlier part of it failed: begin it anew".to_owned();
+            return Err(self.shared.error(Call::WriteOnce(&self.key), message, Outcome::Refused));
+        }
         let whole = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.parts))).build();
         let (shared, key) = (self.shared.clone(), self.key.clone());
         let mut is_open = false;
