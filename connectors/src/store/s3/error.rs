@@ -142,7 +142,8 @@ pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str>
 
 /// The cause at the end: what is above says only that something failed.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
-    causes(error).last().expect("it begins with the error itself").to_string()
+    let cause = causes(error).last().expect("it begins with the error itself").to_string();
+    cause.trim_end_matches('.').to_owned()
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

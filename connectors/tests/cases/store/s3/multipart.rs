@@ -81,9 +81,11 @@ fn parts_that_fail_fail_the_upload_and_leave_nothing() {
 #[test]
 fn an_end_whose_answer_is_lost_is_found_to_be_done() {
     let Some(moto) = server() else { return };
-    let proxy = Proxy::start(moto.endpoint(), |request| match request.is("POST", "uploadId=") && request.nth == 1 {
-        true => Do::LoseAnswer,
-        false => Do::Pass,
+    // S3 forgets an upload that is complete; this server would say once more that it is.
+    let proxy = Proxy::start(moto.endpoint(), |request| match request.nth {
+        1 if request.is("POST", "uploadId=") => Do::LoseAnswer,
+        2 if request.is("POST", "uploadId=") => Do::Answer(404, "NoSuchUpload"),
+        _ => Do::Pass,
     });
     let settings = S3Settings { endpoint: proxy.endpoint(), ..bucket(moto) };
     let store = open(&settings);
