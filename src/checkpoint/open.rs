@@ -7,11 +7,12 @@ use crate::settings::Settings;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::DataDir;
-use millrace_connectors::store::{Local, Put, Store, StoreError};
+use millrace_connectors::store::retry::Retry;
+use millrace_connectors::store::{Failures, Local, Put, Retrying, Store, StoreError, Unreliable};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A lake that this process has claimed.
 pub struct Lake {
@@ -61,10 +62,63 @@ fn is_remote(place: &str) -> bool {
 /// # Errors
 /// Where the place is not understood or cannot be reached.
 pub fn open_store(place: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
-    if is_remote(place) {
-        anyhow::bail!("{place}: not yet");
+    let store: Arc<dyn Store> = match place.split_once("://") {
+        None => Arc::new(Local::new(Path::new(place), settings.lake.sync)),
+        Some(("s3", path)) => open_s3(path, settings)?,
+        Some((scheme, _)) => anyhow::bail!("{place}: {scheme} is not known; name a folder, or s3://bucket/prefix"),
+    };
+    let store = match unreliable()? {
+        None => store,
+        Some(failures) => Arc::new(Unreliable::new(store, failures)),
+    };
+    let deadline = Duration::from_millis(settings.lake.s3.timeout_ms);
+    Ok(Arc::new(Retrying::new(store, Retry { deadline, ..Retry::DEFAULT })))
+}
+
+#[cfg(feature = "s3")]
+fn open_s3(path: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    use millrace_connectors::store::{S3, S3Settings};
+    let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+    anyhow::ensure!(!bucket.is_empty(), "s3://{path}: name a bucket, as s3://bucket/prefix");
+    let given = &settings.lake.s3;
+    let timeout = Duration::from_millis(given.timeout_ms);
+    let defaults = S3Settings::default();
+    Ok(Arc::new(S3::open(S3Settings {
+        bucket: bucket.to_owned(),
+        prefix: prefix.trim_matches('/').to_owned(),
+        endpoint: given.endpoint.clone(),
+        region: given.region.clone(),
+        path_style: given.path_style,
+        attempt_timeout: defaults.attempt_timeout.min(timeout),
+        timeout,
+        part_bytes: given.part_bytes,
+        parts_in_flight: given.parts_in_flight,
+        ..defaults
+    })?))
+}
+
+#[cfg(not(feature = "s3"))]
+fn open_s3(path: &str, _settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    anyhow::bail!("s3://{path}: this program was built without S3 (feature s3)")
+}
+
+/// For tests, `MILLRACE_UNRELIABLE=before:20,after:20,slow:50,delay_ms:30,seed:7`: of a thousand calls so many fail.
+fn unreliable() -> anyhow::Result<Option<Failures>> {
+    let Ok(text) = std::env::var("MILLRACE_UNRELIABLE") else { return Ok(None) };
+    let mut failures = Failures::default();
+    for part in text.split(',') {
+        let (name, value) = part.split_once(':').context("MILLRACE_UNRELIABLE is name:value, …")?;
+        let value: u64 = value.parse().context("MILLRACE_UNRELIABLE has numbers")?;
+        match name {
+            "before" => failures.before = value,
+            "after" => failures.after = value,
+            "slow" => failures.slow = value,
+            "delay_ms" => failures.delay = Duration::from_millis(value),
+            "seed" => failures.seed = value,
+            _ => anyhow::bail!("MILLRACE_UNRELIABLE does not know {name}"),
+        }
     }
-    Ok(Arc::new(Local::new(Path::new(place), settings.lake.sync)))
+    Ok(Some(failures))
 }
 
 /// Puts a manifest where there is none.

@@ -107,8 +107,10 @@ impl Default for ReplaySettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LakeSettings {
-    /// Where a running engine keeps its checkpoints and its lake: a folder. Empty: nowhere, and nothing lasts.
+    /// Where a running engine keeps its checkpoints and its lake: a folder, or `s3://bucket/prefix`. Empty: nowhere, and nothing
+    /// lasts.
     pub url: String,
+    pub s3: S3Settings,
     /// Time between two checkpoints of a running engine.
     pub checkpoint_ms: u64,
     /// Checkpoints that are kept.
@@ -124,6 +126,37 @@ pub struct LakeSettings {
     pub events_file_rows: usize,
 }
 
+/// How S3 is spoken to. Credentials come from where the AWS SDK looks for them: environment, profile, role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3Settings {
+    /// The URL of another store that speaks S3; empty: AWS.
+    pub endpoint: String,
+    /// Empty: as the SDK finds it.
+    pub region: String,
+    /// The bucket is a part of the path, not of the host's name.
+    pub path_style: bool,
+    /// Of one request, with its tries.
+    pub timeout_ms: u64,
+    /// Larger objects are sent in parts of this size.
+    pub part_bytes: usize,
+    /// Parts of one object that are on their way at a time.
+    pub parts_in_flight: usize,
+}
+
+impl Default for S3Settings {
+    fn default() -> S3Settings {
+        S3Settings {
+            endpoint: String::new(),
+            region: String::new(),
+            path_style: false,
+            timeout_ms: 60_000,
+            part_bytes: 8 << 20,
+            parts_in_flight: 4,
+        }
+    }
+}
+
 /// The codec of Parquet pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,6 +170,7 @@ impl Default for LakeSettings {
     fn default() -> LakeSettings {
         LakeSettings {
             url: String::new(),
+            s3: S3Settings::default(),
             checkpoint_ms: 10_000,
             keep_checkpoints: 3,
             sync: true,

@@ -107,6 +107,9 @@ impl Settings {
         within("views.related_products.candidates", related.candidates, 1, usize::MAX)?;
         within("views.related_products.list_length", related.list_length, 1, related.candidates)?;
         within("lake.checkpoint_ms", self.lake.checkpoint_ms as usize, 10, 86_400_000)?;
+        within("lake.s3.part_bytes", self.lake.s3.part_bytes, 5 << 20, 5 << 30)?;
+        within("lake.s3.parts_in_flight", self.lake.s3.parts_in_flight, 1, 1_000)?;
+        within("lake.s3.timeout_ms", self.lake.s3.timeout_ms as usize, 100, 86_400_000)?;
         within("lake.keep_checkpoints", self.lake.keep_checkpoints, 1, 1_000_000)?;
         within("live.workers", self.live.workers, 1, WORKERS_MAX)?;
         within("live.epoch_records", self.live.epoch_records, 1, EPOCH_RECORDS_MAX)?;

@@ -58,7 +58,7 @@ impl Shared {
                 let (attempt, whole) = (shown(settings.attempt_timeout), shown(settings.timeout));
                 let message = format!(
                     "{} did not answer in time ({attempt} a try, {whole} in all); check {SECTION}.endpoint, or raise \
-                     {SECTION}.attempt_timeout_ms and {SECTION}.timeout_ms",
+                     {SECTION}.timeout_ms",
                     settings.endpoint()
                 );
                 (message, Outcome::Indefinite)

@@ -5,10 +5,10 @@ use std::fmt;
 use std::time::Duration;
 
 /// Where these settings are: errors name them.
-pub(super) const SECTION: &str = "store.s3";
-/// S3 takes no smaller ones.
+pub(super) const SECTION: &str = "lake.s3";
+/// S3 takes no smaller ones, and no larger ones.
 const PART_BYTES_LEAST: usize = 5 << 20;
-const PART_BYTES_MOST: usize = 1 << 30;
+pub(super) const PART_BYTES_MOST: usize = 5 << 30;
 const PREFIX_BYTES_MOST: usize = 120;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl S3Settings {
         } else if self.parts_in_flight == 0 {
             Some(format!("{SECTION}.parts_in_flight must be 1 or more"))
         } else if self.attempt_timeout.is_zero() || self.timeout < self.attempt_timeout {
-            Some(format!("{SECTION}.timeout_ms must be {SECTION}.attempt_timeout_ms or more, and that more than 0"))
+            Some(format!("{SECTION}.timeout_ms must be more than 0, and not less than that of one try"))
         } else {
             None
         }
@@ -133,13 +133,13 @@ mod tests {
     #[test]
     fn a_setting_that_cannot_be_right_is_named() {
         assert!(refusal(|settings| settings.bucket.clear()).contains("name a bucket"));
-        assert!(refusal(|settings| settings.endpoint = "localhost".to_owned()).contains("store.s3.endpoint"));
-        assert!(refusal(|settings| settings.part_bytes = 1).contains("store.s3.part_bytes"));
-        assert!(refusal(|settings| settings.parts_in_flight = 0).contains("store.s3.parts_in_flight"));
-        assert!(refusal(|settings| settings.timeout = Duration::ZERO).contains("store.s3.timeout_ms"));
+        assert!(refusal(|settings| settings.endpoint = "localhost".to_owned()).contains("lake.s3.endpoint"));
+        assert!(refusal(|settings| settings.part_bytes = 1).contains("lake.s3.part_bytes"));
+        assert!(refusal(|settings| settings.parts_in_flight = 0).contains("lake.s3.parts_in_flight"));
+        assert!(refusal(|settings| settings.timeout = Duration::ZERO).contains("lake.s3.timeout_ms"));
         assert!(refusal(|settings| settings.prefix = "a/../b".to_owned()).contains(".."));
         let with_user = refusal(|settings| settings.endpoint = "http://user:secret@host".to_owned());
-        assert!(with_user.contains("store.s3.endpoint") && !with_user.contains("secret"));
+        assert!(with_user.contains("lake.s3.endpoint") && !with_user.contains("secret"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 use super::super::{Outcome, StoreError, Upload, with_retries};
 use super::error::{Call, code};
+use super::settings::PART_BYTES_MOST;
 use super::{Shared, client};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -46,7 +47,7 @@ impl S3Upload {
 
     fn part_bytes(&self) -> usize {
         let begun = self.multipart.as_ref().map_or(0, |multipart| multipart.begun);
-        self.shared.settings.part_bytes << (begun / PARTS_OF_A_SIZE)
+        (self.shared.settings.part_bytes << (begun / PARTS_OF_A_SIZE)).min(PART_BYTES_MOST)
     }
 
     fn send_part(&mut self) -> Result<(), StoreError> {

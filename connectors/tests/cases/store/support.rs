@@ -45,17 +45,3 @@ pub fn upload(store: &dyn Store, key: &str, pieces: &[&[u8]]) -> Box<dyn Upload>
     }
     upload
 }
-
-/// Bytes that do not repeat.
-pub fn noise(bytes: usize) -> Bytes {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut noise = Vec::with_capacity(bytes + 8);
-    while noise.len() < bytes {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        noise.extend_from_slice(&state.to_le_bytes());
-    }
-    noise.truncate(bytes);
-    noise.into()
-}

@@ -61,7 +61,7 @@ fn a_conditional_write_that_is_never_answered_ends_in_time() {
     let started = Instant::now();
     let error = put_new(&store, "m/1", "ours").unwrap_err();
     assert_eq!(error.outcome(), Outcome::Indefinite);
-    assert!(error.to_string().contains("store.s3.timeout_ms"), "{error}");
+    assert!(error.to_string().contains("lake.s3.timeout_ms"), "{error}");
     // The write has its deadline, and so has the read.
     assert!(started.elapsed() < Duration::from_secs(12), "{:?}", started.elapsed());
 }

@@ -1,5 +1,6 @@
 //! Buckets of a real server.
 
+use bytes::Bytes;
 use millrace_connectors::store::{Credentials, S3, S3Settings};
 use millrace_parts::or_skip;
 use millrace_parts::s3::Moto;
@@ -49,4 +50,18 @@ pub fn refusal(settings: &S3Settings) -> String {
     let told = format!("{error} {error:?}");
     assert!(!told.contains("secret"), "{told}");
     error.to_string()
+}
+
+/// Bytes that do not repeat.
+pub fn noise(bytes: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut noise = Vec::with_capacity(bytes + 8);
+    while noise.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        noise.extend_from_slice(&state.to_le_bytes());
+    }
+    noise.truncate(bytes);
+    noise.into()
 }

@@ -22,30 +22,26 @@ fn check_within(seconds: u64, settings: &S3Settings, parts: &[&str]) {
 fn an_endpoint_where_nobody_is() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = format!("http://127.0.0.1:{port}");
-    check_within(4, &settings(&endpoint), &["s3://lake/some/where", "store.s3.endpoint", &endpoint, "refused"]);
+    check_within(4, &settings(&endpoint), &["s3://lake/some/where", "lake.s3.endpoint", &endpoint, "refused"]);
     // No name resolution answers for a name that cannot be.
-    check_within(20, &impatient(settings("http://nobody.invalid")), &["store.s3.endpoint", "http://nobody.invalid"]);
+    check_within(20, &impatient(settings("http://nobody.invalid")), &["lake.s3.endpoint", "http://nobody.invalid"]);
 }
 
 #[test]
 fn an_endpoint_that_does_not_answer() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
-    check_within(
-        5,
-        &impatient(settings(&endpoint)),
-        &["store.s3.endpoint", &endpoint, "store.s3.timeout_ms", "700 ms"],
-    );
+    check_within(5, &impatient(settings(&endpoint)), &["lake.s3.endpoint", &endpoint, "lake.s3.timeout_ms", "700 ms"]);
 }
 
 #[test]
 fn an_endpoint_that_is_something_else() {
     let Some(moto) = server() else { return };
     let proxy = Proxy::start(moto.endpoint(), |_| Do::Answer(404, ""));
-    check_within(4, &settings(&proxy.endpoint()), &["store.s3.endpoint"]);
+    check_within(4, &settings(&proxy.endpoint()), &["lake.s3.endpoint"]);
     // TLS where there is none.
     let endpoint = moto.endpoint().replace("http://", "https://");
-    check_within(6, &impatient(settings(&endpoint)), &["store.s3.endpoint", &endpoint]);
+    check_within(6, &impatient(settings(&endpoint)), &["lake.s3.endpoint", &endpoint]);
 }
 
 #[test]
@@ -59,7 +55,7 @@ fn a_bucket_that_is_not_there() {
 fn a_region_that_is_another() {
     let Some(moto) = server() else { return };
     let proxy = Proxy::start(moto.endpoint(), |_| Do::Redirect("eu-central-1"));
-    check_within(4, &settings(&proxy.endpoint()), &["eu-central-1", "store.s3.region"]);
+    check_within(4, &settings(&proxy.endpoint()), &["eu-central-1", "lake.s3.region"]);
 }
 
 #[test]
