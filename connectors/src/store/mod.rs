@@ -49,7 +49,8 @@ pub trait Store: Send + Sync {
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError>;
 
     /// Writes an object where there is none: of many that race for one key, one is told [`Put::Created`]. Where an answer
-    /// was lost, the object is read: if it has these bytes, they are this call's. So the bytes have to name their writer.
+    /// was lost, the object is read: if it has these bytes, they are this call's. So the bytes have to name their writer. It
+    /// is one request, for some megabytes at most.
     fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError>;
 
     /// # Errors

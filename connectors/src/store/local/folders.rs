@@ -10,12 +10,7 @@ use std::time::UNIX_EPOCH;
 
 /// Makes the entries of a folder last, and those that lead to it. One that has not changed costs next to nothing.
 pub(super) fn sync(root: &Path, folder: &Path) -> Result<(), Fault> {
-    folder.ancestors().take_while(|folder| folder.starts_with(root)).try_for_each(sync_one)?;
-    if let Some(above) = root.parent() {
-        // Not ours: that we may write below it does not mean that we may read it.
-        let _ = sync_one(above);
-    }
-    Ok(())
+    folder.ancestors().take_while(|folder| folder.starts_with(root)).try_for_each(sync_one)
 }
 
 pub(super) fn sync_one(folder: &Path) -> Result<(), Fault> {

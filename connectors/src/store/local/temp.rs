@@ -4,7 +4,7 @@
 //! same id, and one on another machine has one that means nothing here.
 
 use super::super::key::RESERVED;
-use super::Fault;
+use super::{Fault, folders};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -29,6 +29,8 @@ impl Temp {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     fs::create_dir_all(&folder).map_err(Fault::at(&folder))?;
+                    // The root may be new, too. What is above it is not ours, and perhaps not for us to read.
+                    root.parent().map(folders::sync_one);
                     continue;
                 }
                 Err(error) => return Err(Fault::at(&path)(error)),
