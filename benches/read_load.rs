@@ -11,6 +11,7 @@
 
 use clap::Parser;
 use millrace::engine::{Kept, kept};
+use millrace::serve::commit::Changed;
 use millrace::serve::status::{Engine, EngineStatus};
 use millrace::serve::{Commit, Publisher, ServeSettings, Server};
 use millrace_dataflows::rows::Change;
@@ -140,7 +141,8 @@ impl Engine for NoEngine {
 
 impl Local {
     fn start(data_dir: &std::path::Path, options: &Options) -> anyhow::Result<Local> {
-        let Kept { shared, watermark, epoch, views } = kept(data_dir)?;
+        let Kept { shared, watermark, epoch, views } =
+            kept(&data_dir.to_string_lossy(), &millrace::settings::Settings::default())?;
         let names: Vec<&str> = views.iter().map(|(name, _)| *name).collect();
         let settings = ServeSettings {
             address: "127.0.0.1:0".to_owned(),
@@ -158,7 +160,7 @@ impl Local {
             .iter()
             .map(|(view, rows)| (*view, rows.iter().step_by(rows.len() / 200 + 1).cloned().collect()))
             .collect();
-        publisher.add(Commit { epoch, watermark, positions: None, changes });
+        publisher.add(Commit { epoch, watermark, positions: None, changes: listed(changes) });
         publisher.publish();
         let server = Server::start(&settings, publisher.board(), Arc::new(NoEngine), Arc::new(|| 0))?;
         let publishing = Arc::new(AtomicBool::new(options.publish_every > 0));
@@ -168,12 +170,16 @@ impl Local {
             while going.load(Relaxed) {
                 std::thread::sleep(every);
                 epoch += 1;
-                publisher.add(Commit { epoch, watermark, positions: None, changes: touched.clone() });
+                publisher.add(Commit { epoch, watermark, positions: None, changes: listed(touched.clone()) });
                 publisher.publish();
             }
         });
         Ok(Local { server, publishing })
     }
+}
+
+fn listed(changes: Vec<(usize, Vec<Change>)>) -> Vec<(usize, Changed)> {
+    changes.into_iter().map(|(view, changes)| (view, Changed::List(changes))).collect()
 }
 
 /// What is asked.

@@ -2,6 +2,7 @@
 
 mod blackbox {
     mod bad_input;
+    mod crash;
     mod generate;
     mod house;
     mod judge;

@@ -2,10 +2,12 @@
 //!
 //! `cargo run --release -p millrace-connectors --example event_parquet_speed -- [snappy|zstd] [sorted|permuted]`
 
-use millrace_connectors::lake::{Compression, EventColumns, EventSettings, EventWriter};
+use millrace_connectors::lake::{Compression, EventColumns, EventFiles, EventSettings, LakeFile};
 use millrace_connectors::source::PartitionInfo;
+use millrace_connectors::store::{Local, Store};
 use millrace_schema::calendar::Calendar;
 use millrace_schema::{Currency, Kind, Page, Record};
+use std::sync::Arc;
 use std::time::Instant;
 
 const EVENTS: u64 = 5_000_000;
@@ -38,27 +40,28 @@ fn main() {
 
     let settings = EventSettings { compression, ..EventSettings::default() };
     let (before, start) = (cpu_seconds(), Instant::now());
-    let writer = EventWriter::start(&directory, 0, &partitions, settings).expect("a temporary folder can be written");
-    let sender = writer.sender();
+    let store: Arc<dyn Store> = Arc::new(Local::new(&directory, false));
+    let mut files = EventFiles::new(store, "w0", settings);
+    files.partitions(&partitions);
     let mut columns = EventColumns::new(Calendar::utc());
     generate(permuted, |record, offset| {
         columns.push(record, offset, 0, 1_700_000_000_000 + offset / 50_000_000);
         if columns.len() >= BATCH {
             // 1 % are duplicates.
             let keep = (0..columns.len()).map(|row| row % 100 != 0).collect();
-            sender.send(columns.finish(Some(keep))).expect("the writer lives");
+            files.add(columns.finish(Some(keep))).expect("a temporary folder can be written");
         }
     });
-    sender.send(columns.finish(None)).expect("the writer lives");
-    drop(sender);
-    let report = writer.finish().expect("a temporary folder can be written");
+    files.add(columns.finish(None)).expect("a temporary folder can be written");
+    let files = files.end().expect("a temporary folder can be written").into_iter();
+    let files: Vec<LakeFile> = files.map(|file| file.finish().expect("a temporary folder can be written")).collect();
     let total = cpu_seconds() - before - generating;
-    let bytes: u64 = report.files.iter().map(|file| file.bytes).sum();
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     println!(
         "in all   {total:.2} CPU-s, {:.1} s, {} rows, {} files, {:.0} MB, peak memory {} MB",
         start.elapsed().as_secs_f64(),
-        report.rows,
-        report.files.len(),
+        files.iter().map(|file| file.rows).sum::<u64>(),
+        files.len(),
         bytes as f64 / 1e6,
         peak_megabytes()
     );

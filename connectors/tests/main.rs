@@ -8,6 +8,8 @@ mod files;
 mod kafka;
 #[path = "cases/log.rs"]
 mod log;
+#[path = "cases/store/mod.rs"]
+mod store;
 #[path = "cases/tables.rs"]
 mod tables;
 

@@ -4,6 +4,7 @@
 //! have their names; the views, names and catalog are written; the manifest is put. Only after that is the source told, and only
 //! after that is anything deleted.
 
+use super::compact::{Compactor, Job, Replacement};
 use super::files::{FileEntry, Kind};
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, deciding};
 use super::open::{Lake, put};
@@ -17,11 +18,12 @@ use anyhow::Context;
 use millrace_connectors::lake::{Compression, Unfinished};
 use millrace_connectors::source::PartitionInfo;
 use millrace_connectors::store::Store;
+use millrace_dataflows::context::Shared;
 use millrace_dataflows::views::quality::Accounting;
 use millrace_schema::Names;
-use millrace_schema::calendar::rfc3339_micros;
+use millrace_schema::calendar::{MICROS_PER_DAY, format_day, rfc3339_micros};
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 
 /// Messages that may wait for the committer before those who write do.
@@ -58,10 +60,13 @@ pub enum Mode {
 
 /// Positions that are safe, until the reader takes them.
 #[derive(Clone, Default)]
-pub struct Released(Arc<Mutex<Option<Vec<(u16, u64)>>>>);
+pub struct Released(Arc<Mutex<Option<Positions>>>);
+
+/// The offset after the last record that is safe, by partition ordinal.
+type Positions = Vec<(u16, u64)>;
 
 impl Released {
-    pub fn take(&self) -> Option<Vec<(u16, u64)>> {
+    pub fn take(&self) -> Option<Positions> {
         self.0.lock().expect("no holder of the positions panics").take()
     }
 
@@ -105,6 +110,14 @@ pub struct Committer {
     committed: Arc<Mutex<Committed>>,
     /// Of views, names and catalogs.
     next_file: usize,
+    compaction: Option<Compaction>,
+}
+
+/// The compactor's thread, as the committer sees it.
+struct Compaction {
+    jobs: SyncSender<Job>,
+    done: Receiver<Replacement>,
+    is_busy: bool,
 }
 
 /// What a committer is made of.
@@ -119,11 +132,13 @@ pub struct Parts {
     /// As the lake has them: what was restored, or nothing.
     pub views: Vec<ViewFiles>,
     pub now_ms: Box<dyn Fn() -> u64 + Send>,
+    /// Where files are to be merged beside.
+    pub shared: Option<Shared>,
 }
 
 impl Committer {
     pub fn new(parts: Parts) -> Committer {
-        let Parts { lake, settings, mode, keeps_state, names, workers, views, now_ms } = parts;
+        let Parts { lake, settings, mode, keeps_state, names, workers, views, now_ms, shared } = parts;
         let committed = Committed {
             number: lake.manifest.number,
             generation: lake.manifest.generation,
@@ -139,13 +154,34 @@ impl Committer {
             names,
             shares: (0..workers).map(|_| Share::default()).collect(),
             views,
-            sweep: Sweep::new(settings.lake.keep_checkpoints as u64),
+            // What a replay replaces is gone with it.
+            sweep: Sweep::new(if mode == Mode::Replace { 1 } else { settings.lake.keep_checkpoints as u64 }),
             settings,
             released: Released::default(),
             now_ms,
             committed: Arc::new(Mutex::new(committed)),
             next_file: 0,
+            compaction: None,
         }
+        .with_compaction(shared)
+    }
+
+    fn with_compaction(mut self, shared: Option<Shared>) -> Committer {
+        let Some(shared) = shared.filter(|_| self.settings.lake.compaction) else { return self };
+        let compactor = Compactor {
+            store: self.store.clone(),
+            shared,
+            compression: compression(&self.settings),
+            target_bytes: self.settings.lake.target_file_bytes,
+            next_file: 0,
+        };
+        let (jobs, todo) = sync_channel(1);
+        let (finished, done) = channel();
+        // Without the thread the files stay as they are.
+        let started =
+            std::thread::Builder::new().name("compactor".to_owned()).spawn(move || compactor.run(&todo, &finished));
+        self.compaction = started.ok().map(|_| Compaction { jobs, done, is_busy: false });
+        self
     }
 
     pub fn channel() -> (SyncSender<Incoming>, Receiver<Incoming>) {
@@ -197,7 +233,10 @@ impl Committer {
         let first = |share: &Share| share.sealed.front().map(|(epoch, _)| *epoch);
         let epochs: Option<Vec<u64>> = self.shares.iter().map(first).collect();
         let epochs = epochs?;
-        debug_assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "all workers seal the same checkpoints: {epochs:?}");
+        debug_assert!(
+            epochs.windows(2).all(|pair| pair[0] == pair[1]),
+            "all workers seal the same checkpoints: {epochs:?}"
+        );
         epochs.first().copied()
     }
 
@@ -244,6 +283,8 @@ impl Committer {
         super::crash::point("state-written");
         lake_files.extend(of_lake.iter().cloned());
         next.added.extend(of_lake);
+        self.take_replacements(&mut next, &mut lake_files);
+        self.forget_days(&mut next, &mut lake_files);
         self.write_catalog(&mut next, &lake_files)?;
 
         super::crash::point("before-manifest");
@@ -255,6 +296,39 @@ impl Committer {
         super::crash::point("after-manifest");
         self.after(before, next, lake_files, cut);
         Ok(())
+    }
+
+    /// What the compactor has made since the last checkpoint.
+    fn take_replacements(&mut self, next: &mut Manifest, files: &mut Vec<FileEntry>) {
+        let Some(compaction) = &mut self.compaction else { return };
+        while let Ok(Replacement { added, removed, state }) = compaction.done.try_recv() {
+            compaction.is_busy = false;
+            let gone: BTreeSet<&String> = removed.iter().collect();
+            files.retain(|file| !gone.contains(&file.key));
+            files.extend(added.iter().cloned());
+            next.added.retain(|file| !gone.contains(&file.key));
+            next.added.extend(added);
+            next.removed.extend(removed);
+            if let Some(state) = state {
+                state.apply(&mut next.state);
+            }
+        }
+    }
+
+    /// Event files of days that are kept no longer.
+    fn forget_days(&self, next: &mut Manifest, files: &mut Vec<FileEntry>) {
+        let (days, Some(watermark)) = (self.settings.lake.keep_days as i64, next.watermark) else { return };
+        if days == 0 {
+            return;
+        }
+        let first = format_day(watermark.div_euclid(MICROS_PER_DAY) - days);
+        let is_old = |file: &FileEntry| {
+            let day = file.key.strip_prefix("events/event_date=").and_then(|rest| rest.split('/').next());
+            day.is_some_and(|day| day < &*first)
+        };
+        next.removed.extend(files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()));
+        files.retain(|file| !is_old(file));
+        next.added.retain(|file| !is_old(file));
     }
 
     fn write_views(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
@@ -286,7 +360,8 @@ impl Committer {
             return Ok(());
         }
         let key = format!("_state/names/{}.json", self.name());
-        let bytes = serde_json::to_vec(&texts.iter().map(|text| &**text).collect::<Vec<_>>()).context("writing names")?;
+        let bytes =
+            serde_json::to_vec(&texts.iter().map(|text| &**text).collect::<Vec<_>>()).context("writing names")?;
         let file = Unfinished::of_bytes(&self.store, key.clone(), bytes, texts.len() as u64);
         let file = file.finish().with_context(|| format!("writing {key}"))?;
         next.state.texts += texts.len() as u64;
@@ -317,12 +392,8 @@ impl Committer {
         let earlier = before.own_files().chain(&self.lake.files).map(|file| &file.key);
         let dropped = earlier.filter(|key| !named.contains(key)).cloned().collect();
         self.sweep.dropped(before.number, dropped);
-        *self.committed.lock().expect("no holder of what is committed panics") = Committed {
-            number: next.number,
-            generation: next.generation,
-            epoch: next.epoch,
-            at_ms: (self.now_ms)(),
-        };
+        *self.committed.lock().expect("no holder of what is committed panics") =
+            Committed { number: next.number, generation: next.generation, epoch: next.epoch, at_ms: (self.now_ms)() };
         self.released.put(&cut.positions);
         super::crash::point("released");
         if let Err(error) = self.sweep.committed(&*self.store, next.number) {
@@ -330,6 +401,10 @@ impl Committer {
         }
         super::crash::point("swept");
         (self.lake.manifest, self.lake.files, self.mode) = (next, files, Mode::Continue);
+        if let Some(compaction) = self.compaction.as_mut().filter(|compaction| !compaction.is_busy) {
+            let job = Job { manifest: self.lake.manifest.clone(), files: self.lake.files.clone() };
+            compaction.is_busy = compaction.jobs.try_send(job).is_ok();
+        }
     }
 }
 

@@ -1,10 +1,10 @@
-//! Points where a test kills the process, as `kill -9` does: `MILLRACE_CRASH_AT=before-manifest:3` ends it when that point is
+//! Points where a test kills the process, as `kill -9` does: `MILLTEST_CRASH_AT=before-manifest:3` ends it when that point is
 //! reached for the third time.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-const VARIABLE: &str = "MILLRACE_CRASH_AT";
+const VARIABLE: &str = "MILLTEST_CRASH_AT";
 
 /// All there are, in the order of a commit.
 pub const POINTS: [&str; 9] = [

@@ -8,7 +8,9 @@
 //! ```
 //! Nobody waits for a checkpoint: what is staged below its epoch is written while later epochs go on.
 
+mod at;
 mod commit;
+mod compact;
 pub mod crash;
 mod files;
 mod manifest;
@@ -19,9 +21,12 @@ mod sweep;
 mod views;
 mod writer;
 
+pub use at::{checkpoint_at, kept_manifests};
 pub use commit::{Committed, Committer, Cut, Mode, Parts, Released, compression};
 pub use files::{FileEntry, Kind};
 pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
+#[cfg(feature = "s3")]
+pub use open::s3_of;
 pub use open::{Lake, files_of, open_store, read_manifest, read_newest};
 pub use protocol::Superseded;
 pub use restore::{RestoredRows, load_names, load_views, rows_of};

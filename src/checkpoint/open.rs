@@ -77,13 +77,28 @@ pub fn open_store(place: &str, settings: &Settings) -> anyhow::Result<Arc<dyn St
 
 #[cfg(feature = "s3")]
 fn open_s3(path: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    Ok(Arc::new(bucket(path, settings)?))
+}
+
+/// The bucket of a lake on S3.
+///
+/// # Errors
+/// Where it is elsewhere, or cannot be reached.
+#[cfg(feature = "s3")]
+pub fn s3_of(place: &str, settings: &Settings) -> anyhow::Result<millrace_connectors::store::S3> {
+    let path = place.strip_prefix("s3://");
+    bucket(path.with_context(|| format!("{place} is not on S3: name s3://bucket/prefix"))?, settings)
+}
+
+#[cfg(feature = "s3")]
+fn bucket(path: &str, settings: &Settings) -> anyhow::Result<millrace_connectors::store::S3> {
     use millrace_connectors::store::{S3, S3Settings};
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
     anyhow::ensure!(!bucket.is_empty(), "s3://{path}: name a bucket, as s3://bucket/prefix");
     let given = &settings.lake.s3;
     let timeout = Duration::from_millis(given.timeout_ms);
     let defaults = S3Settings::default();
-    Ok(Arc::new(S3::open(S3Settings {
+    Ok(S3::open(S3Settings {
         bucket: bucket.to_owned(),
         prefix: prefix.trim_matches('/').to_owned(),
         endpoint: given.endpoint.clone(),
@@ -94,7 +109,7 @@ fn open_s3(path: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
         part_bytes: given.part_bytes,
         parts_in_flight: given.parts_in_flight,
         ..defaults
-    })?))
+    })?)
 }
 
 #[cfg(not(feature = "s3"))]
@@ -102,20 +117,20 @@ fn open_s3(path: &str, _settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
     anyhow::bail!("s3://{path}: this program was built without S3 (feature s3)")
 }
 
-/// For tests, `MILLRACE_UNRELIABLE=before:20,after:20,slow:50,delay_ms:30,seed:7`: of a thousand calls so many fail.
+/// For tests, `MILLTEST_UNRELIABLE=before:20,after:20,slow:50,delay_ms:30,seed:7`: of a thousand calls so many fail.
 fn unreliable() -> anyhow::Result<Option<Failures>> {
-    let Ok(text) = std::env::var("MILLRACE_UNRELIABLE") else { return Ok(None) };
+    let Ok(text) = std::env::var("MILLTEST_UNRELIABLE") else { return Ok(None) };
     let mut failures = Failures::default();
     for part in text.split(',') {
-        let (name, value) = part.split_once(':').context("MILLRACE_UNRELIABLE is name:value, …")?;
-        let value: u64 = value.parse().context("MILLRACE_UNRELIABLE has numbers")?;
+        let (name, value) = part.split_once(':').context("MILLTEST_UNRELIABLE is name:value, …")?;
+        let value: u64 = value.parse().context("MILLTEST_UNRELIABLE has numbers")?;
         match name {
             "before" => failures.before = value,
             "after" => failures.after = value,
             "slow" => failures.slow = value,
             "delay_ms" => failures.delay = Duration::from_millis(value),
             "seed" => failures.seed = value,
-            _ => anyhow::bail!("MILLRACE_UNRELIABLE does not know {name}"),
+            _ => anyhow::bail!("MILLTEST_UNRELIABLE does not know {name}"),
         }
     }
     Ok(Some(failures))

@@ -83,7 +83,9 @@ pub enum Decision {
 pub fn decide(mine: &Manifest, outcome: &Outcome) -> Decision {
     match outcome {
         Outcome::Created => Decision::Done,
-        Outcome::Exists(Found::Whole(theirs)) if theirs.run == mine.run && theirs.number == mine.number => Decision::Done,
+        Outcome::Exists(Found::Whole(theirs)) if theirs.run == mine.run && theirs.number == mine.number => {
+            Decision::Done
+        }
         Outcome::Exists(Found::Whole(theirs)) => Decision::Lost { generation: theirs.generation },
         // Whose it is cannot be seen, but not ours: ours was not reported as created.
         Outcome::Exists(Found::Torn(_)) => Decision::Lost { generation: mine.generation + 1 },
@@ -115,8 +117,11 @@ mod tests {
     #[test]
     fn a_torn_newest_manifest_falls_back_to_its_predecessor() {
         let whole = |number, epoch| Found::Whole(Box::new(manifest(number, 1, "a", epoch)));
-        let manifests =
-            BTreeMap::from([(3, whole(3, 30)), (4, whole(4, 40)), (5, Found::Torn("half of it is missing".to_owned()))]);
+        let manifests = BTreeMap::from([
+            (3, whole(3, 30)),
+            (4, whole(4, 40)),
+            (5, Found::Torn("half of it is missing".to_owned())),
+        ]);
         let newest = found(&manifests);
         assert_eq!(newest.manifest.as_ref().map(|manifest| manifest.epoch), Some(40));
         assert_eq!((newest.next, newest.torn.len()), (6, 1));
@@ -129,13 +134,12 @@ mod tests {
     #[test]
     fn the_last_are_kept() {
         assert_eq!(expired(&[1, 2, 3, 4, 5], 5, 3), [1, 2]);
-        assert_eq!(expired(&[5], 5, 0), []);
+        assert!(expired(&[5], 5, 0).is_empty());
     }
 
     /// One of several engines, step by step.
     #[derive(Clone, Debug)]
     struct Engine {
-        run: String,
         held: Option<Manifest>,
         stopped: bool,
     }
@@ -187,7 +191,7 @@ mod tests {
                             break mine;
                         }
                     };
-                    let engine = Engine { run, held: Some(held), stopped: false };
+                    let engine = Engine { held: Some(held), stopped: false };
                     if engines.len() <= who { engines.push(engine) } else { engines[who] = engine }
                     continue;
                 }

@@ -144,6 +144,9 @@ pub fn base_bytes(base: &Base) -> anyhow::Result<Vec<u8>> {
     Ok(postcard::to_allocvec(base)?)
 }
 
+/// The rows of a view, by key and each once.
+pub type ViewRowsByKey = Vec<(Key, Measures)>;
+
 /// The rows of all views at a manifest: of those that there are in `views`, by their positions there.
 ///
 /// # Errors
@@ -153,7 +156,7 @@ pub fn load_views(
     manifest: &Manifest,
     views: &[Arc<dyn View>],
     names: &Names,
-) -> anyhow::Result<Vec<(usize, Vec<(Key, Measures)>)>> {
+) -> anyhow::Result<Vec<(usize, ViewRowsByKey)>> {
     let mut loaded = Vec::new();
     for (position, view) in views.iter().enumerate() {
         if let Some(entry) = manifest.views.iter().find(|entry| entry.name == view.name()) {

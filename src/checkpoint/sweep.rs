@@ -69,9 +69,13 @@ impl Sweep {
             let listed = store.list(&format!("{folder}/"))?.into_iter().map(|entry| entry.key);
             keys.extend(listed.filter(|key| !named.contains(key) && is_older(key, claim.generation)));
         }
-        keys.extend(store.list("_manifests/catalogs/")?.into_iter().map(|entry| entry.key).filter(|key| {
-            !named.contains(key) && is_older(key, claim.generation)
-        }));
+        keys.extend(
+            store
+                .list("_manifests/catalogs/")?
+                .into_iter()
+                .map(|entry| entry.key)
+                .filter(|key| !named.contains(key) && is_older(key, claim.generation)),
+        );
         store.delete(&keys)?;
         let gone: Vec<String> =
             self.numbers.iter().filter(|number| !kept.contains(number)).map(|number| Manifest::key(*number)).collect();

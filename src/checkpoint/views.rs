@@ -82,7 +82,12 @@ impl ViewFiles {
     }
 
     /// Takes the finished files into the entry. Returns the file of the changes.
-    pub fn finish(&mut self, index: Index, changes: Option<FileEntry>, snapshot: Option<FileEntry>) -> Option<FileEntry> {
+    pub fn finish(
+        &mut self,
+        index: Index,
+        changes: Option<FileEntry>,
+        snapshot: Option<FileEntry>,
+    ) -> Option<FileEntry> {
         self.entry.rows = index.rows() as u64;
         self.before = index;
         match snapshot {

@@ -4,7 +4,9 @@ use super::commit::Incoming;
 use crate::engine::ingest::Outlet;
 use crate::live::PartitionTable;
 use anyhow::Context;
-use millrace_connectors::lake::{EventFiles, PendingFiles, PendingRecord, QuarantineFiles, Rejected, StagedEvents, Unfinished};
+use millrace_connectors::lake::{
+    EventFiles, PendingFiles, PendingRecord, QuarantineFiles, Rejected, StagedEvents, Unfinished,
+};
 use millrace_connectors::store::Store;
 use millrace_dataflows::durable::{Needed, RowWriter};
 use millrace_schema::Event;
@@ -18,7 +20,7 @@ const QUEUE: usize = 256;
 const STATE_FILE_BYTES: usize = 16 << 20;
 
 enum Message {
-    Events(StagedEvents),
+    Events(Box<StagedEvents>),
     Accepted(Vec<Event>),
     Rejected(Rejected),
     Pending(PendingRecord),
@@ -79,7 +81,7 @@ impl Outlet for LakeWriter {
     }
 
     fn events(&mut self, staged: StagedEvents) -> anyhow::Result<()> {
-        self.send(Message::Events(staged))
+        self.send(Message::Events(Box::new(staged)))
     }
 
     fn accepted(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
@@ -119,7 +121,7 @@ impl Writing {
             match message {
                 Message::Events(staged) => {
                     if let Some(events) = &mut self.out.events {
-                        events.add(staged)?;
+                        events.add(*staged)?;
                         let ended = events.take_ended();
                         self.hand_over(ended)?;
                     }

@@ -12,6 +12,8 @@ mod config;
 mod demo;
 mod failure;
 mod generate;
+mod inspect;
+mod lake;
 mod output;
 mod place;
 mod progress;
@@ -24,6 +26,7 @@ mod serving;
 mod signal;
 mod status;
 mod terminal;
+mod verify;
 mod views;
 mod watch;
 
@@ -69,6 +72,9 @@ enum Command {
     Views(views::ViewsArgs),
     Watch(watch::WatchArgs),
     Status(status::StatusArgs),
+    Lake(lake::LakeArgs),
+    Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
 }
 
 /// Where settings come from, for the commands that use them.
@@ -100,6 +106,9 @@ impl Command {
             Command::Views(args) => args.run(out),
             Command::Watch(args) => args.run(out),
             Command::Status(args) => args.run(out),
+            Command::Lake(args) => args.run(out),
+            Command::Inspect(args) => args.run(out),
+            Command::Verify(args) => args.run(out),
         }
     }
 }

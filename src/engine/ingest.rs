@@ -208,12 +208,7 @@ impl Ingest {
     }
 
     /// Hands over the records that are not events, with their bytes. Both lists are in order of their offsets.
-    fn hand_over(
-        &mut self,
-        chunk: &Chunk,
-        rejected: Vec<(u64, Reject)>,
-        pending: &[(u64, i64)],
-    ) -> anyhow::Result<()> {
+    fn hand_over(&mut self, chunk: &Chunk, rejected: Vec<(u64, Reject)>, pending: &[(u64, i64)]) -> anyhow::Result<()> {
         let settings = self.decode_of(chunk);
         let (mut rejected, mut pending) = (rejected.into_iter().peekable(), pending.iter().peekable());
         for raw in chunk.records() {

@@ -53,9 +53,10 @@ pub fn view_of(
     shared: &Shared,
 ) -> anyhow::Result<(&'static str, State)> {
     let view = view(name, &shared.context).with_context(|| format!("there is no view {name}"))?;
-    let entry = manifest.views.iter().find(|entry| entry.name == name).with_context(|| {
-        format!("{name} was not maintained in this run: add it to views.enabled and replay again")
-    })?;
+    let entry =
+        manifest.views.iter().find(|entry| entry.name == name).with_context(|| {
+            format!("{name} was not maintained in this run: add it to views.enabled and replay again")
+        })?;
     let rows = rows_of(store, entry, &*view, &shared.names)?;
     Ok((view.name(), rows.into_iter().collect()))
 }

@@ -12,8 +12,10 @@ mod query;
 mod replay;
 pub(crate) mod results;
 pub(crate) mod usage;
+mod verify;
 
 pub use kept::{Kept, kept};
 pub use query::{QUARANTINE, QUARANTINE_COLUMNS, query};
 pub use replay::{Replayed, replay};
 pub(crate) use replay::{enter_sources, summary_of};
+pub use verify::{Difference, Extent, Verified, verify};

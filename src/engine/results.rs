@@ -9,7 +9,7 @@ use bytes::Bytes;
 use millrace_connectors::lake::{Column, Columns, Compression, TableWriter, TextColumn, Unfinished, read_table};
 use millrace_connectors::store::Store;
 use millrace_dataflows::index::{Index, OwnRows};
-use millrace_dataflows::rows::{Key, Measures, State, Sums, sort_by_key};
+use millrace_dataflows::rows::{Key, Measures, Sums};
 use millrace_dataflows::views::{Part, View, ViewSchema};
 use millrace_schema::{Currency, Name, Names};
 use rustc_hash::FxHashMap;
@@ -43,12 +43,6 @@ pub trait InOrder {
 pub struct Sorted<'a>(Vec<Row<'a>>);
 
 impl<'a> Sorted<'a> {
-    pub fn of_state(state: &'a State) -> Sorted<'a> {
-        let mut rows: Vec<Row<'a>> = state.iter().map(|(key, sums)| (*key, sums)).collect();
-        sort_by_key(&mut rows, |(key, _)| key);
-        Sorted(rows)
-    }
-
     /// Of rows in order of their keys.
     pub fn of_rows(rows: &'a [(Key, Measures)]) -> Sorted<'a> {
         Sorted(rows.iter().map(|(key, measures)| (*key, measures.sums())).collect())

@@ -27,7 +27,7 @@ pub struct LiveEngine {
 impl LiveEngine {
     /// Records that have been read.
     pub fn records(&self) -> u64 {
-        self.feed.records()
+        self.feed.records_read()
     }
 
     fn partitions(&self) -> Vec<PartitionStatus> {

@@ -60,6 +60,9 @@ struct State {
     /// Of all epochs.
     all_records: u64,
     records: u64,
+    /// What an earlier run may have read is being read again: epochs are counted on from its last checkpoint, so that none is
+    /// called like a later one of that run and holds less.
+    reading_again: bool,
     caught_up: bool,
     /// Epochs that are cut and not closed.
     in_flight: VecDeque<u64>,
@@ -130,12 +133,15 @@ impl Feed {
         last_epoch: u64,
     ) -> Feed {
         let now_ms = clock.now_ms();
+        let reading_again = last_epoch > 0;
+        let epoch = rules.numbering.next(last_epoch, now_ms, reading_again);
         let state = State {
             queue: VecDeque::new(),
-            open: Stamp { epoch: rules.numbering.next(last_epoch, now_ms), watermark: watermarks.whole(), checkpoint: 0 },
+            open: Stamp { epoch, watermark: watermarks.whole(), checkpoint: 0 },
             opened_ms: now_ms,
             all_records: 0,
             records: 0,
+            reading_again,
             caught_up: false,
             in_flight: VecDeque::new(),
             open_of: vec![0; workers],
@@ -188,7 +194,12 @@ impl Feed {
 
     /// Everything there is has been read, for now.
     pub fn caught_up(&self) {
-        self.lock().caught_up = true;
+        let mut state = self.lock();
+        state.caught_up = true;
+        if state.reading_again {
+            let is_read = self.is_read();
+            state.reading_again = is_read.is_empty() || is_read.contains(&false);
+        }
     }
 
     /// Waits until the feed can take a chunk, `timeout` at most. False where it cannot.
@@ -295,7 +306,7 @@ impl Feed {
     }
 
     /// Records that have been read.
-    pub fn records(&self) -> u64 {
+    pub fn records_read(&self) -> u64 {
         self.lock().all_records
     }
 
@@ -332,7 +343,8 @@ impl Feed {
             (checkpoints.last_ms, checkpoints.dirty) = (now_ms, false);
             state.open.checkpoint = epoch;
         }
-        state.open = Stamp { epoch: self.rules.numbering.next(epoch, now_ms), watermark, ..state.open };
+        state.open =
+            Stamp { epoch: self.rules.numbering.next(epoch, now_ms, state.reading_again), watermark, ..state.open };
         state.opened_ms = now_ms;
         state.records = 0;
         state.caught_up = false;
@@ -359,10 +371,10 @@ impl Feed {
 }
 
 impl Numbering {
-    fn next(self, last: u64, now_ms: u64) -> u64 {
+    fn next(self, last: u64, now_ms: u64, reading_again: bool) -> u64 {
         match self {
-            Numbering::Clock => now_ms.max(last + 1),
-            Numbering::Count => last + 1,
+            Numbering::Clock if !reading_again => now_ms.max(last + 1),
+            Numbering::Clock | Numbering::Count => last + 1,
         }
     }
 }

@@ -96,7 +96,11 @@ fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk) {
     const GROWTH_MOST: usize = 4;
     let offsets_a_record = (chunk.next_offset() - chunk.base_offset).div_ceil(u64::from(chunk.records.max(1)));
     let left = source.status().with(|state| {
-        state.partitions.iter().map(|partition| Some(partition.end?.saturating_sub(partition.next))).sum::<Option<u64>>()
+        state
+            .partitions
+            .iter()
+            .map(|partition| Some(partition.end?.saturating_sub(partition.next)))
+            .sum::<Option<u64>>()
     });
     let Some(left) = left else { return };
     let records = usize::try_from(read + left / offsets_a_record.max(1)).unwrap_or(usize::MAX);

@@ -167,7 +167,8 @@ pub fn start_with(
         let (cut_sender, cut_receiver) = mpsc::channel();
         let current = board.current();
         let views = current.views.iter().map(|rows| {
-            let entry = before.as_ref().and_then(|manifest| manifest.views.iter().find(|view| view.name == rows.view.name()));
+            let entry =
+                before.as_ref().and_then(|manifest| manifest.views.iter().find(|view| view.name == rows.view.name()));
             ViewFiles::new(rows, (!is_plain).then_some(&*shared.context), entry.cloned())
         });
         let committer = Committer::new(checkpoint::Parts {
@@ -178,6 +179,7 @@ pub fn start_with(
             workers,
             views: views.collect(),
             now_ms: Box::new(move || clock.now_ms()),
+            shared: (!is_plain).then(|| shared.clone()),
             lake,
         });
         (cuts, released) = (Some(cut_sender), Some(committer.released()));
@@ -297,11 +299,7 @@ struct Threads {
 }
 
 impl Threads {
-    fn start(
-        &mut self,
-        name: &str,
-        work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
-    ) -> anyhow::Result<()> {
+    fn start(&mut self, name: &str, work: impl FnOnce() -> anyhow::Result<()> + Send + 'static) -> anyhow::Result<()> {
         let engine = self.engine.clone();
         let work = move || {
             let result = work();

@@ -115,6 +115,12 @@ pub struct LakeSettings {
     pub checkpoint_ms: u64,
     /// Checkpoints that are kept.
     pub keep_checkpoints: usize,
+    /// Whether small files are merged beside a running engine.
+    pub compaction: bool,
+    /// What small event files are merged up to.
+    pub target_file_bytes: u64,
+    /// Event files of days before so many, counted back from the watermark, are removed; 0: none are. No answer depends on it.
+    pub keep_days: usize,
     /// Whether files are on the disk itself before they count.
     pub sync: bool,
     /// Whether accepted events are kept as Parquet files.
@@ -173,6 +179,9 @@ impl Default for LakeSettings {
             s3: S3Settings::default(),
             checkpoint_ms: 10_000,
             keep_checkpoints: 3,
+            compaction: true,
+            target_file_bytes: 64 << 20,
+            keep_days: 0,
             sync: true,
             events: true,
             compression: Compression::Snappy,

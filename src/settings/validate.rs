@@ -107,6 +107,8 @@ impl Settings {
         within("views.related_products.candidates", related.candidates, 1, usize::MAX)?;
         within("views.related_products.list_length", related.list_length, 1, related.candidates)?;
         within("lake.checkpoint_ms", self.lake.checkpoint_ms as usize, 10, 86_400_000)?;
+        within("lake.target_file_bytes", self.lake.target_file_bytes as usize, 1, 1 << 30)?;
+        within("lake.keep_days", self.lake.keep_days, 0, 36_600)?;
         within("lake.s3.part_bytes", self.lake.s3.part_bytes, 5 << 20, 5 << 30)?;
         within("lake.s3.parts_in_flight", self.lake.s3.parts_in_flight, 1, 1_000)?;
         within("lake.s3.timeout_ms", self.lake.s3.timeout_ms as usize, 100, 86_400_000)?;

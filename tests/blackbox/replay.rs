@@ -3,12 +3,14 @@
 use super::support::{OF_ALL, OF_EVENTS, Place, SHOP, answers, check_equal};
 use millrace_connectors::lake::{Column, Columns, Compression, TextBuilder, write_table};
 use millrace_connectors::source::{ReadOptions, Source, open};
+use millrace_connectors::store::{Local, Store};
 use millrace_schema::calendar::parse_rfc3339;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 
 /// A place with `shop.jsonl` and its replay in `whole`.
 fn shop(options: &str) -> Place {
@@ -80,8 +82,7 @@ fn workers_and_epochs_change_nothing() {
         let settings = format!("--workers {workers} --set replay.epoch_records={epoch_records}");
         place.replay("shop.jsonl", "other", &settings);
         check_equal(&whole, &answers(&place, "other", OF_ALL), &label);
-        let run: Value = serde_json::from_slice(&place.read("other/run.json")).expect("JSON");
-        epochs.insert(run["epoch"].as_u64().expect("a number"));
+        epochs.insert(place.manifest("other")["epoch"].as_u64().expect("a number"));
     }
     assert!(epochs.len() == 4 && epochs.last() > Some(&2_500), "the epochs were not cut as asked: {epochs:?}");
 }
@@ -187,7 +188,9 @@ fn write_parquet(text: &[u8], path: &Path) {
             },
         );
     }
-    write_table(path, &table, Compression::Zstd, false).expect("it can be written");
+    let (folder, name) = (path.parent().expect("a folder"), path.file_name().expect("a name").to_string_lossy());
+    let store: Arc<dyn Store> = Arc::new(Local::new(folder, false));
+    write_table(&store, &name, &table, Compression::Zstd).expect("it can be written");
 }
 
 /// A decimal of at most three places, exactly.
@@ -214,7 +217,7 @@ fn event_files_hold_each_accepted_event_once_and_replay_to_the_same() {
     }
 
     let mut found = 0;
-    for line in read_all(&place.path("whole/events")) {
+    for line in read_all(&place.path("whole")) {
         let record: Map<String, Value> = serde_json::from_slice(&line).expect("the lake has only JSON values");
         let Some(id) = record.get("event_id").and_then(Value::as_str) else {
             found += 1;
@@ -230,7 +233,7 @@ fn event_files_hold_each_accepted_event_once_and_replay_to_the_same() {
     assert_eq!((expected.len(), found), (0, dimensions.len()), "not every event is in the files");
 
     let whole = answers(&place, "whole", OF_EVENTS);
-    for (label, paths) in [("a data directory", "whole"), ("its events", "whole/events")] {
+    for (label, paths) in [("a data directory", "whole"), ("its folders", "whole/events whole/dimensions")] {
         let [read, accepted, ..] = place.replay(paths, "again", "--workers 2 --set replay.epoch_records=400");
         assert_eq!(read, accepted, "what is in the lake was accepted once");
         check_equal(&whole, &answers(&place, "again", OF_EVENTS), label);
@@ -275,10 +278,11 @@ fn a_directory_has_one_writer() {
     let mut first = first.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the binary starts");
     let mut input = first.stdin.take().expect("it is a pipe");
     input.write_all(&place.read("shop.jsonl")[..1_000]).expect("it reads");
-    // It writes its staging folder once it has the lock.
+    // It claims the lake once it has the lock.
+    let before = place.manifest("whole")["number"].as_u64();
     let began = (0..2_000).any(|_| {
         std::thread::sleep(std::time::Duration::from_millis(5));
-        place.path("whole/.staging").exists()
+        place.manifest("whole")["number"].as_u64() > before
     });
     assert!(began, "the first replay never began");
     place.fails("replay shop.jsonl --data-dir whole --quiet", 1, &["whole"]);

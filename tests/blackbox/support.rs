@@ -94,6 +94,16 @@ impl Place {
         accounting(&self.ok(&format!("replay {paths} --data-dir {data_dir} --format json --quiet {more}")))
     }
 
+    /// The newest manifest of a lake.
+    pub fn manifest(&self, data_dir: &str) -> serde_json::Value {
+        let folder = self.path(data_dir).join("_manifests");
+        let names = std::fs::read_dir(folder).expect("a lake has manifests").map(|entry| entry.expect("listed").path());
+        let newest = names.filter(|path| path.is_file()).max().expect("there is one");
+        let text = std::fs::read_to_string(newest).expect("it can be read");
+        let (_, body) = text.split_once('\n').expect("it has a head");
+        serde_json::from_str(body).expect("JSON")
+    }
+
     pub fn csv(&self, data_dir: &str, question: &str) -> String {
         self.ok(&format!("query {question} --data-dir {data_dir} --format csv"))
     }

@@ -59,9 +59,10 @@ class Engine:
         return {name: int(found[name]) for name in names} | {"pending": int(found.get("pending", 0))}
 
     def watermark(self):
-        """In microseconds since 1970, from the record of the run; None where it names none."""
-        run = Path(self.data_dir) / "run.json"
-        return json.loads(run.read_text(encoding="utf-8")).get("watermark") if run.exists() else None
+        """In microseconds since 1970, from the newest manifest; None where it names none."""
+        manifests = sorted((Path(self.data_dir) / "_manifests").glob("*.json"))
+        head, _, body = manifests[-1].read_text(encoding="utf-8").partition("\n") if manifests else ("", "", "{}")
+        return json.loads(body).get("watermark")
 
 
 def find(node, wanted):

@@ -135,10 +135,8 @@ impl EventFiles {
         for (folder, mut picks) in folders {
             for picks in picks.chunks_mut(batch_rows) {
                 super::sort::by_session(&self.batches, picks);
-                let batch = gather(&self.batches, picks, &self.places).map_err(|error| LakeError::Encode {
-                    key: folder.path(),
-                    message: error.to_string(),
-                })?;
+                let batch = gather(&self.batches, picks, &self.places)
+                    .map_err(|error| LakeError::Encode { key: folder.path(), message: error.to_string() })?;
                 self.files.write(folder, &batch)?;
             }
         }

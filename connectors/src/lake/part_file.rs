@@ -144,12 +144,13 @@ struct Spool {
     buffer: Vec<u8>,
     upload: Option<Box<dyn Upload>>,
     written: u64,
-    hasher: Xxh3,
+    /// Half a kilobyte.
+    hasher: Box<Xxh3>,
 }
 
 impl Spool {
     fn new(store: Arc<dyn Store>, key: String) -> Spool {
-        Spool { store, key, buffer: Vec::new(), upload: None, written: 0, hasher: Xxh3::new() }
+        Spool { store, key, buffer: Vec::new(), upload: None, written: 0, hasher: Box::new(Xxh3::new()) }
     }
 
     fn count(&mut self, bytes: &[u8]) {

@@ -26,11 +26,7 @@ pub struct QuarantineSettings {
 
 impl Default for QuarantineSettings {
     fn default() -> QuarantineSettings {
-        QuarantineSettings {
-            compression: Compression::Snappy,
-            record_bytes: 4_096,
-            buffer_bytes: 64 << 20,
-        }
+        QuarantineSettings { compression: Compression::Snappy, record_bytes: 4_096, buffer_bytes: 64 << 20 }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn by_session(batches: &[StagedEvents], picks: &mut [Pick]) {
 /// How many bytes all ids that are there begin with alike.
 fn common<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> usize {
     let Some(first) = texts.find(|text| !text.is_empty()) else { return 0 };
-    texts.filter(|text| !text.is_empty()).fold(first.len(), |length, text| {
-        first[..length].iter().zip(text).take_while(|(a, b)| a == b).count()
-    })
+    texts
+        .filter(|text| !text.is_empty())
+        .fold(first.len(), |length, text| first[..length].iter().zip(text).take_while(|(a, b)| a == b).count())
 }

@@ -69,9 +69,12 @@ fn list_directory(directory: &Path, depth: usize, found: &mut Vec<Found>) -> Res
         return Ok(());
     }
     if directory.join(DATA_DIR_MARKER).is_file() {
-        // Of a lake's folder, only the events are input: views and quarantine are results.
-        let events = directory.join("events");
-        return if events.is_dir() { list_directory(&events, depth + 1, found) } else { Ok(()) };
+        // Of a lake's folder, only accepted records are input: views and quarantine are results.
+        let folders = ["dimensions", "events"].map(|folder| directory.join(folder));
+        return folders
+            .iter()
+            .filter(|folder| folder.is_dir())
+            .try_for_each(|folder| list_directory(folder, depth + 1, found));
     }
     let unreadable = |error| SourceError::Unreadable { path: directory.to_owned(), error };
     let mut names = Vec::new();

@@ -35,10 +35,11 @@ impl<S: Source> Source for Once<S> {
         loop {
             match self.source.next_chunk() {
                 Ok(chunk) => {
-                    if let Some(chunk) = &chunk {
-                        let (partition, next) = (usize::from(chunk.partition), chunk.next_offset());
-                        self.status.with(|state| state.partitions[partition].next = next);
-                    }
+                    self.status.with(|state| match &chunk {
+                        Some(chunk) => state.partitions[usize::from(chunk.partition)].next = chunk.next_offset(),
+                        // Where each stands now is its end.
+                        None => state.partitions.iter_mut().for_each(|partition| partition.end = Some(partition.next)),
+                    });
                     return Ok(chunk);
                 }
                 Err(error) => self.failures.lock().expect("no holder of the failures panics").push(error),

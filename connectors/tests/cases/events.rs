@@ -5,6 +5,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
 use millrace_connectors::lake::*;
 use millrace_connectors::source::{PartitionInfo, ReadOptions};
+use millrace_connectors::store::{Local, Store};
 use millrace_schema::calendar::{Calendar, MICROS_PER_DAY};
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
 use millrace_schema::{Currency, Kind, OwnedRecord, Page, Reject, Rule, Warnings};
@@ -12,7 +13,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::tempdir;
 
 fn partitions() -> Vec<PartitionInfo> {
@@ -88,12 +90,30 @@ fn normal(line: &str) -> BTreeMap<String, Value> {
     value.into_iter().map(normal).filter(|(key, value)| !(key == "deleted" && value == &Value::Bool(false))).collect()
 }
 
-fn write(directory: &Path, batches: Vec<StagedEvents>, settings: EventSettings) -> EventReport {
-    let writer = EventWriter::start(directory, 3, &partitions(), settings).unwrap();
-    let sender = writer.sender();
-    batches.into_iter().for_each(|batch| sender.send(batch).unwrap());
-    drop(sender);
-    writer.finish().unwrap()
+/// What was written below a directory.
+struct Report {
+    rows: u64,
+    files: Vec<LakeFile>,
+    directory: PathBuf,
+}
+
+impl Report {
+    fn path(&self, file: &LakeFile) -> PathBuf {
+        self.directory.join(&file.key)
+    }
+}
+
+fn store(directory: &Path) -> Arc<dyn Store> {
+    Arc::new(Local::new(directory, false))
+}
+
+fn write(directory: &Path, batches: Vec<StagedEvents>, settings: EventSettings) -> Report {
+    let mut files = EventFiles::new(store(directory), "w3", settings);
+    files.partitions(&partitions());
+    batches.into_iter().for_each(|batch| files.add(batch).unwrap());
+    let files: Vec<LakeFile> = files.end().unwrap().into_iter().map(|file| file.finish().unwrap()).collect();
+    let rows = files.iter().map(|file| file.rows).sum();
+    Report { rows, files, directory: directory.to_owned() }
 }
 
 fn read_batches(path: &Path) -> Vec<RecordBatch> {
@@ -117,25 +137,39 @@ fn event_files_read_back_as_the_same_records() {
         }
         batches.push(columns.finish(None));
         let report = write(&events, batches, EventSettings { compression, ..EventSettings::default() });
-        assert_eq!((report.rows, report.files.len()), (60, 1));
-        assert!(report.files[0].path.ends_with("event_date=2019-10-01/part-003-00000.parquet"));
-        assert_eq!(report.files[0].bytes, std::fs::metadata(&report.files[0].path).unwrap().len());
+        let keys: Vec<&str> = report.files.iter().map(|file| &*file.key).collect();
+        let wanted = [
+            "events/event_date=2019-10-01/w3-000000.parquet",
+            "dimensions/product/w3-000001.parquet",
+            "dimensions/user/w3-000002.parquet",
+            "dimensions/inventory/w3-000003.parquet",
+        ];
+        assert_eq!((report.rows, keys), (60, wanted.to_vec()));
+        let bytes = std::fs::read(report.path(&report.files[0])).unwrap();
+        assert_eq!(report.files[0].bytes, bytes.len() as u64);
+        assert_eq!(report.files[0].checksum, xxhash_rust::xxh3::xxh3_64(&bytes));
 
         let options = ReadOptions { chunk_bytes: 300, max_records: 7, ..ReadOptions::default() };
         let read = read_all(&[events], options).unwrap();
-        assert_eq!(read.iter().map(|(_, row, _)| *row).collect::<Vec<_>>(), (0..60).collect::<Vec<_>>());
-        for (line, sample) in texts(&read).iter().zip(&samples) {
+        let mut read: Vec<_> = texts(&read).iter().map(|line| normal(line)).collect();
+        read.sort_by_key(|record| record["event_id"].to_string());
+        let mut samples: Vec<_> = samples.iter().collect();
+        samples.sort_by_key(|sample| format!("{:?}", sample.event_id));
+        assert_eq!(read.len(), 60);
+        for (record, sample) in read.iter().zip(&samples) {
             let mut want = normal(&sample.to_json());
             if !sample.extra.is_empty() {
                 want.extend(normal(&sample.extra));
             }
-            assert_eq!(normal(line), want, "{line}");
+            assert_eq!(*record, want);
         }
-        let batch = &read_batches(&report.files[0].path)[0];
+        let batch = &read_batches(&report.path(&report.files[0]))[0];
         let source = batch.column_by_name("source").unwrap().as_string::<i32>();
         assert_eq!(source.value(0), "b.jsonl");
-        assert_eq!(batch.column_by_name("partition").unwrap().as_primitive::<Int32Type>().value(59), 7);
-        assert_eq!(batch.column_by_name("offset").unwrap().as_primitive::<Int64Type>().value(59), 590);
+        let sessions = batch.column_by_name("session_id").unwrap().as_string::<i32>();
+        assert!(sessions.iter().is_sorted(), "{sessions:?}");
+        assert_eq!(batch.column_by_name("partition").unwrap().as_primitive::<Int32Type>().value(39), 7);
+        assert!(batch.column_by_name("offset").unwrap().as_primitive::<Int64Type>().values().contains(&570));
         assert_eq!(batch.column_by_name("epoch").unwrap().as_primitive::<Int64Type>().value(0), 42);
     }
 }
@@ -194,20 +228,34 @@ fn events_are_split_by_the_day_of_the_store_and_dropped_where_not_kept() {
     let report = write(directory.path(), batches, settings);
     let mut found = BTreeMap::<String, Vec<String>>::new();
     for file in &report.files {
-        let folder = file.path.parent().unwrap().file_name().unwrap().to_str().unwrap();
+        let folder = file.key.split('/').nth(1).unwrap();
         let ids = found.entry(folder.strip_prefix("event_date=").unwrap().to_owned()).or_default();
         let before = ids.len();
-        for batch in read_batches(&file.path) {
+        for batch in read_batches(&report.path(file)) {
             let column = batch.column_by_name("event_id").unwrap().as_string::<i32>();
             ids.extend(column.iter().map(|id| id.unwrap().to_owned()));
         }
         assert_eq!((ids.len() - before) as u64, file.rows);
     }
+    // A file is in order of the sessions, and these events have none.
+    found.values_mut().chain(want.values_mut()).for_each(|ids| ids.sort());
     assert_eq!(found, want);
     assert_eq!(report.rows, 4_500);
     assert!(report.files.len() > want.len(), "files have rolled");
-    let unfinished = std::process::Command::new("find").arg(directory.path()).args(["-name", "*unfinished*"]).output();
-    assert!(unfinished.unwrap().stdout.is_empty());
+}
+
+#[test]
+fn nothing_shows_before_it_is_finished() {
+    let directory = tempdir().unwrap();
+    let mut columns = EventColumns::new(Calendar::utc());
+    columns.push(&record(Kind::Purchase, 1).as_record(), 0, 0, 1);
+    let mut files = EventFiles::new(store(directory.path()), "w0", EventSettings::default());
+    files.partitions(&partitions());
+    files.add(columns.finish(None)).unwrap();
+    let unfinished = files.end().unwrap();
+    assert_eq!(store(directory.path()).list("").unwrap(), []);
+    drop(unfinished);
+    assert_eq!(store(directory.path()).list("").unwrap(), []);
 }
 
 #[test]
@@ -215,16 +263,17 @@ fn a_partition_that_is_not_in_the_table_is_an_error_of_the_writer() {
     let directory = tempdir().unwrap();
     let mut columns = EventColumns::new(Calendar::utc());
     columns.push(&record(Kind::Purchase, 1).as_record(), 0, 2, 1);
-    let writer = EventWriter::start(directory.path(), 0, &partitions(), EventSettings::default()).unwrap();
-    writer.sender().send(columns.finish(None)).unwrap();
-    assert!(matches!(writer.finish(), Err(LakeError::UnknownPartition(2))));
+    let mut files = EventFiles::new(store(directory.path()), "w0", EventSettings::default());
+    files.partitions(&partitions());
+    assert!(matches!(files.add(columns.finish(None)), Err(LakeError::UnknownPartition(2))));
 }
 
 #[test]
 fn quarantine_is_sorted_cut_and_spread_over_files() {
     let directory = tempdir().unwrap();
     let settings = QuarantineSettings { record_bytes: 10, buffer_bytes: 20_000, ..QuarantineSettings::default() };
-    let mut writer = QuarantineWriter::new(directory.path(), 0, &partitions(), settings);
+    let mut writer = QuarantineFiles::new(store(directory.path()), "w0", settings);
+    writer.partitions(&partitions());
     let reject = Reject {
         rule: Rule::MissingField,
         field: Some("event_id"),
@@ -233,21 +282,21 @@ fn quarantine_is_sorted_cut_and_spread_over_files() {
     };
     for number in 0..1_000_u64 {
         let bytes = vec![0xFF; (number % 20) as usize];
-        let row = QuarantineRow {
+        let row = Rejected {
             partition: (number % 2) as u16,
             offset: number * 7 % 1_000,
-            reject: &reject,
+            reject: reject.clone(),
             received_at: None,
-            bytes: &bytes,
+            bytes: bytes.into(),
             total_bytes: number,
         };
         writer.push(row).unwrap();
     }
-    let files = writer.finish().unwrap();
+    let files: Vec<LakeFile> = writer.end().unwrap().into_iter().map(|file| file.finish().unwrap()).collect();
     assert!(files.len() > 5);
     assert_eq!(files.iter().map(|file| file.rows).sum::<u64>(), 1_000);
     for file in files {
-        for batch in read_batches(&file.path) {
+        for batch in read_batches(&directory.path().join(&file.key)) {
             let partition = batch.column_by_name("partition").unwrap().as_primitive::<Int32Type>();
             let offset = batch.column_by_name("offset").unwrap().as_primitive::<Int64Type>();
             let places: Vec<_> = (0..batch.num_rows()).map(|row| (partition.value(row), offset.value(row))).collect();
@@ -258,10 +307,28 @@ fn quarantine_is_sorted_cut_and_spread_over_files() {
             assert_eq!(batch.column_by_name("received_at").unwrap().null_count(), batch.num_rows());
         }
     }
-    assert!(
-        QuarantineWriter::new(directory.path(), 1, &partitions(), QuarantineSettings::default())
-            .finish()
-            .unwrap()
-            .is_empty()
-    );
+    assert!(writer.end().unwrap().is_empty(), "no rows, no file");
+}
+
+#[test]
+fn pending_records_come_back_with_their_bytes() {
+    let directory = tempdir().unwrap();
+    let store = store(directory.path());
+    let mut pending = PendingFiles::new(store.clone(), "w0", Compression::Snappy);
+    pending.partitions(&partitions());
+    let record = |number: u64| PendingRecord {
+        partition: (number % 2) as u16,
+        offset: number,
+        day: 18_170 + (number / 50) as i32,
+        event_time: 1_569_888_000_000_000 + number as i64,
+        received_at: number.is_multiple_of(3).then_some(number as i64),
+        default_kind: number.is_multiple_of(4).then_some(Kind::Purchase),
+        bytes: vec![0xFF; number as usize].into(),
+    };
+    (0..100).for_each(|number| pending.push(record(number)));
+    let files: Vec<LakeFile> = pending.end().unwrap().into_iter().map(|file| file.finish().unwrap()).collect();
+    assert_eq!(files[1].key, "pending/event_date=2019-10-02/w0-000001.parquet");
+    let read = files.iter().flat_map(|file| read_pending(&file.key, store.get(&file.key).unwrap()).unwrap());
+    let want: Vec<PendingRecord> = (0..100).map(|number| PendingRecord { day: 0, ..record(number) }).collect();
+    assert_eq!(read.collect::<Vec<_>>(), want);
 }

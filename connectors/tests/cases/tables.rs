@@ -3,7 +3,10 @@
 use crate::{read_all, texts};
 use millrace_connectors::lake::*;
 use millrace_connectors::source::{ReadOptions, SourceError};
+use millrace_connectors::store::{Local, Store};
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use tempfile::tempdir;
 
 fn table(rows: usize) -> Columns {
@@ -23,18 +26,23 @@ fn table(rows: usize) -> Columns {
     table
 }
 
+fn store(directory: &Path) -> Arc<dyn Store> {
+    Arc::new(Local::new(directory, false))
+}
+
 #[test]
 fn tables_read_back_alone_and_joined() {
     let directory = tempdir().unwrap();
+    let store = store(directory.path());
+    let (a, b) = ("views/sales/a.parquet", "views/sales/b.parquet");
     for rows in [0, 1, 100, 70_000] {
-        let path = directory.path().join("views/sales/a.parquet");
         for compression in [Compression::Snappy, Compression::Zstd] {
-            let file = write_table(&path, &table(rows), compression, true).unwrap();
+            let file = write_table(&store, a, &table(rows), compression).unwrap();
             assert_eq!(file.rows, rows as u64);
-            assert_eq!(read_table(&path).unwrap(), table(rows));
+            assert_eq!(read_table(a, store.get(a).unwrap()).unwrap(), table(rows));
         }
-        write_table(&path.with_file_name("b.parquet"), &table(3), Compression::Snappy, false).unwrap();
-        let joined = read_tables(path.parent().unwrap()).unwrap();
+        write_table(&store, b, &table(3), Compression::Snappy).unwrap();
+        let joined = read_tables(&*store, [a, b]).unwrap();
         assert_eq!(joined.rows(), rows + 3);
         let Some(Column::Text(texts)) = joined.column("text") else { panic!("it is a text") };
         assert_eq!(texts.get(rows + 1), Some("t1"));
@@ -44,19 +52,20 @@ fn tables_read_back_alone_and_joined() {
 #[test]
 fn tables_that_do_not_fit_are_refused() {
     let directory = tempdir().unwrap();
-    let path = directory.path().join("x.parquet");
+    let store = store(directory.path());
     let mut uneven = table(3);
     uneven.push("more", Column::Int(vec![None]));
-    assert!(matches!(write_table(&path, &uneven, Compression::None, false), Err(LakeError::BadTable(_))));
-    assert!(matches!(read_tables(directory.path()), Err(LakeError::NoTable { .. })));
+    assert!(matches!(write_table(&store, "x", &uneven, Compression::None), Err(LakeError::BadTable(_))));
+    assert_eq!(read_tables(&*store, []).unwrap(), Columns::default());
     let mut wide = Columns::default();
     wide.push("money", Column::Decimal { scale: 2, values: vec![Some(10_i64.pow(18))] });
-    assert!(matches!(write_table(&path, &wide, Compression::None, false), Err(LakeError::Encode { .. })));
-    write_table(&path, &table(3), Compression::None, false).unwrap();
+    assert!(matches!(write_table(&store, "x", &wide, Compression::None), Err(LakeError::Encode { .. })));
+    write_table(&store, "x", &table(3), Compression::None).unwrap();
     let mut other = Columns::default();
     other.push("text", Column::Int(vec![None]));
-    write_table(&directory.path().join("y.parquet"), &other, Compression::None, false).unwrap();
-    assert!(matches!(read_tables(directory.path()), Err(LakeError::OtherColumns { .. })));
+    write_table(&store, "y", &other, Compression::None).unwrap();
+    assert!(matches!(read_tables(&*store, ["x", "y"]), Err(LakeError::OtherColumns { .. })));
+    assert!(matches!(read_tables(&*store, ["z"]), Err(LakeError::Store(error)) if error.is_not_found()));
 }
 
 #[test]
@@ -72,7 +81,7 @@ fn foreign_parquet_becomes_native_lines() {
     table.push("source", text(&[Some("web"), None, Some("a\"\u{1}\n")]));
     table.push("day", Column::Date(vec![Some(18_170), None, None]));
     table.push("extra", text(&[Some(" {\"a\":\n1} "), Some("{}"), Some("no object")]));
-    write_table(&path, &table, Compression::Snappy, false).unwrap();
+    write_table(&store(directory.path()), "foreign.parquet", &table, Compression::Snappy).unwrap();
     let read = read_all(std::slice::from_ref(&path), ReadOptions::default()).unwrap();
     let want = [
         r#"{"event_type":"purchase","price_paid":-0.05,"weight":0.1,"source":"web","day":"2019-10-01","event_time":"1970-01-01T00:00:00.000000Z","a": 1}"#,
@@ -88,39 +97,12 @@ fn foreign_parquet_becomes_native_lines() {
 }
 
 #[test]
-fn a_run_replaces_the_results_of_the_one_before() {
+fn one_writer_at_a_time() {
     let directory = tempdir().unwrap();
-    let path = directory.path().join("results");
-    let put = |folder: std::path::PathBuf, text: &str| {
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join("x"), text).unwrap();
-    };
-    let staging = DataDir::open(&path).unwrap().begin().unwrap();
-    assert!(matches!(DataDir::open(&path), Err(LakeError::Locked { .. })));
-    put(staging.views(), "first");
-    put(staging.quarantine(), "first");
-    fs::write(staging.path().join("summary.json"), "{}").unwrap();
-    staging.commit().unwrap();
-    assert_eq!(fs::read_to_string(path.join("views/x")).unwrap(), "first");
-
-    let failed = DataDir::open(&path).unwrap().begin().unwrap();
-    put(failed.views(), "failed");
-    drop(failed);
-    assert_eq!(fs::read_to_string(path.join("views/x")).unwrap(), "first");
-
-    let staging = DataDir::open(&path).unwrap().begin().unwrap();
-    put(staging.views(), "second");
-    staging.commit().unwrap();
-    assert_eq!(fs::read_to_string(path.join("views/x")).unwrap(), "second");
-    assert!(!path.join("quarantine").exists(), "the second run has none");
-    assert!(!path.join(".staging").exists());
-
-    // A crash in the middle of the swap: what is complete is put in place by the next to open.
-    put(path.join(".staging/views"), "third");
-    fs::write(path.join(".staging/complete"), "views\nevents\n").unwrap();
-    DataDir::open(&path).unwrap();
-    assert_eq!(fs::read_to_string(path.join("views/x")).unwrap(), "third");
-    assert!(!path.join(".staging").exists());
+    let held = DataDir::open(directory.path()).unwrap();
+    assert!(matches!(DataDir::open(directory.path()), Err(LakeError::Locked { .. })));
+    drop(held);
+    DataDir::open(directory.path()).unwrap();
 }
 
 #[test]
@@ -129,6 +111,6 @@ fn a_folder_of_other_things_is_not_touched() {
     fs::create_dir(directory.path().join("views")).unwrap();
     let error = DataDir::open(directory.path()).unwrap_err();
     assert!(matches!(error, LakeError::NotADataDir { .. }), "{error}");
-    fs::write(directory.path().join(DATA_DIR_MARKER), "{\"format\":\"millrace-data\",\"version\":2}").unwrap();
+    fs::write(directory.path().join(DATA_DIR_MARKER), "{\"format\":\"millrace-data\",\"version\":1}").unwrap();
     assert!(matches!(DataDir::open(directory.path()), Err(LakeError::DataDirVersion { .. })));
 }

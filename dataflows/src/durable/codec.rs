@@ -351,7 +351,8 @@ mod tests {
     }
 
     fn body() -> impl Strategy<Value = Body> {
-        let currency = prop::sample::select(vec!["USD", "JPY", "EUR"]).prop_map(|code| Currency::parse(code).expect("a code"));
+        let currency =
+            prop::sample::select(vec!["USD", "JPY", "EUR"]).prop_map(|code| Currency::parse(code).expect("a code"));
         let page = prop::sample::select(Page::ALL.to_vec());
         prop_oneof![
             (page, name(), name()).prop_map(|(page, referrer, device)| Body::PageView { page, referrer, device }),
@@ -367,11 +368,18 @@ mod tests {
                     list_price
                 }
             ),
-            (any::<i32>(), currency, id(), any::<i64>())
-                .prop_map(|(quantity, currency, order, amount)| Body::Refund { quantity, currency, order, amount }),
+            (any::<i32>(), currency, id(), any::<i64>()).prop_map(|(quantity, currency, order, amount)| Body::Refund {
+                quantity,
+                currency,
+                order,
+                amount
+            }),
             (name(), any::<bool>()).prop_map(|(category, deleted)| Body::Product { category, deleted }),
-            (name(), name(), any::<bool>())
-                .prop_map(|(country, channel, deleted)| Body::User { country, channel, deleted }),
+            (name(), name(), any::<bool>()).prop_map(|(country, channel, deleted)| Body::User {
+                country,
+                channel,
+                deleted
+            }),
             any::<(i64, i64)>().prop_map(|(on_hand, reserved)| Body::Inventory { on_hand, reserved }),
         ]
     }

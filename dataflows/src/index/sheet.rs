@@ -35,6 +35,12 @@ pub struct Sheet {
     blocks: Vec<(Parts, Block)>,
 }
 
+/// Where the blocks and leaves of a version lie.
+struct Pointers {
+    blocks: FxHashSet<*const Vec<(Parts, Leaf)>>,
+    leaves: FxHashSet<*const i64>,
+}
+
 /// Changes in order of their keys, each key once and all of one table.
 type Changes<'a> = &'a [(&'a Key, &'a [i64])];
 
@@ -128,10 +134,9 @@ impl Sheet {
 
     /// What was added to an earlier version of this sheet, by key. What both share is not looked at.
     pub fn difference(&self, earlier: &Sheet, each: &mut dyn FnMut(&Parts, &Measures)) {
-        let (shared_blocks, shared_leaves) = earlier.pointers();
-        let (blocks, leaves) = self.pointers();
-        let mut before = earlier.rows_outside(&blocks, &leaves).peekable();
-        for (key, sums) in self.rows_outside(&shared_blocks, &shared_leaves) {
+        let (before, now) = (earlier.pointers(), self.pointers());
+        let (outside, mut before) = (self.rows_outside(&before), earlier.rows_outside(&now).peekable());
+        for (key, sums) in outside {
             while let Some((key, sums)) = before.next_if(|(gone, _)| *gone < key) {
                 each(&key, &negated(sums));
             }
@@ -147,21 +152,16 @@ impl Sheet {
         before.for_each(|(key, sums)| each(&key, &negated(sums)));
     }
 
-    fn pointers(&self) -> (FxHashSet<*const Vec<(Parts, Leaf)>>, FxHashSet<*const i64>) {
-        let blocks = self.blocks.iter().map(|(_, block)| Arc::as_ptr(block)).collect();
-        let leaves = self.blocks.iter().flat_map(|(_, block)| block.iter().map(|(_, leaf)| leaf.as_ptr())).collect();
-        (blocks, leaves)
+    fn pointers(&self) -> Pointers {
+        let leaves = self.blocks.iter().flat_map(|(_, block)| block.iter().map(|(_, leaf)| leaf.as_ptr()));
+        Pointers { blocks: self.blocks.iter().map(|(_, block)| Arc::as_ptr(block)).collect(), leaves: leaves.collect() }
     }
 
     /// The rows that are in none of these, in order.
-    fn rows_outside<'a>(
-        &'a self,
-        blocks: &'a FxHashSet<*const Vec<(Parts, Leaf)>>,
-        leaves: &'a FxHashSet<*const i64>,
-    ) -> impl Iterator<Item = (Parts, Sums<'a>)> {
-        let outside = self.blocks.iter().filter(|(_, block)| !blocks.contains(&Arc::as_ptr(block)));
+    fn rows_outside<'a>(&'a self, shared: &'a Pointers) -> impl Iterator<Item = (Parts, Sums<'a>)> {
+        let outside = self.blocks.iter().filter(|(_, block)| !shared.blocks.contains(&Arc::as_ptr(block)));
         let outside = outside.flat_map(|(_, block)| block.iter().map(|(_, leaf)| leaf));
-        let rows = outside.filter(|leaf| !leaves.contains(&leaf.as_ptr()));
+        let rows = outside.filter(|leaf| !shared.leaves.contains(&leaf.as_ptr()));
         rows.flat_map(|leaf| leaf.chunks_exact(self.stride()))
             .map(|row| (self.key_of(row), Sums::new(&row[self.parts..])))
     }
@@ -203,7 +203,10 @@ impl Sheet {
 
     /// Adds changes to the rows. A row whose sums all become 0 is gone.
     pub fn apply(&mut self, changes: Changes<'_>) {
-        debug_assert!(changes.windows(2).all(|pair| pair[0].0.parts < pair[1].0.parts), "changes are in order, each key once");
+        debug_assert!(
+            changes.windows(2).all(|pair| pair[0].0.parts < pair[1].0.parts),
+            "changes are in order, each key once"
+        );
         let width = changes.iter().map(|(_, sums)| sums.len()).max().unwrap_or(0);
         if width > self.width {
             self.widen(width);

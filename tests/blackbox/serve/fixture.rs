@@ -3,8 +3,10 @@
 use super::super::support::{Place, SHOP};
 use millrace::client::{cells, query_of, table_of};
 use millrace::engine::{Kept, kept};
+use millrace::serve::commit::Changed;
 use millrace::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace::serve::{Board, Commit, Publisher, ServeSettings, Server, SourcePositions};
+use millrace::settings::Settings;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::rows::{Change, Measures};
 use millrace_dataflows::table::Table;
@@ -34,7 +36,9 @@ pub fn place() -> &'static Place {
 /// What the run has left.
 pub fn shop() -> &'static Kept {
     static KEPT: OnceLock<Kept> = OnceLock::new();
-    KEPT.get_or_init(|| kept(&place().path("data").to_string_lossy(), &Settings::default()).expect("it was just written"))
+    KEPT.get_or_init(|| {
+        kept(&place().path("data").to_string_lossy(), &Settings::default()).expect("it was just written")
+    })
 }
 
 /// An engine that only says so.
@@ -123,7 +127,7 @@ impl Serving {
             epoch,
             watermark: shop().watermark,
             positions: Some(Arc::new([positions])),
-            changes,
+            changes: changes.into_iter().map(|(view, changes)| (view, Changed::List(changes))).collect(),
         });
         self.publisher.publish();
     }

@@ -30,7 +30,7 @@ pub mod cache;
 mod error;
 mod guard;
 pub mod kafka;
-mod ports;
+pub mod ports;
 pub mod python;
 pub mod s3;
 mod server;

@@ -15,13 +15,15 @@ const COUNT: u16 = 15_000;
 
 /// A port that no other process that uses this cache takes while this is held.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub struct Lease {
     port: u16,
     lock: File,
 }
 
 impl Lease {
-    pub(crate) fn any() -> Result<Lease, PartError> {
+    /// # Errors
+    /// [`PartError`] where none is free.
+    pub fn any() -> Result<Lease, PartError> {
         static NEXT: AtomicU16 = AtomicU16::new(0);
         // Processes start at different places, so that they seldom try the same ports.
         let start = (std::process::id() % u32::from(COUNT / 50)) as u16 * 50;
@@ -54,7 +56,7 @@ impl Lease {
         TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).is_ok()
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    pub fn port(&self) -> u16 {
         self.port
     }
 }

@@ -1,0 +1,207 @@
+//! Fewer and larger files, made beside the running engine. What is made becomes part of the next checkpoint.
+//!
+//! ```text
+//! committer ──manifest, files──▶ compactor: plan ─▶ read, merge, write ──what takes the place of what──▶ next commit
+//! ```
+
+use super::files::{FileEntry, Kind};
+use super::manifest::{Manifest, StateEntry};
+use super::restore::{RestoredRows, base_bytes};
+use super::sweep::prefix;
+use anyhow::Context;
+use millrace_connectors::lake::{Compression, Unfinished, merge_events};
+use millrace_connectors::store::Store;
+use millrace_dataflows::context::Shared;
+use millrace_dataflows::durable::{Compaction, RowWriter};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+/// So many small files of one folder are worth a larger one.
+const FEW_FILES: usize = 8;
+/// What is merged at once is in memory.
+const ROWS_MOST: u64 = 2_000_000;
+const FILES_MOST: usize = 256;
+/// Below that, a state is restored in no time.
+const FEW_ROWS: u64 = 100_000;
+const STATE_FILE_BYTES: usize = 16 << 20;
+const ROW_GROUP_ROWS: usize = 512 << 10;
+
+/// A checkpoint to look at.
+pub struct Job {
+    pub manifest: Manifest,
+    pub files: Vec<FileEntry>,
+}
+
+/// What takes the place of what.
+#[derive(Debug, Default)]
+pub struct Replacement {
+    pub added: Vec<FileEntry>,
+    pub removed: Vec<String>,
+    pub state: Option<StateReplacement>,
+}
+
+/// Of the state: the deltas that are in the new base.
+#[derive(Debug)]
+pub struct StateReplacement {
+    base: Vec<FileEntry>,
+    sums: FileEntry,
+    deltas: BTreeSet<String>,
+}
+
+impl StateReplacement {
+    pub fn apply(self, state: &mut StateEntry) {
+        state.base = self.base;
+        state.sums = Some(self.sums);
+        state.deltas.retain(|file| !self.deltas.contains(&file.key));
+    }
+}
+
+pub struct Compactor {
+    pub store: Arc<dyn Store>,
+    pub shared: Shared,
+    pub compression: Compression,
+    pub target_bytes: u64,
+    /// Numbers the files.
+    pub next_file: usize,
+}
+
+impl Compactor {
+    /// Works until nobody has jobs any more. A job that fails is left out: the files stay as they are.
+    pub fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Replacement>) {
+        for job in jobs {
+            let replacement = self.work(&job).unwrap_or_else(|error| {
+                eprintln!("warning: files were not merged: {error:#}");
+                Replacement::default()
+            });
+            if done.send(replacement).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn work(&mut self, job: &Job) -> anyhow::Result<Replacement> {
+        let mut replacement = Replacement::default();
+        if let Some(files) = plan(&job.files, self.target_bytes) {
+            let merged = self.merge(job, &files)?;
+            replacement.added.push(merged);
+            replacement.removed.extend(files.into_iter().map(|file| file.key));
+        }
+        if self.shared.context.horizons.any() && is_due(&job.manifest.state) {
+            replacement.state = Some(self.compact_state(&job.manifest)?);
+        }
+        Ok(replacement)
+    }
+
+    fn name(&mut self, manifest: &Manifest) -> String {
+        self.next_file += 1;
+        format!("{}-m-{:06}", prefix(manifest.generation), self.next_file)
+    }
+
+    fn merge(&mut self, job: &Job, files: &[FileEntry]) -> anyhow::Result<FileEntry> {
+        let folder = folder_of(&files[0].key);
+        let key = format!("{folder}/{}.parquet", self.name(&job.manifest));
+        let read = |file: &FileEntry| -> anyhow::Result<_> {
+            let bytes = self.store.get(&file.key)?;
+            anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says", file.key);
+            Ok((file.key.clone(), bytes))
+        };
+        let bytes = files.iter().map(read).collect::<anyhow::Result<_>>()?;
+        let merged = merge_events(&self.store, key, bytes, self.compression, ROW_GROUP_ROWS)?;
+        let epoch = files.iter().map(|file| file.epoch).max().unwrap_or(0);
+        Ok(FileEntry::of(merged.finish()?, epoch))
+    }
+
+    /// Two passes over all rows, a file at a time.
+    fn compact_state(&mut self, manifest: &Manifest) -> anyhow::Result<StateReplacement> {
+        let watermark = manifest.watermark.context("there is no watermark")?;
+        let rows = || RestoredRows::new(self.store.clone(), manifest);
+        let mut compaction = Compaction::new(&self.shared, watermark, rows().base()?);
+        let all = rows();
+        while let Some(file) = all.take() {
+            all.read(&file, |kept| compaction.look(&kept))?;
+        }
+        let (all, mut writer, mut base) = (rows(), RowWriter::default(), Vec::new());
+        while let Some(file) = all.take() {
+            all.read(&file, |kept| {
+                if let Some(kept) = compaction.keep(&kept) {
+                    writer.push(&kept.event, kept.needed);
+                }
+            })?;
+            if writer.len() >= STATE_FILE_BYTES {
+                base.push(self.state_file(manifest, "base", &mut writer)?);
+            }
+        }
+        if !writer.is_empty() {
+            base.push(self.state_file(manifest, "base", &mut writer)?);
+        }
+        let sums = base_bytes(&compaction.finish())?;
+        let key = format!("_state/sums/{}.sums", self.name(manifest));
+        let sums = FileEntry::of(Unfinished::of_bytes(&self.store, key, sums, 0).finish()?, manifest.epoch);
+        let deltas = manifest.state.deltas.iter().map(|file| file.key.clone()).collect();
+        Ok(StateReplacement { base, sums, deltas })
+    }
+
+    fn state_file(&mut self, manifest: &Manifest, folder: &str, writer: &mut RowWriter) -> anyhow::Result<FileEntry> {
+        let rows = writer.rows();
+        let key = format!("_state/{folder}/{}.rows", self.name(manifest));
+        let file = Unfinished::of_bytes(&self.store, key, writer.finish(), rows);
+        Ok(FileEntry::of(file.finish()?, manifest.epoch))
+    }
+}
+
+/// The deltas are as much as what they would be added to.
+fn is_due(state: &StateEntry) -> bool {
+    let rows = |files: &[FileEntry]| files.iter().map(|file| file.rows).sum::<u64>();
+    rows(&state.deltas) > rows(&state.base).max(FEW_ROWS)
+}
+
+fn folder_of(key: &str) -> &str {
+    key.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// The files that are to become one: of the folder with the most small ones.
+fn plan(files: &[FileEntry], target_bytes: u64) -> Option<Vec<FileEntry>> {
+    let mut folders: BTreeMap<&str, Vec<&FileEntry>> = BTreeMap::new();
+    let is_small = |file: &&FileEntry| {
+        matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions)) && file.bytes < target_bytes / 2
+    };
+    for file in files.iter().filter(is_small) {
+        folders.entry(folder_of(&file.key)).or_default().push(file);
+    }
+    let mut small = folders.into_values().max_by_key(Vec::len)?;
+    small.sort_by_key(|file| file.bytes);
+    let (mut bytes, mut rows) = (0, 0);
+    let fits = |file: &&&FileEntry| {
+        bytes += file.bytes;
+        rows += file.rows;
+        bytes <= target_bytes && rows <= ROWS_MOST
+    };
+    let chosen: Vec<FileEntry> = small.iter().take(FILES_MOST).take_while(fits).map(|file| (*file).clone()).collect();
+    (chosen.len() >= FEW_FILES).then_some(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(key: &str, bytes: u64) -> FileEntry {
+        FileEntry { key: key.to_owned(), rows: bytes / 10, bytes, checksum: String::new(), epoch: 1 }
+    }
+
+    #[test]
+    fn small_files_of_one_folder_become_one() {
+        let many = |folder: &str, count: usize, bytes: u64| -> Vec<FileEntry> {
+            (0..count).map(|at| file(&format!("{folder}/g1-{at}.parquet"), bytes)).collect()
+        };
+        let mut files = many("events/event_date=2019-10-01", FEW_FILES - 1, 10);
+        assert_eq!(plan(&files, 1_000), None);
+        files.extend(many("quarantine", 40, 10));
+        files.extend(many("events/event_date=2019-10-02", 40, 600));
+        assert_eq!(plan(&files, 1_000), None, "they are large enough");
+        let wanted = many("events/event_date=2019-10-03", 12, 10);
+        files.extend(wanted.clone());
+        assert_eq!(plan(&files, 1_000), Some(wanted.clone()));
+        assert_eq!(plan(&files, 95).map(|chosen| chosen.len()), Some(9), "no more than the target");
+    }
+}

@@ -1,0 +1,148 @@
+//! `millrace lake`: which files there are at a checkpoint, and what S3 removes by itself.
+
+use super::output::{Format, Layout, print};
+use super::{SettingsArgs, Usage};
+use crate::checkpoint::{Kind, checkpoint_at, open_store};
+use clap::{Args, Subcommand};
+use millrace_dataflows::table::{Table, Value};
+use std::io::Write;
+
+const EXAMPLES: &str = "\
+Examples:
+  millrace lake files --data-dir lake --kind events
+  millrace lake files --data-dir s3://shop/lake --at 1795596449708 --format csv
+  millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90 --expire changes=30
+  millrace lake lifecycle --data-dir s3://shop/lake
+
+Credentials for S3 come from where the AWS SDK looks for them; lake.s3.* says how it is spoken to.";
+
+/// List the files of a checkpoint; set what S3 removes by itself
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct LakeArgs {
+    #[command(subcommand)]
+    command: LakeCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LakeCommand {
+    /// The exact set of files of a checkpoint
+    Files(FilesArgs),
+    /// Show S3's lifecycle rules, or set ours
+    Lifecycle(LifecycleArgs),
+}
+
+#[derive(Debug, Args)]
+struct FilesArgs {
+    /// The lake: a folder or s3://bucket/prefix
+    #[arg(long, value_name = "PLACE")]
+    data_dir: String,
+    /// The epoch of a checkpoint that is kept; the newest if not given
+    #[arg(long, value_name = "EPOCH")]
+    at: Option<u64>,
+    /// Only files of this kind: events, dimensions, quarantine, pending, changes, views, state
+    #[arg(long)]
+    kind: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+#[derive(Debug, Args)]
+struct LifecycleArgs {
+    /// The lake: s3://bucket/prefix
+    #[arg(long, value_name = "PLACE")]
+    data_dir: String,
+    /// Objects of a folder go after so many days: quarantine=90. Not of folders that manifests need
+    #[arg(long, value_name = "FOLDER=DAYS")]
+    expire: Vec<String>,
+    /// Unfinished uploads go after so many days
+    #[arg(long, value_name = "DAYS", default_value_t = 3)]
+    unfinished_days: u16,
+    /// How to print
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl LakeArgs {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        match &self.command {
+            LakeCommand::Files(args) => args.run(out),
+            LakeCommand::Lifecycle(args) => args.run(out),
+        }
+    }
+}
+
+const KINDS: [Kind; 7] =
+    [Kind::Events, Kind::Dimensions, Kind::Quarantine, Kind::Pending, Kind::Changes, Kind::View, Kind::State];
+
+impl FilesArgs {
+    fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let kind = self.kind.as_deref().map(|name| KINDS.into_iter().find(|kind| kind.as_str() == name).ok_or(name));
+        let kind = kind.transpose().map_err(|name| {
+            Usage(format!("no kind of file is called {name:?}; there are {}", KINDS.map(Kind::as_str).join(", ")))
+        })?;
+        let settings = self.settings.load()?.settings;
+        let store = open_store(&self.data_dir, &settings)?;
+        let (manifest, files) = checkpoint_at(&*store, self.at, &mut |warning| eprintln!("warning: {warning}"))?;
+        let own = manifest.own_files().filter(|file| Kind::of(&file.key).is_some());
+        let mut files: Vec<_> = files.iter().chain(own).collect();
+        files.sort_by(|a, b| a.key.cmp(&b.key));
+        files.dedup_by(|a, b| a.key == b.key);
+        let mut table = Table::new(["kind", "path", "rows", "bytes", "epoch"]);
+        for file in files {
+            let Some(of) = Kind::of(&file.key).filter(|of| kind.is_none_or(|kind| kind == *of)) else { continue };
+            let path = match store.local_root() {
+                Some(root) => root.join(&file.key).display().to_string(),
+                None => format!("{}/{}", store.place(), file.key),
+            };
+            let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+            let (rows, bytes, epoch) = (count(file.rows), count(file.bytes), count(file.epoch));
+            table.rows.push(vec![Value::text(of.as_str()), Value::text(path), rows, bytes, epoch]);
+        }
+        print(&table, self.format, Layout::of_stdout(), out)?;
+        Ok(())
+    }
+}
+
+impl LifecycleArgs {
+    #[cfg(not(feature = "s3"))]
+    fn run(&self, _out: &mut dyn Write) -> anyhow::Result<()> {
+        anyhow::bail!("this program was built without S3 (feature s3)")
+    }
+
+    #[cfg(feature = "s3")]
+    fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        use millrace_connectors::store::{Expiry, Lifecycle};
+        // What a kept manifest needs must not go by its age; these are needed by none once they are old, or only for the record.
+        const MAY_EXPIRE: [&str; 2] = ["quarantine", "changes"];
+        let expiry = |text: &String| -> Result<Expiry, Usage> {
+            let parsed = text.split_once('=').and_then(|(folder, days)| {
+                let days = days.parse().ok().filter(|days| *days > 0)?;
+                MAY_EXPIRE.contains(&folder).then(|| Expiry { prefix: format!("{folder}/"), days })
+            });
+            let known = MAY_EXPIRE.join(" or ");
+            parsed.ok_or_else(|| Usage(format!("--expire {text}: give {known}, and days, as quarantine=90")))
+        };
+        let expiries = self.expire.iter().map(expiry).collect::<Result<Vec<_>, _>>()?;
+        let settings = self.settings.load()?.settings;
+        let store = crate::checkpoint::s3_of(&self.data_dir, &settings)?;
+        if !expiries.is_empty() {
+            let abort_uploads_days = Some(u32::from(self.unfinished_days));
+            store.set_lifecycle(&Lifecycle { expire: expiries, abort_uploads_days })?;
+        }
+        let mut table = Table::new(["rule", "days"]);
+        let lifecycle = store.lifecycle()?;
+        let expire = lifecycle.expire.into_iter().map(|expiry| (expiry.prefix, expiry.days));
+        let abort = lifecycle.abort_uploads_days.map(|days| ("unfinished uploads".to_owned(), days));
+        for (rule, days) in expire.chain(abort) {
+            table.rows.push(vec![Value::text(rule), Value::Int(days.into())]);
+        }
+        print(&table, self.format, Layout::of_stdout(), out)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,165 @@
+//! Starts, kills, starts again.
+
+use super::super::support::Place;
+use super::input::Input;
+use millrace::checkpoint::crash::POINTS;
+use millrace::client::{ClientSettings, Connection};
+use millrace_dataflows::query::Query;
+use millrace_parts::ports::Lease;
+use millrace_proto::v1;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often `MILLTEST_CRASHES` asks for, or so often.
+pub fn kills(by_default: usize) -> usize {
+    std::env::var("MILLTEST_CRASHES").ok().and_then(|count| count.parse().ok()).unwrap_or(by_default)
+}
+
+/// A commit point that is not reached in this time is not waited for.
+const PATIENCE: Duration = Duration::from_millis(1_500);
+const WORKERS: [usize; 3] = [1, 3, 2];
+
+pub struct Crashes<'a> {
+    place: &'a Place,
+    input: RefCell<Input>,
+    lake: &'a str,
+    environment: Vec<(String, String)>,
+    port: Lease,
+}
+
+impl<'a> Crashes<'a> {
+    pub fn new(place: &'a Place, input: Input, lake: &'a str, environment: &[(&str, &str)]) -> Crashes<'a> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Crashes { place, input: RefCell::new(input), lake, environment, port: Lease::any().expect("a free port") }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.place.command();
+        self.environment.iter().for_each(|(name, value)| {
+            command.env(name, value);
+        });
+        command
+    }
+
+    fn engine(&self, workers: usize) -> Command {
+        let mut command = self.command();
+        command.args(["run", "--quiet", "--format", "json"]);
+        let mut settings = self.input.borrow().settings.clone();
+        settings.extend([
+            format!("lake.url={}", self.lake),
+            format!("live.workers={workers}"),
+            format!("serve.address=127.0.0.1:{}", self.port.port()),
+            "lake.checkpoint_ms=40".to_owned(),
+            "lake.target_file_bytes=200000".to_owned(),
+            "live.epoch_records=60".to_owned(),
+            "horizons.deduplication=unlimited".to_owned(),
+            "horizons.sessions=unlimited".to_owned(),
+        ]);
+        settings.iter().for_each(|setting| {
+            command.args(["--set", setting]);
+        });
+        command
+    }
+
+    /// What a command line that must succeed prints.
+    pub fn ok(&self, line: &str) -> String {
+        let output = self.command().env_remove("MILLTEST_UNRELIABLE").args(line.split_whitespace()).output();
+        let output = output.expect("the binary starts");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Kills so often, then reads to the end. What comes first from `seed`: where, when, and how many workers.
+    pub fn run(&self, kills: usize, seed: u64) -> String {
+        let mut random = SmallRng::seed_from_u64(seed);
+        let reader = Reader::start(self.port.port());
+        let mut killed: BTreeMap<&str, usize> = BTreeMap::new();
+        for kill in 0..kills {
+            self.input.borrow_mut().grow(kills + 1 - kill);
+            let mut command = self.engine(WORKERS[kill % WORKERS.len()]);
+            let point = random.random_bool(0.6).then(|| POINTS[random.random_range(0..POINTS.len())]);
+            if let Some(point) = point {
+                command.env("MILLTEST_CRASH_AT", format!("{point}:{}", 1 + usize::from(random.random_bool(0.3))));
+            }
+            let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
+            let after = Duration::from_millis(random.random_range(20..700));
+            let reached = end(child, if point.is_some() { PATIENCE } else { after });
+            *killed.entry(if reached { point.unwrap_or("at random") } else { "at random" }).or_default() += 1;
+        }
+        self.input.borrow_mut().grow(1);
+        let done = self.engine(2).arg("--until-end").output().expect("the binary starts");
+        assert!(done.status.success(), "seed {seed}: {}", String::from_utf8_lossy(&done.stderr));
+        let (answers, epoch) = reader.stop();
+        let where_killed: Vec<String> = killed.iter().map(|(point, count)| format!("{point} {count}")).collect();
+        format!("seed {seed}: {kills} kills ({}); {answers} reads, the last of epoch {epoch}", where_killed.join(", "))
+    }
+}
+
+/// Waits so long, then kills. Whether it was dead before; it must not have ended by itself.
+fn end(mut child: Child, after: Duration) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < after {
+        if let Some(status) = child.try_wait().expect("it is ours") {
+            let mut said = String::new();
+            if let Some(mut stderr) = child.stderr.take() {
+                let _ = std::io::Read::read_to_string(&mut stderr, &mut said);
+            }
+            assert_eq!(status.code(), None, "it ended by itself, with {:?}: {said}", status.code());
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("it is ours");
+    child.wait().expect("it is dead");
+    false
+}
+
+/// Reads all the time, each time from the epoch on that it has seen: no answer may go back.
+struct Reader {
+    stop: Arc<AtomicBool>,
+    epoch: Arc<AtomicU64>,
+    thread: std::thread::JoinHandle<usize>,
+}
+
+impl Reader {
+    fn start(port: u16) -> Reader {
+        let (stop, epoch) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, seen) = (stop.clone(), epoch.clone());
+        let thread = std::thread::spawn(move || {
+            let (mut answers, mut last_read) = (0, 0_i64);
+            while !stopped.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(15));
+                let connection = Connection::open(&format!("127.0.0.1:{port}"), &ClientSettings::default());
+                let Ok(connection) = connection else { continue };
+                let last = seen.load(Ordering::Relaxed);
+                let consistency = v1::Consistency { min_epoch: last, ..v1::Consistency::default() };
+                let answer = connection.query_when("quality", &Query::default(), consistency);
+                let Ok((table, at)) = answer else { continue };
+                assert!(at.epoch >= last, "an answer of epoch {} after one of {last}", at.epoch);
+                let read = match table.columns.iter().position(|column| column == "read") {
+                    Some(column) => table.rows.first().map(|row| row[column].to_string()),
+                    None => None,
+                };
+                let read = read.and_then(|read| read.parse().ok()).unwrap_or(0);
+                assert!(read >= last_read, "{read} records were read at epoch {}, {last_read} before", at.epoch);
+                last_read = read;
+                seen.store(at.epoch, Ordering::Relaxed);
+                answers += 1;
+            }
+            answers
+        });
+        Reader { stop, epoch, thread }
+    }
+
+    fn stop(self) -> (usize, u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        let answers = self.thread.join().expect("no answer went back");
+        (answers, self.epoch.load(Ordering::Relaxed))
+    }
+}

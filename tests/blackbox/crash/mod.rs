@@ -1,0 +1,75 @@
+//! Killed anywhere and started again with any number of workers, an engine ends with what an uninterrupted run gives.
+//!
+//! `MILLTEST_CRASHES=500 cargo test --test main crash::log` kills that often.
+
+mod harness;
+mod input;
+mod takeover;
+
+use super::support::{OF_ALL, OF_EVENTS, Place, SHOP, answers, check_equal};
+use harness::{Crashes, kills};
+use input::Input;
+use millrace_parts::kafka::Broker;
+use millrace_parts::or_skip;
+use millrace_parts::s3::Moto;
+
+/// The lines of a shop, and the folder of what a replay answers.
+fn shop() -> (Place, Vec<Vec<u8>>) {
+    let place = Place::new();
+    place.ok(&format!("{SHOP} shop.jsonl"));
+    place.replay("shop.jsonl", "whole", "");
+    let lines = place.read("shop.jsonl").split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+    (place, lines)
+}
+
+#[test]
+fn log() {
+    let (place, lines) = shop();
+    let input = Input::log(&place, lines);
+    let crashes = Crashes::new(&place, input, "lake", &[]);
+    let report = crashes.run(kills(20), 1);
+    check_equal(&answers(&place, "whole", OF_ALL), &answers(&place, "lake", OF_ALL), &report);
+    let said = place.ok("verify --data-dir lake");
+    assert!(said.contains(" 0 answers differ"), "{said}");
+    println!("{report}");
+}
+
+#[test]
+fn kafka() {
+    let Some(broker) = or_skip(Broker::shared()) else { return };
+    let (place, lines) = shop();
+    let input = Input::kafka(broker.bootstrap(), lines);
+    let crashes = Crashes::new(&place, input, "lake", &[]);
+    let report = crashes.run(kills(6), 2);
+    check_equal(&answers(&place, "whole", OF_EVENTS), &answers(&place, "lake", OF_EVENTS), &report);
+    let said = place.ok("verify --data-dir lake");
+    assert!(said.contains(" 0 answers differ"), "{said}");
+}
+
+/// Requests fail, are done and reported as failed, and crawl.
+#[test]
+fn s3() {
+    let Some(moto) = or_skip(Moto::start()) else { return };
+    moto.create_bucket("lake").expect("a bucket");
+    let (place, lines) = shop();
+    let input = Input::log(&place, lines);
+    let settings = format!("[lake.s3]\nendpoint = '{}'\nregion = 'us-east-1'\npath_style = true\n", moto.endpoint());
+    place.write("millrace.toml", settings);
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", "any"),
+        ("AWS_SECRET_ACCESS_KEY", "any"),
+        ("MILLTEST_UNRELIABLE", "before:20,after:20,slow:50,delay_ms:60,seed:5"),
+    ];
+    let crashes = Crashes::new(&place, input, "s3://lake/shop", &environment);
+    let report = crashes.run(kills(6), 3);
+    let answers_of_lake: Vec<_> = answers(&place, "whole", OF_ALL)
+        .into_iter()
+        .map(|(question, _)| {
+            let line = format!("query {question} --data-dir s3://lake/shop --format csv");
+            (question, crashes.ok(&line))
+        })
+        .collect();
+    check_equal(&answers(&place, "whole", OF_ALL), &answers_of_lake, &report);
+    let said = crashes.ok("verify --data-dir s3://lake/shop");
+    assert!(said.contains(" 0 answers differ"), "{said}");
+}
