@@ -6,6 +6,7 @@ mod blackbox {
     mod generate;
     mod house;
     mod judge;
+    mod kafka;
     mod live;
     mod query;
     mod real_data;

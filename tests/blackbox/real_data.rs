@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-const SALES: [&str; 6] = ["day", "month", "day,category", "month,category", "day,product_id", "month,product_id"];
+pub const SALES: [&str; 6] = ["day", "month", "day,category", "month,category", "day,product_id", "month,product_id"];
 
-fn data(set: &str) -> Option<PathBuf> {
+pub fn data(set: &str) -> Option<PathBuf> {
     let named = std::env::var_os("MILLRACE_DATA").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| manifest_dir().join("../shared/data")).join(set);
     if folder.join("events.jsonl.gz").is_file() {
@@ -68,10 +68,16 @@ fn compare(label: &str, expected: &Answer, keys: &[&str], found: &Answer, listed
     assert!(!expected.rows.is_empty());
 }
 
-fn check_answers(label: &str, folder: &Path, place: &Place, sales: &[&str]) {
+/// The lines of a packed file.
+pub fn lines_of(path: &Path) -> Vec<Vec<u8>> {
+    unpacked(path).split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+/// Sales, by these groups, of whoever answers questions as csv.
+pub fn check_sales(label: &str, folder: &Path, sales: &[&str], ask: impl Fn(&str) -> String) {
     for by in sales {
         let keys: Vec<&str> = by.split(',').collect();
-        let found = place.table("data", &format!("sales --group-by {by}"));
+        let found = Answer::of_csv(&ask(&format!("sales --group-by {by}")));
         compare(
             &format!("{label}: sales by {by}"),
             &reference(folder, &format!("sales_{}", by.replace(',', "_"))),
@@ -80,6 +86,10 @@ fn check_answers(label: &str, folder: &Path, place: &Place, sales: &[&str]) {
             |_| true,
         );
     }
+}
+
+fn check_answers(label: &str, folder: &Path, place: &Place, sales: &[&str]) {
+    check_sales(label, folder, sales, |question| place.csv("data", question));
     let found = place.table("data", "funnel --group-by day");
     compare(&format!("{label}: funnel"), &reference(folder, "funnel_day"), &["day"], &found, |_| true);
     let together = reference(folder, "viewed_together_top200_by_count");
@@ -170,6 +180,6 @@ fn uci_as_it_is() {
     check("UCI, a tenth sent twice", &folder, &place, &path, 1, &copies);
 }
 
-fn gcd(a: usize, b: usize) -> usize {
+pub fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
