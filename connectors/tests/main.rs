@@ -8,7 +8,7 @@ mod files;
 mod kafka;
 #[path = "cases/log.rs"]
 mod log;
-#[path = "cases/store.rs"]
+#[path = "cases/store/mod.rs"]
 mod store;
 #[path = "cases/tables.rs"]
 mod tables;

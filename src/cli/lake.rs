@@ -117,13 +117,13 @@ impl LifecycleArgs {
 
     #[cfg(feature = "s3")]
     fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        use millrace_connectors::store::Expiry;
+        use millrace_connectors::store::{Expiry, Lifecycle};
         // What a kept manifest needs must not go by its age; these are needed by none once they are old, or only for the record.
         const MAY_EXPIRE: [&str; 2] = ["quarantine", "changes"];
         let expiry = |text: &String| -> Result<Expiry, Usage> {
             let parsed = text.split_once('=').and_then(|(folder, days)| {
                 let days = days.parse().ok().filter(|days| *days > 0)?;
-                MAY_EXPIRE.contains(&folder).then(|| Expiry { folder: folder.to_owned(), days })
+                MAY_EXPIRE.contains(&folder).then(|| Expiry { prefix: format!("{folder}/"), days })
             });
             let known = MAY_EXPIRE.join(" or ");
             parsed.ok_or_else(|| Usage(format!("--expire {text}: give {known}, and days, as quarantine=90")))
@@ -132,11 +132,15 @@ impl LifecycleArgs {
         let settings = self.settings.load()?.settings;
         let store = crate::checkpoint::s3_of(&self.data_dir, &settings)?;
         if !expiries.is_empty() {
-            store.set_lifecycle(&expiries, i32::from(self.unfinished_days))?;
+            let abort_uploads_days = Some(u32::from(self.unfinished_days));
+            store.set_lifecycle(&Lifecycle { expire: expiries, abort_uploads_days })?;
         }
         let mut table = Table::new(["rule", "days"]);
-        for (rule, days) in store.lifecycle()? {
-            table.rows.push(vec![Value::text(rule), days.map_or(Value::Null, |days| Value::Int(days.into()))]);
+        let lifecycle = store.lifecycle()?;
+        let expire = lifecycle.expire.into_iter().map(|expiry| (expiry.prefix, expiry.days));
+        let abort = lifecycle.abort_uploads_days.map(|days| ("unfinished uploads".to_owned(), days));
+        for (rule, days) in expire.chain(abort) {
+            table.rows.push(vec![Value::text(rule), Value::Int(days.into())]);
         }
         print(&table, self.format, Layout::of_stdout(), out)?;
         Ok(())

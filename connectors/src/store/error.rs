@@ -1,4 +1,4 @@
-//! What can go wrong with a store. Each error names the object and what to do.
+//! What can go wrong with a store: what the caller should do is in the type, what a person should do in the message.
 
 use std::io;
 
@@ -6,35 +6,45 @@ use std::io;
 pub enum StoreError {
     #[error("{key} is not in {place}")]
     NotFound { place: String, key: String },
-    #[error("{key:?} cannot be the name of an object: use relative paths without empty parts, . or ..")]
-    BadKey { key: String },
-    #[error("cannot {what} {key} in {place}: {error}; check free space and permissions")]
-    Io { what: &'static str, place: String, key: String, error: io::Error },
+    #[error("{key:?} cannot name an object: {why}")]
+    BadKey { key: String, why: &'static str },
     #[error("cannot {what} {key} in {place}: {message}")]
-    Remote { what: &'static str, place: String, key: String, message: String, is_passing: bool },
+    Failed { what: &'static str, place: String, key: String, message: String, outcome: Outcome },
+}
+
+/// What is known of a call that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Not done, and it will not be by trying again.
+    Refused,
+    /// Not done; it may be when it is tried again.
+    Passing,
+    /// Perhaps done: read before you conclude.
+    Indefinite,
 }
 
 impl StoreError {
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            StoreError::Failed { outcome, .. } => *outcome,
+            StoreError::NotFound { .. } | StoreError::BadKey { .. } => Outcome::Refused,
+        }
+    }
+
     pub fn is_not_found(&self) -> bool {
         matches!(self, StoreError::NotFound { .. })
     }
 
-    /// Whether it may pass by itself.
+    /// Whether trying again may help.
     pub fn is_passing(&self) -> bool {
-        match self {
-            StoreError::Remote { is_passing, .. } => *is_passing,
-            StoreError::Io { error, .. } => {
-                matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock)
-            }
-            StoreError::NotFound { .. } | StoreError::BadKey { .. } => false,
-        }
+        self.outcome() != Outcome::Refused
     }
 
-    /// Of a write into an upload.
+    /// Of a write into an [`Upload`](super::Upload), which can only give an [`io::Error`].
     pub fn of_io(key: &str, error: io::Error) -> StoreError {
-        match error.downcast::<StoreError>() {
-            Ok(error) => error,
-            Err(error) => StoreError::Io { what: "write", place: "the store".to_owned(), key: key.to_owned(), error },
-        }
+        error.downcast::<StoreError>().unwrap_or_else(|error| {
+            let (message, outcome) = (error.to_string(), Outcome::Refused);
+            StoreError::Failed { what: "write", place: "the store".to_owned(), key: key.to_owned(), message, outcome }
+        })
     }
 }

@@ -1,192 +1,216 @@
-//! A directory.
+//! A folder as a store.
 //!
-//! An object is written under `_tmp/`, and renamed (or, where it must be new, linked) when it is whole.
+//! ```text
+//! create, put       _tmp/<pid>-<n> ──fsync──▶ rename    ──▶ <key> ──fsync of its folders
+//! put_if_absent     _tmp/<pid>-<n> ──fsync──▶ hard link ──▶ <key> ──fsync of its folders; "there is one" = lost
+//! ```
+//! Folders come and go with what is in them, as if there were none.
 
-use super::{Entry, Put, Store, StoreError, Upload, key};
+mod folders;
+mod temp;
+
+use super::{Entry, Outcome, Put, Store, StoreError, Upload, key};
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use temp::Temp;
 
-const TEMPORARY: &str = "_tmp";
+const BUFFER_BYTES: usize = 64 << 10;
+/// How often a folder that another removes as empty is made anew.
+const FOLDER_TRIES: u32 = 100;
 
+#[derive(Clone, Debug)]
 pub struct Local {
     root: PathBuf,
     sync: bool,
 }
 
+/// A step of a call, and where it failed.
+struct Fault {
+    path: PathBuf,
+    error: io::Error,
+}
+
+impl Fault {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Fault {
+        let path = path.to_owned();
+        move |error| Fault { path, error }
+    }
+}
+
 impl Local {
-    /// With `sync`, an object is on the disk itself before it shows.
+    /// A folder, which is made when something is written. Without `sync`, what was written lasts only as long as the machine runs.
     pub fn new(root: &Path, sync: bool) -> Local {
         Local { root: root.to_owned(), sync }
     }
 
-    /// Removes what a process that ended early has left. Nobody may be writing.
+    /// Removes what processes left unfinished that are gone. Files that are being written stay. Returns how many.
     ///
     /// # Errors
-    /// [`StoreError`] where it cannot be removed.
-    pub fn sweep(&self) -> Result<(), StoreError> {
-        match fs::remove_dir_all(self.root.join(TEMPORARY)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.error("sweep", TEMPORARY)(error)),
-            _ => Ok(()),
-        }
+    /// [`StoreError`] where they cannot be removed.
+    pub fn sweep(&self) -> Result<u64, StoreError> {
+        temp::sweep(&self.root).map_err(|fault| self.failed("sweep", key::RESERVED, fault))
     }
 
-    fn error(&self, what: &'static str, key: &str) -> impl Fn(io::Error) -> StoreError + use<> {
-        let (place, key) = (self.place(), key.to_owned());
-        move |error| match error.kind() {
-            io::ErrorKind::NotFound if what == "read" => {
-                StoreError::NotFound { place: place.clone(), key: key.clone() }
-            }
-            _ => StoreError::Io { what, place: place.clone(), key: key.clone(), error },
-        }
+    fn failed(&self, what: &'static str, key: &str, fault: Fault) -> StoreError {
+        let outcome = match fault.error.kind() {
+            ErrorKind::Interrupted
+            | ErrorKind::TimedOut
+            | ErrorKind::WouldBlock
+            | ErrorKind::ResourceBusy
+            | ErrorKind::StaleNetworkFileHandle => Outcome::Passing,
+            _ => Outcome::Refused,
+        };
+        self.failed_with(what, key, fault, outcome)
     }
 
-    fn begin(&self, key: &str) -> Result<LocalUpload, StoreError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+    fn failed_with(&self, what: &'static str, key: &str, fault: Fault, outcome: Outcome) -> StoreError {
+        let Fault { path, error } = fault;
+        let advice = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space there",
+            ErrorKind::PermissionDenied => "; check who may write and read there",
+            ErrorKind::ReadOnlyFilesystem => "; it is mounted read-only",
+            _ => "",
+        };
+        let message = format!("{}: {error}{advice}", path.display());
+        StoreError::Failed { what, place: self.place(), key: key.to_owned(), message, outcome }
+    }
+
+    fn not_found(&self, key: &str) -> StoreError {
+        StoreError::NotFound { place: self.place(), key: key.to_owned() }
+    }
+
+    fn temp(&self, key: &str) -> Result<Temp, StoreError> {
         key::check(key)?;
-        let error = self.error("write", key);
+        Temp::new(&self.root).map_err(|fault| self.failed("write", key, fault))
+    }
+
+    /// Gives a file its name.
+    fn publish(&self, temp: Temp, key: &str, is_new: bool) -> Result<Put, StoreError> {
         let path = self.root.join(key);
-        let folder = path.parent().unwrap_or(&self.root).to_owned();
-        fs::create_dir_all(&folder).map_err(&error)?;
-        let temporary = self.root.join(TEMPORARY);
-        fs::create_dir_all(&temporary).map_err(&error)?;
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let temporary = temporary.join(format!("{}-{number}", std::process::id()));
-        let file = BufWriter::new(File::create(&temporary).map_err(&error)?);
-        Ok(LocalUpload { file, temporary, path, folder, sync: self.sync, bytes: 0, error: Box::new(error) })
-    }
-}
-
-struct LocalUpload {
-    file: BufWriter<File>,
-    temporary: PathBuf,
-    path: PathBuf,
-    folder: PathBuf,
-    sync: bool,
-    bytes: u64,
-    error: Box<dyn Fn(io::Error) -> StoreError + Send>,
-}
-
-impl LocalUpload {
-    /// Everything is in the file, and on the disk where that is asked for.
-    fn complete(&mut self) -> Result<(), StoreError> {
-        self.file.flush().map_err(&self.error)?;
-        if self.sync { self.file.get_ref().sync_all().map_err(&self.error) } else { Ok(()) }
-    }
-
-    fn named(&self) -> Result<(), StoreError> {
+        let folder = path.parent().expect("a key is below the root");
         if self.sync {
-            File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(&self.error)?;
+            temp.file().sync_all().map_err(|error| self.failed("write", key, Fault::at(temp.path())(error)))?;
         }
-        Ok(())
+        let mut tries = 0;
+        let put = loop {
+            fs::create_dir_all(folder).map_err(|error| self.failed("write", key, Fault::at(folder)(error)))?;
+            let named = if is_new { fs::hard_link(temp.path(), &path) } else { fs::rename(temp.path(), &path) };
+            tries += 1;
+            match named {
+                Ok(()) => break Put::Created,
+                Err(error) if is_new && error.kind() == ErrorKind::AlreadyExists => break Put::Exists,
+                // Another removed the folder between both steps, for it was empty.
+                Err(error) if error.kind() == ErrorKind::NotFound && tries < FOLDER_TRIES => {}
+                Err(error) => return Err(self.unnamed(key, &path, error, is_new)),
+            }
+        };
+        if put == Put::Created && !is_new {
+            temp.keep();
+        }
+        if self.sync {
+            // It shows, and whether it outlives a crash is not known.
+            let unknown = |fault| self.failed_with("write", key, fault, Outcome::Indefinite);
+            folders::sync(&self.root, folder).map_err(unknown)?;
+        }
+        Ok(put)
+    }
+
+    fn unnamed(&self, key: &str, path: &Path, error: io::Error, is_new: bool) -> StoreError {
+        let has_no_links = matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied);
+        let error = if is_new && has_no_links {
+            let advice = "a file system without hard links cannot tell who was first: keep the store on another";
+            io::Error::new(error.kind(), format!("{error}; {advice}"))
+        } else {
+            error
+        };
+        self.failed("write", key, Fault::at(path)(error))
+    }
+
+    fn write(&self, key: &str, bytes: &[u8], is_new: bool) -> Result<Put, StoreError> {
+        let temp = self.temp(key)?;
+        let written = temp.file().write_all(bytes);
+        written.map_err(|error| self.failed("write", key, Fault::at(temp.path())(error)))?;
+        self.publish(temp, key, is_new)
+    }
+
+    fn read<T>(&self, key: &str, read: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, StoreError> {
+        key::check(key)?;
+        let path = self.root.join(key);
+        read(&path).map_err(|error| {
+            if is_absent(&error) { self.not_found(key) } else { self.failed("read", key, Fault::at(&path)(error)) }
+        })
     }
 }
 
-impl Write for LocalUpload {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-impl Upload for LocalUpload {
-    fn finish(mut self: Box<Self>) -> Result<u64, StoreError> {
-        self.complete()?;
-        fs::rename(&self.temporary, &self.path).map_err(&self.error)?;
-        self.named()?;
-        Ok(self.bytes)
-    }
-}
-
-impl Drop for LocalUpload {
-    fn drop(&mut self) {
-        // Renamed, it is not there any more. Otherwise the next sweep tries again.
-        let _ = fs::remove_file(&self.temporary);
-    }
+/// A folder is no object, nor is what would be below a file.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
 }
 
 impl Store for Local {
     fn create(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
-        Ok(Box::new(self.begin(key)?))
+        let temp = self.temp(key)?;
+        let file = temp.file().try_clone();
+        let file = file.map_err(|error| self.failed("write", key, Fault::at(temp.path())(error)))?;
+        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        Ok(Box::new(LocalUpload { store: self.clone(), file, temp, key: key.to_owned(), bytes: 0 }))
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let mut upload = self.begin(key)?;
-        upload.write_all(&bytes).map_err(self.error("write", key))?;
-        Box::new(upload).finish().map(drop)
+        self.write(key, &bytes, false).map(drop)
     }
 
     fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError> {
-        let mut upload = self.begin(key)?;
-        upload.write_all(&bytes).map_err(self.error("write", key))?;
-        upload.complete()?;
-        match fs::hard_link(&upload.temporary, &upload.path) {
-            Ok(()) => upload.named().map(|()| Put::Created),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Ok(if self.get(key)? == bytes { Put::Created } else { Put::Exists })
-            }
-            Err(error) => Err(self.error("write", key)(error)),
-        }
+        self.write(key, &bytes, true)
     }
 
     fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        key::check(key)?;
-        fs::read(self.root.join(key)).map(Bytes::from).map_err(self.error("read", key))
+        self.read(key, |path| fs::read(path)).map(Bytes::from)
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        if range.is_empty() {
+            return key::check(key).map(|()| Bytes::new());
+        }
+        let bytes = self.read(key, |path| {
+            let mut file = File::open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_dir() {
+                return Err(ErrorKind::IsADirectory.into());
+            }
+            let wanted = metadata.len().min(range.end).saturating_sub(range.start);
+            file.seek(SeekFrom::Start(range.start))?;
+            let mut bytes = Vec::with_capacity(usize::try_from(wanted).unwrap_or_default());
+            file.take(wanted).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        });
+        bytes.map(Bytes::from)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        // From the last whole folder of the prefix on.
-        let folder = prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let mut entries = Vec::new();
-        let mut folders = vec![self.root.join(folder)];
-        let error = self.error("list", prefix);
-        while let Some(folder) = folders.pop() {
-            let listed = match fs::read_dir(&folder) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                listed => listed.map_err(&error)?,
-            };
-            for entry in listed {
-                let entry = entry.map_err(&error)?;
-                let path = entry.path();
-                let metadata = match entry.metadata() {
-                    // Removed meanwhile.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    metadata => metadata.map_err(&error)?,
-                };
-                if metadata.is_dir() {
-                    folders.push(path);
-                    continue;
-                }
-                let key = path.strip_prefix(&self.root).unwrap_or(&path).to_string_lossy().into_owned();
-                if key.starts_with(prefix) && !key.starts_with(TEMPORARY) {
-                    entries.push(Entry { key, bytes: metadata.len() });
-                }
-            }
-        }
-        entries.sort_by(|a, b| a.key.cmp(&b.key));
-        Ok(entries)
+        key::check_prefix(prefix)?;
+        folders::list(&self.root, prefix).map_err(|fault| self.failed("list", prefix, fault))
     }
 
     fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        keys.iter().try_for_each(|key| key::check(key))?;
+        let mut touched = BTreeSet::new();
         for key in keys {
-            key::check(key)?;
             let path = self.root.join(key);
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(self.error("delete", key)(error)),
-                _ => {}
+                Ok(()) => touched.extend(path.parent().map(Path::to_owned)),
+                Err(error) if is_absent(&error) => {}
+                Err(error) => return Err(self.failed("delete", key, Fault::at(&path)(error))),
             }
-            // A folder that is empty now goes, too; one that is not stays.
-            let mut folder = path.parent();
-            while let Some(parent) = folder.filter(|parent| **parent != self.root && fs::remove_dir(parent).is_ok()) {
-                folder = parent.parent();
-            }
+        }
+        let left: BTreeSet<PathBuf> = touched.iter().map(|folder| folders::prune(&self.root, folder)).collect();
+        for folder in left.iter().filter(|_| self.sync) {
+            let unknown = |fault| self.failed_with("delete", &keys[0], fault, Outcome::Indefinite);
+            folders::sync_one(folder).map_err(unknown)?;
         }
         Ok(())
     }
@@ -197,5 +221,44 @@ impl Store for Local {
 
     fn local_root(&self) -> Option<&Path> {
         Some(&self.root)
+    }
+}
+
+struct LocalUpload {
+    store: Local,
+    file: BufWriter<File>,
+    temp: Temp,
+    key: String,
+    bytes: u64,
+}
+
+impl LocalUpload {
+    fn failed(&self, error: io::Error) -> StoreError {
+        self.store.failed("write", &self.key, Fault::at(self.temp.path())(error))
+    }
+
+    fn io_failed(&self, error: io::Error) -> io::Error {
+        io::Error::new(error.kind(), self.failed(error))
+    }
+}
+
+impl Write for LocalUpload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes).map_err(|error| self.io_failed(error))?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|error| self.io_failed(error))
+    }
+}
+
+impl Upload for LocalUpload {
+    fn finish(mut self: Box<Self>) -> Result<u64, StoreError> {
+        self.file.flush().map_err(|error| self.failed(error))?;
+        let LocalUpload { store, temp, key, bytes, .. } = *self;
+        store.publish(temp, &key, false)?;
+        Ok(bytes)
     }
 }

@@ -1,64 +1,82 @@
-//! Object stores behind one small trait: a local directory, S3, and either of them made unreliable for tests.
+//! Object stores behind one small trait that blocks: a local folder, S3, and either of them made unreliable for tests.
 //!
-//! A key is relative, its parts separated by `/`. An object shows when it is whole, and not before.
+//! ```text
+//! lake, state, manifests ──▶ Store ──┬── Local       a folder: temporary file, fsync, rename or link
+//!                                    ├── S3          conditional writes, multipart uploads; a runtime of its own
+//!                                    ├── Unreliable  wraps any: fails before, fails after, is slow, by a schedule
+//!                                    └── Retrying    wraps any: what may pass is tried again
+//! ```
+//! A key is relative, its parts separated by `/`; [`check_key`] says what it may hold.
 
+mod absent;
 mod error;
 mod key;
 mod local;
 pub mod retry;
 mod retrying;
 #[cfg(feature = "s3")]
-pub mod s3;
+mod s3;
 mod unreliable;
 
-pub use error::StoreError;
+pub use error::{Outcome, StoreError};
+pub use key::check as check_key;
 pub use local::Local;
+pub use retry::{Retry, with_retries};
 pub use retrying::Retrying;
 #[cfg(feature = "s3")]
-pub use s3::{Expiry, S3, S3Settings};
-pub use unreliable::{Failures, Unreliable};
+pub use s3::{Credentials, Expiry, Lifecycle, S3, S3Settings};
+pub use unreliable::{Failures, Fate, Operation, Unreliable};
 
 use bytes::Bytes;
+use std::ops::Range;
 use std::path::Path;
 
-/// Where files are kept.
+/// Where objects are kept.
 ///
 /// # Contract
-/// Calls may come from any thread. What a call has reported as done lasts. An error may hide that the call was done, but for
-/// [`Store::put_if_absent`], which says what is so or fails.
+/// - Calls come from any thread, also from one that runs asynchronous tasks: they block it.
+/// - An object shows whole or not at all, and what was reported as done outlives a crash.
+/// - [`StoreError::outcome`] says whether a failed call may have been done.
+/// - No key is a folder of another (`a` and `a/b`): a folder cannot be a file. Not asserted, for S3 could not tell.
 pub trait Store: Send + Sync {
-    /// Streams an object of any size. Nothing shows before [`Upload::finish`], and nothing stays of what is dropped before.
+    /// Streams an object of any size. Nothing shows before [`Upload::finish`], and nothing is left of what is dropped.
     ///
     /// # Errors
-    /// [`StoreError`] where the store fails; so for all calls.
+    /// [`StoreError`]; so for every call.
     fn create(&self, key: &str) -> Result<Box<dyn Upload>, StoreError>;
 
     /// Writes a whole object, over the one that is there.
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError>;
 
-    /// Writes an object where there is none. Where the answer was lost, it looks: its own bytes there are its own doing.
+    /// Writes an object where there is none: of many that race for one key, one is told [`Put::Created`]. Where an answer
+    /// was lost, the object is read: if it has these bytes, they are this call's. So the bytes have to name their writer. It
+    /// is one request, for some megabytes at most.
     fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError>;
 
     /// # Errors
     /// [`StoreError::NotFound`] where there is none.
     fn get(&self, key: &str) -> Result<Bytes, StoreError>;
 
-    /// Every object whose key begins so, by key.
+    /// As much of the range as the object has. An empty range asks nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] where there is no object.
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// Every object whose key begins with `prefix`, by key. `""` is all of them, `a/` is a folder, and `a/b` is also `a/bc`.
     fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError>;
 
-    /// Removes objects; one that is not there is fine.
+    /// Removes objects; one that is not there is fine. Where it fails, some may be gone.
     fn delete(&self, keys: &[String]) -> Result<(), StoreError>;
 
-    /// What messages call it; no secrets.
+    /// What messages call it: a path, or `s3://bucket/prefix`. No secrets.
     fn place(&self) -> String;
 
-    /// The folder, of a local one.
-    fn local_root(&self) -> Option<&Path> {
-        None
-    }
+    /// The folder of a local one.
+    fn local_root(&self) -> Option<&Path>;
 }
 
-/// An object on its way.
+/// An object on its way. After an error of `write` it can only be dropped.
 pub trait Upload: std::io::Write + Send {
     /// Completes the object. Returns its size in bytes.
     ///
@@ -70,7 +88,7 @@ pub trait Upload: std::io::Write + Send {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
     Created,
-    /// There was one, with other bytes.
+    /// There was one before.
     Exists,
 }
 
@@ -78,4 +96,6 @@ pub enum Put {
 pub struct Entry {
     pub key: String,
     pub bytes: u64,
+    /// By the clock of the store, since 1970.
+    pub modified_micros: i64,
 }

@@ -1,306 +1,239 @@
-//! S3, and what speaks its protocol.
+//! S3, and what speaks its protocol. One bucket, and a prefix in it.
+//!
+//! The SDK tries again what may pass, until `timeout`; but for conditional writes and the end of a multipart upload, where a
+//! repeated request can be told "no" because the first one was done. Those are repeated and settled here.
 
+mod check;
+mod client;
+mod error;
 mod lifecycle;
+mod read;
+mod settings;
 mod upload;
 
-pub use lifecycle::Expiry;
+pub use lifecycle::{Expiry, Lifecycle};
+pub use settings::{Credentials, S3Settings};
 
-use super::{Entry, Put, Store, StoreError, Upload, key};
-use aws_config::BehaviorVersion;
-use aws_config::retry::RetryConfig;
-use aws_config::timeout::TimeoutConfig;
+use super::{Entry, Put, Retry, Store, StoreError, Upload, absent, key};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{Region, RequestChecksumCalculation, ResponseChecksumValidation};
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use aws_smithy_http_client::tls;
 use bytes::Bytes;
-use std::error::Error;
-use std::sync::Arc;
+use error::{Call, code, status};
+use std::io::Write;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// S3 removes so many objects with one call.
+/// S3 removes so many objects with one request.
 const DELETE_MOST: usize = 1_000;
-/// A conditional write that meets another on its way is told to come again.
-const CONFLICTS_MOST: u32 = 8;
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct S3Settings {
-    pub bucket: String,
-    /// Begins every key; empty, or without a slash at its ends.
-    pub prefix: String,
-    /// Empty: that of AWS.
-    pub endpoint: String,
-    /// Empty: as the SDK finds it.
-    pub region: String,
-    /// The bucket is a part of the path, not of the host's name.
-    pub path_style: bool,
-    /// Of one try of one request.
-    pub attempt_timeout: Duration,
-    /// Of a request with all its tries.
-    pub timeout: Duration,
-    pub attempts: u32,
-    /// A larger object is sent in parts of this size; S3 takes no smaller ones than 5 MiB.
-    pub part_bytes: usize,
-    /// Parts of one object that are on their way at a time.
-    pub parts_in_flight: usize,
-}
-
-impl Default for S3Settings {
-    fn default() -> S3Settings {
-        S3Settings {
-            bucket: String::new(),
-            prefix: String::new(),
-            endpoint: String::new(),
-            region: String::new(),
-            path_style: false,
-            attempt_timeout: Duration::from_secs(20),
-            timeout: Duration::from_secs(60),
-            attempts: 6,
-            part_bytes: 8 << 20,
-            parts_in_flight: 4,
-        }
-    }
-}
-
-/// A prefix of a bucket. Credentials come from where the SDK looks for them: environment, profile, role.
 pub struct S3 {
     shared: Arc<Shared>,
 }
 
+/// What a store and its uploads have in common.
 struct Shared {
     client: Client,
-    runtime: Runtime,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
     settings: S3Settings,
+    place: String,
 }
 
 impl S3 {
-    /// Opens a bucket; one request tells whether it can be reached.
+    /// Finds the credentials and opens the bucket, which one request checks.
     ///
     /// # Errors
-    /// [`StoreError`] where it cannot.
+    /// [`StoreError`] where a setting cannot be right, or the bucket cannot be used.
     pub fn open(settings: S3Settings) -> Result<S3, StoreError> {
-        let place = place(&settings);
+        let settings = settings.validated()?;
+        let place = settings.place();
         let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("s3").enable_all().build();
-        let runtime = runtime.map_err(|error| StoreError::Io {
-            what: "start the client for",
-            place: place.clone(),
-            key: String::new(),
-            error,
-        })?;
-        let client = runtime.block_on(client(&settings));
-        let store = S3 { shared: Arc::new(Shared { client, runtime, settings }) };
+        let runtime = runtime.map_err(|error| settings.refused(format!("no thread for it: {error}")))?;
+        let client = block(&runtime, client::connect(settings.clone()))?;
+        let store = S3 { shared: Arc::new(Shared { client, runtime: Some(runtime), settings, place }) };
         store.check()?;
         Ok(store)
     }
+}
 
-    fn check(&self) -> Result<(), StoreError> {
-        let Shared { client, settings, .. } = &*self.shared;
-        let request = client.list_objects_v2().bucket(&settings.bucket).prefix(&settings.prefix).max_keys(1);
-        let answer = self.shared.runtime.block_on(request.send());
-        answer.map(drop).map_err(|error| {
-            let message = format!(
-                "{}; check the bucket, lake.s3.endpoint ({}), lake.s3.region, lake.s3.path_style and the credentials",
-                said(&error),
-                if settings.endpoint.is_empty() { "AWS" } else { &settings.endpoint }
-            );
-            self.shared.remote("reach", "the bucket", message, false)
-        })
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Waiting for its threads is not allowed to one that runs asynchronous tasks itself.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
-async fn client(settings: &S3Settings) -> Client {
-    let mode = tls::rustls_provider::CryptoMode::Ring;
-    let http = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(mode)).build_https();
-    let mut config = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-    if !settings.region.is_empty() {
-        config = config.region(Region::new(settings.region.clone()));
-    }
-    let config = config.load().await;
-    let needs_region = config.region().is_none();
-    let timeouts = TimeoutConfig::builder()
-        .operation_attempt_timeout(settings.attempt_timeout)
-        .operation_timeout(settings.timeout)
-        .build();
-    let mut config = aws_sdk_s3::config::Builder::from(&config)
-        .force_path_style(settings.path_style)
-        .timeout_config(timeouts)
-        .retry_config(RetryConfig::standard().with_max_attempts(settings.attempts))
-        // What only AWS knows is left out, for the sake of others that speak the protocol.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    if !settings.endpoint.is_empty() {
-        config = config.endpoint_url(&settings.endpoint);
-    }
-    if needs_region {
-        config = config.region(Region::new("us-east-1"));
-    }
-    Client::from_conf(config.build())
-}
-
-fn place(settings: &S3Settings) -> String {
-    let S3Settings { bucket, prefix, .. } = settings;
-    if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") }
-}
-
-/// What the SDK says, with its causes; it has no secrets in it.
-fn said<E: Error + ProvideErrorMetadata + 'static>(error: &SdkError<E>) -> String {
-    match (error.code(), error.message()) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(code), None) => code.to_owned(),
-        _ => DisplayErrorContext(error).to_string(),
-    }
-}
-
-fn status<E>(error: &SdkError<E>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
-}
-
-/// Whether the same request may work later.
-fn is_passing<E>(error: &SdkError<E>) -> bool {
-    match status(error) {
-        Some(status) => status >= 500 || status == 429 || status == 408,
-        None => !matches!(error, SdkError::ConstructionFailure(_)),
-    }
+/// Runs a future on the runtime, from whatever thread: unlike `block_on`, also from one of another runtime.
+fn block<T: Send + 'static>(runtime: &Runtime, future: impl Future<Output = T> + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    runtime.spawn(async move {
+        // Who asked waits.
+        let _ = sender.send(future.await);
+    });
+    receiver.recv().expect("the runtime outlives the call, and the future does not panic")
 }
 
 impl Shared {
-    fn key(&self, key: &str) -> Result<String, StoreError> {
-        key::check(key)?;
-        Ok(self.full(key))
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is there until it is dropped")
     }
 
+    fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> T {
+        block(self.runtime(), future)
+    }
+
+    fn call<T: Send + 'static, E: error::Service + 'static>(
+        &self,
+        call: Call,
+        future: impl Future<Output = Result<T, SdkError<E>>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.run(future).map_err(|error| self.failed(call, &error))
+    }
+
+    /// The key in the bucket.
     fn full(&self, key: &str) -> String {
         let prefix = &self.settings.prefix;
         if prefix.is_empty() { key.to_owned() } else { format!("{prefix}/{key}") }
     }
 
-    fn remote(&self, what: &'static str, key: &str, message: String, is_passing: bool) -> StoreError {
-        StoreError::Remote { what, place: place(&self.settings), key: key.to_owned(), message, is_passing }
+    fn checked(&self, key: &str) -> Result<String, StoreError> {
+        key::check(key).map(|()| self.full(key))
     }
 
-    fn error<E: Error + ProvideErrorMetadata + 'static>(
-        &self,
-        what: &'static str,
-        key: &str,
-        error: &SdkError<E>,
-    ) -> StoreError {
-        let hint = match error {
-            SdkError::TimeoutError(_) => "; if the store is slow, raise lake.s3.timeout_ms",
-            _ => "",
-        };
-        self.remote(what, key, said(error) + hint, is_passing(error))
+    fn bucket(&self) -> &str {
+        &self.settings.bucket
+    }
+
+    /// For calls that are repeated here.
+    fn retry(&self) -> Retry {
+        Retry {
+            first_pause: client::FIRST_PAUSE,
+            longest_pause: client::LONGEST_PAUSE,
+            deadline: self.settings.timeout,
+        }
+    }
+
+    fn put_whole(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
+        let request = self.client.put_object().bucket(self.bucket()).key(self.checked(key)?);
+        self.call(Call::Write(key), request.body(ByteStream::from(bytes)).send()).map(drop)
+    }
+
+    /// One try. "Exists" is what the store says now: an earlier try may have made it so.
+    fn try_put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError> {
+        let request = self.client.put_object().bucket(self.bucket()).key(self.full(key)).if_none_match("*");
+        let request =
+            request.body(ByteStream::from(bytes)).customize().config_override(client::one_try(&self.settings));
+        match self.run(request.send()) {
+            Ok(_) => Ok(Put::Created),
+            Err(error) if status(&error) == Some(412) => Ok(Put::Exists),
+            Err(error) if status(&error) == Some(501) || code(&error) == Some("NotImplemented") => {
+                Err(self.settings.refused(check::NO_CONDITIONS.to_owned()))
+            }
+            Err(error) => Err(self.failed(Call::WriteOnce(key), &error)),
+        }
     }
 }
 
 impl Store for S3 {
     fn create(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
-        let full = self.shared.key(key)?;
-        Ok(Box::new(upload::S3Upload::new(self.shared.clone(), key.to_owned(), full)))
+        key::check(key)?;
+        Ok(Box::new(upload::S3Upload::new(self.shared.clone(), key)))
     }
 
     fn put(&self, key: &str, bytes: Bytes) -> Result<(), StoreError> {
-        let Shared { client, runtime, settings } = &*self.shared;
-        let request = client.put_object().bucket(&settings.bucket).key(self.shared.key(key)?);
-        let answer = runtime.block_on(request.body(ByteStream::from(bytes)).send());
-        answer.map(drop).map_err(|error| self.shared.error("write", key, &error))
+        if bytes.len() <= self.shared.settings.part_bytes {
+            return self.shared.put_whole(key, bytes);
+        }
+        let mut upload = self.create(key)?;
+        upload.write_all(&bytes).map_err(|error| StoreError::of_io(key, error))?;
+        upload.finish().map(drop)
     }
 
     fn put_if_absent(&self, key: &str, bytes: Bytes) -> Result<Put, StoreError> {
-        let Shared { client, runtime, settings } = &*self.shared;
-        let full = self.shared.key(key)?;
-        let mut conflicts = 0;
-        loop {
-            let request = client.put_object().bucket(&settings.bucket).key(&full).if_none_match("*");
-            let answer = runtime.block_on(request.body(ByteStream::from(bytes.clone())).send());
-            let Err(error) = answer else { return Ok(Put::Created) };
-            match status(&error) {
-                Some(409) if conflicts < CONFLICTS_MOST => {
-                    conflicts += 1;
-                    std::thread::sleep(Duration::from_millis(20 << conflicts));
-                    continue;
-                }
-                Some(501) => {
-                    let message = "it has no conditional writes (If-None-Match), without which two engines could \
-                                   overwrite each other: use a store that has them"
-                        .to_owned();
-                    return Err(self.shared.remote("write", key, message, false));
-                }
-                _ => {}
-            }
-            // It may have been done by a try whose answer was lost: what is there tells.
-            return match self.get(key) {
-                Ok(there) if there == bytes => Ok(Put::Created),
-                Ok(_) => Ok(Put::Exists),
-                Err(_) => Err(self.shared.error("write", key, &error)),
-            };
-        }
+        key::check(key)?;
+        let put = || self.shared.try_put_if_absent(key, bytes.clone());
+        absent::put_if_absent(&self.shared.retry(), &bytes, put, || self.get(key))
     }
 
     fn get(&self, key: &str) -> Result<Bytes, StoreError> {
-        let Shared { client, runtime, settings } = &*self.shared;
-        let full = self.shared.key(key)?;
-        runtime.block_on(async {
-            let answer = client.get_object().bucket(&settings.bucket).key(full).send().await;
-            let object = answer.map_err(|error| match status(&error) {
-                Some(404) => StoreError::NotFound { place: place(settings), key: key.to_owned() },
-                _ => self.shared.error("read", key, &error),
-            })?;
-            let body = object.body.collect().await;
-            body.map(|body| body.into_bytes())
-                .map_err(|error| self.shared.remote("read", key, DisplayErrorContext(&error).to_string(), true))
-        })
+        read::read(&self.shared, key, None)
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        if range.is_empty() {
+            return key::check(key).map(|()| Bytes::new());
+        }
+        read::read(&self.shared, key, Some(range))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Entry>, StoreError> {
-        let Shared { client, runtime, settings } = &*self.shared;
-        let (full, skip) = (self.shared.full(prefix), self.shared.full("").len());
+        key::check_prefix(prefix)?;
+        let (shared, own) = (&self.shared, self.shared.full(""));
+        let request = shared.client.list_objects_v2().bucket(shared.bucket()).prefix(shared.full(prefix));
+        let mut pages = request.into_paginator().send();
         let mut entries = Vec::new();
-        runtime.block_on(async {
-            let request = client.list_objects_v2().bucket(&settings.bucket).prefix(&full);
-            let mut pages = request.into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| self.shared.error("list", prefix, &error))?;
-                for object in page.contents() {
-                    let key = object.key().and_then(|key| key.get(skip..)).unwrap_or_default().to_owned();
-                    entries.push(Entry {
-                        key,
-                        bytes: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
-                    });
-                }
+        loop {
+            let (page, rest) = shared.run(async move { (pages.next().await, pages) });
+            pages = rest;
+            let Some(page) = page else { break };
+            let page = page.map_err(|error| shared.failed(Call::List(prefix), &error))?;
+            for object in page.contents() {
+                // Some tools put objects that stand for folders: no key of ours.
+                let key = object.key().and_then(|key| key.strip_prefix(&own)).filter(|key| key::check(key).is_ok());
+                let Some(key) = key else { continue };
+                let bytes = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
+                let nanos = object.last_modified().map_or(0, |time| time.as_nanos());
+                let modified_micros = i64::try_from(nanos / 1_000).unwrap_or_default();
+                entries.push(Entry { key: key.to_owned(), bytes, modified_micros });
             }
-            Ok(())
-        })?;
-        entries.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+        entries.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         Ok(entries)
     }
 
     fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
-        let Shared { client, runtime, settings } = &*self.shared;
+        keys.iter().try_for_each(|key| key::check(key))?;
         for keys in keys.chunks(DELETE_MOST) {
-            let first = keys.first().map_or("", String::as_str);
-            let objects: Result<Vec<ObjectIdentifier>, StoreError> = keys
-                .iter()
-                .map(|key| {
-                    let object = ObjectIdentifier::builder().key(self.shared.key(key)?).build();
-                    object.map_err(|error| self.shared.remote("delete", key, error.to_string(), false))
-                })
-                .collect();
-            let delete = Delete::builder().set_objects(Some(objects?)).quiet(true).build();
-            let delete = delete.map_err(|error| self.shared.remote("delete", first, error.to_string(), false))?;
-            let answer = runtime.block_on(client.delete_objects().bucket(&settings.bucket).delete(delete).send());
-            let answer = answer.map_err(|error| self.shared.error("delete", first, &error))?;
-            if let Some(failed) = answer.errors().first() {
-                let message = format!("{}: {}", failed.code().unwrap_or("error"), failed.message().unwrap_or_default());
-                return Err(self.shared.remote("delete", failed.key().unwrap_or(first), message, true));
-            }
+            self.shared.delete(keys)?;
         }
         Ok(())
     }
 
     fn place(&self) -> String {
-        place(&self.shared.settings)
+        self.shared.place.clone()
     }
+
+    fn local_root(&self) -> Option<&Path> {
+        None
+    }
+}
+
+impl Shared {
+    /// At most [`DELETE_MOST`].
+    fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        let object = |key: &String| ObjectIdentifier::builder().key(self.full(key)).build().expect("it has a key");
+        let objects = keys.iter().map(object).collect();
+        let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().expect("it has objects");
+        let request = self.client.delete_objects().bucket(self.bucket()).delete(delete);
+        let answer = self.call(Call::Delete(&keys[0]), request.send())?;
+        match answer.errors().first() {
+            None => Ok(()),
+            Some(failed) => {
+                let key = failed.key().and_then(|key| key.strip_prefix(&self.full(""))).unwrap_or(&keys[0]);
+                Err(self.failed_item(Call::Delete(key), failed.code(), failed.message()))
+            }
+        }
+    }
+}
+
+/// A duration as messages show it.
+fn shown(duration: Duration) -> String {
+    format!("{} ms", duration.as_millis())
 }

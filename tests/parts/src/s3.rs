@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 const STEP: Step = Step { part: "S3 (moto)", how_to_get_it: "install Python 3 (apt-get install python3-venv)" };
@@ -39,6 +40,15 @@ impl Moto {
     /// [`PartError`] where it cannot be provisioned or does not start.
     pub fn start() -> Result<Moto, PartError> {
         Moto::launch(Lease::any()?)
+    }
+
+    /// The one server of this process, for tests that do not break it and have a bucket of their own.
+    ///
+    /// # Errors
+    /// As [`Moto::start`].
+    pub fn shared() -> Result<&'static Moto, PartError> {
+        static SHARED: OnceLock<Result<Moto, PartError>> = OnceLock::new();
+        SHARED.get_or_init(Moto::start).as_ref().map_err(PartError::clone)
     }
 
     /// # Errors

@@ -1,101 +1,77 @@
-//! An object on its way to S3: at once where it is small, in parts where it is not.
+//! Objects that are streamed. What fits into one part is put whole; of the rest, parts go out while more is written.
+//!
+//! ```text
+//! write ──▶ buffer ──full──▶ UploadPart, at most `parts_in_flight` at a time ──finish──▶ CompleteMultipartUpload
+//!                                                                           └─dropped──▶ AbortMultipartUpload
+//! ```
+//! Of a process that is killed, the parts stay until a [lifecycle rule](super::Lifecycle) removes them.
 
-use super::{Shared, StoreError, Upload};
+use super::super::{Outcome, StoreError, Upload, with_retries};
+use super::error::{Call, code};
+use super::settings::PART_BYTES_MOST;
+use super::{Shared, client};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// The most parts that an object may have.
-const PARTS_MOST: i32 = 10_000;
+/// S3 takes 10,000 parts: after so many they become twice as large.
+const PARTS_OF_A_SIZE: usize = 2_000;
 
 pub(super) struct S3Upload {
     shared: Arc<Shared>,
     key: String,
-    /// With the prefix.
-    full: String,
     buffer: Vec<u8>,
     bytes: u64,
-    /// Once there is more than one part.
-    id: Option<String>,
+    multipart: Option<Multipart>,
+}
+
+/// An upload that S3 knows of. Dropped before it is complete, it is aborted.
+struct Multipart {
+    shared: Arc<Shared>,
+    key: String,
+    id: String,
+    begun: usize,
     in_flight: VecDeque<JoinHandle<Result<CompletedPart, StoreError>>>,
-    done: Vec<CompletedPart>,
-    next_part: i32,
+    parts: Vec<CompletedPart>,
+    is_over: bool,
 }
 
 impl S3Upload {
-    pub fn new(shared: Arc<Shared>, key: String, full: String) -> S3Upload {
-        S3Upload {
-            shared,
-            key,
-            full,
-            buffer: Vec::new(),
-            bytes: 0,
-            id: None,
-            in_flight: VecDeque::new(),
-            done: Vec::new(),
-            next_part: 1,
-        }
+    pub(super) fn new(shared: Arc<Shared>, key: &str) -> S3Upload {
+        S3Upload { shared, key: key.to_owned(), buffer: Vec::new(), bytes: 0, multipart: None }
     }
 
-    fn begin(&mut self) -> Result<String, StoreError> {
-        if let Some(id) = &self.id {
-            return Ok(id.clone());
-        }
-        let Shared { client, runtime, settings } = &*self.shared;
-        let request = client.create_multipart_upload().bucket(&settings.bucket).key(&self.full);
-        let answer = runtime.block_on(request.send());
-        let answer = answer.map_err(|error| self.shared.error("begin", &self.key, &error))?;
-        let id = answer.upload_id().unwrap_or_default().to_owned();
-        self.id = Some(id.clone());
-        Ok(id)
+    fn part_bytes(&self) -> usize {
+        let begun = self.multipart.as_ref().map_or(0, |multipart| multipart.begun);
+        (self.shared.settings.part_bytes << (begun / PARTS_OF_A_SIZE)).min(PART_BYTES_MOST)
     }
 
-    /// Sends what is in the buffer as a part.
     fn send_part(&mut self) -> Result<(), StoreError> {
-        let id = self.begin()?;
-        if self.next_part > PARTS_MOST {
-            let message = format!("it has more than {PARTS_MOST} parts; raise lake.s3.part_bytes");
-            return Err(self.shared.remote("write", &self.key, message, false));
-        }
-        while self.in_flight.len() >= self.shared.settings.parts_in_flight.max(1) {
-            self.wait_for_part()?;
-        }
-        let (number, body) = (self.next_part, Bytes::from(std::mem::take(&mut self.buffer)));
-        self.next_part += 1;
-        let (shared, key, full) = (self.shared.clone(), self.key.clone(), self.full.clone());
-        self.in_flight.push_back(self.shared.runtime.spawn(async move {
-            let request = shared.client.upload_part().bucket(&shared.settings.bucket).key(full).upload_id(id);
-            let answer = request.part_number(number).body(ByteStream::from(body)).send().await;
-            let answer = answer.map_err(|error| shared.error("write", &key, &error))?;
-            let part = CompletedPart::builder().part_number(number);
-            Ok(part.set_e_tag(answer.e_tag().map(str::to_owned)).build())
-        }));
-        Ok(())
-    }
-
-    fn wait_for_part(&mut self) -> Result<(), StoreError> {
-        let Some(part) = self.in_flight.pop_front() else { return Ok(()) };
-        let part = self.shared.runtime.block_on(part);
-        let part = part.map_err(|error| self.shared.remote("write", &self.key, error.to_string(), false))??;
-        self.done.push(part);
-        Ok(())
+        let multipart = match &mut self.multipart {
+            Some(multipart) => multipart,
+            none => none.insert(Multipart::begin(&self.shared, &self.key)?),
+        };
+        multipart.send(Bytes::from(std::mem::take(&mut self.buffer)))
     }
 }
 
-impl Write for S3Upload {
+impl io::Write for S3Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.buffer.extend_from_slice(bytes);
-        self.bytes += bytes.len() as u64;
-        if self.buffer.len() >= self.shared.settings.part_bytes {
+        // Only what does not fit makes it an upload of parts.
+        if self.buffer.len() >= self.part_bytes() && !bytes.is_empty() {
             self.send_part().map_err(io::Error::other)?;
         }
-        Ok(bytes.len())
+        let taken = bytes.len().min(self.part_bytes() - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        self.bytes += taken as u64;
+        Ok(taken)
     }
 
+    /// A part is sent when it is full, and the last one at the end.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -103,40 +79,119 @@ impl Write for S3Upload {
 
 impl Upload for S3Upload {
     fn finish(mut self: Box<Self>) -> Result<u64, StoreError> {
-        let Shared { client, runtime, settings } = &*self.shared.clone();
-        if self.id.is_none() {
-            let body = ByteStream::from(std::mem::take(&mut self.buffer));
-            let request = client.put_object().bucket(&settings.bucket).key(&self.full).body(body);
-            let answer = runtime.block_on(request.send());
-            answer.map_err(|error| self.shared.error("write", &self.key, &error))?;
+        if self.multipart.is_none() {
+            self.shared.put_whole(&self.key, Bytes::from(std::mem::take(&mut self.buffer)))?;
             return Ok(self.bytes);
         }
-        if !self.buffer.is_empty() {
-            self.send_part()?;
-        }
-        while !self.in_flight.is_empty() {
-            self.wait_for_part()?;
-        }
-        let id = self.begin()?;
-        let parts = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.done))).build();
-        let request = client.complete_multipart_upload().bucket(&settings.bucket).key(&self.full).upload_id(id);
-        let answer = runtime.block_on(request.multipart_upload(parts).send());
-        answer.map_err(|error| self.shared.error("complete", &self.key, &error))?;
-        self.id = None;
+        self.send_part()?;
+        let multipart = self.multipart.take().expect("a part was sent");
+        multipart.complete(self.bytes)?;
         Ok(self.bytes)
     }
 }
 
-impl Drop for S3Upload {
-    fn drop(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.in_flight.drain(..).for_each(|part| part.abort());
-            let (shared, full) = (self.shared.clone(), self.full.clone());
-            // What cannot be removed now goes by the lifecycle rule for unfinished uploads.
-            self.shared.runtime.spawn(async move {
-                let request = shared.client.abort_multipart_upload().bucket(&shared.settings.bucket);
-                let _ = request.key(full).upload_id(id).send().await;
-            });
+impl Multipart {
+    fn begin(shared: &Arc<Shared>, key: &str) -> Result<Multipart, StoreError> {
+        let request = shared.client.create_multipart_upload().bucket(shared.bucket()).key(shared.full(key));
+        let answer = shared.call(Call::Write(key), request.send())?;
+        let without = || shared.error(Call::Write(key), "an upload without an id".to_owned(), Outcome::Refused);
+        let id = answer.upload_id.ok_or_else(without)?;
+        let (shared, key) = (shared.clone(), key.to_owned());
+        Ok(Multipart { shared, key, id, begun: 0, in_flight: VecDeque::new(), parts: Vec::new(), is_over: false })
+    }
+
+    fn send(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        while self.in_flight.len() >= self.shared.settings.parts_in_flight {
+            self.settle_one()?;
         }
+        self.begun += 1;
+        let number = i32::try_from(self.begun).expect("there are 10,000 parts at most");
+        let (shared, key, id) = (self.shared.clone(), self.key.clone(), self.id.clone());
+        let request = shared.client.upload_part().bucket(shared.bucket()).key(shared.full(&key));
+        let request = request.upload_id(id).part_number(number).body(ByteStream::from(bytes));
+        self.in_flight.push_back(self.shared.runtime().spawn(async move {
+            match request.send().await {
+                Ok(part) => Ok(CompletedPart::builder().part_number(number).set_e_tag(part.e_tag).build()),
+                Err(error) => Err(shared.failed(Call::Write(&key), &error)),
+            }
+        }));
+        Ok(())
+    }
+
+    /// Waits for the part that is on its way longest.
+    fn settle_one(&mut self) -> Result<(), StoreError> {
+        if let Some(part) = self.in_flight.pop_front() {
+            let part = self.shared.run(part).expect("it is not cancelled before the end, and does not panic")?;
+            self.parts.push(part);
+        }
+        Ok(())
+    }
+
+    fn complete(mut self, bytes: u64) -> Result<(), StoreError> {
+        while !self.in_flight.is_empty() {
+            self.settle_one()?;
+        }
+        // S3 does not mind that a part is missing.
+        if self.parts.len() != self.begun {
+            let message = "an earlier part of it failed: begin it anew".to_owned();
+            return Err(self.shared.error(Call::WriteOnce(&self.key), message, Outcome::Refused));
+        }
+        let whole = CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.parts))).build();
+        let (shared, key) = (self.shared.clone(), self.key.clone());
+        let mut is_open = false;
+        let done = with_retries(&shared.retry(), || {
+            let request = shared.client.complete_multipart_upload().bucket(shared.bucket()).key(shared.full(&key));
+            let request = request.upload_id(&self.id).multipart_upload(whole.clone()).customize();
+            match shared.run(request.config_override(client::one_try(&shared.settings)).send()) {
+                Ok(_) => Ok(()),
+                // A try whose answer was lost has completed it: nobody else knows this upload.
+                Err(error) if is_open && code(&error) == Some("NoSuchUpload") => self.find(bytes),
+                Err(error) => {
+                    let error = shared.failed(Call::WriteOnce(&key), &error);
+                    is_open |= error.outcome() == Outcome::Indefinite;
+                    Err(error)
+                }
+            }
+        });
+        self.is_over = done.is_ok();
+        done.map_err(|error| match error {
+            StoreError::Failed { what, place, key, message, .. } if is_open => {
+                StoreError::Failed { what, place, key, message, outcome: Outcome::Indefinite }
+            }
+            error => error,
+        })
+    }
+
+    /// That the object is there, and is as large as this one.
+    fn find(&self, bytes: u64) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let request = shared.client.head_object().bucket(shared.bucket()).key(shared.full(&self.key));
+        let answer = shared.call(Call::Read(&self.key), request.send())?;
+        if answer.content_length().and_then(|length| u64::try_from(length).ok()) == Some(bytes) {
+            return Ok(());
+        }
+        let message = "the upload is gone, and another object is there".to_owned();
+        Err(shared.error(Call::WriteOnce(&self.key), message, Outcome::Refused))
+    }
+}
+
+impl Drop for Multipart {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let parts = std::mem::take(&mut self.in_flight);
+        let request = self.shared.client.abort_multipart_upload().bucket(self.shared.bucket());
+        let request = request.key(self.shared.full(&self.key)).upload_id(&self.id).customize();
+        let request = request.config_override(client::few_tries(&self.shared.settings));
+        self.shared.run(async move {
+            // A part that comes after the end of its upload would stay.
+            parts.iter().for_each(JoinHandle::abort);
+            for part in parts {
+                let _ = part.await;
+            }
+            // What cannot be aborted is left to the lifecycle rule.
+            let _ = request.send().await;
+        });
     }
 }
