@@ -81,7 +81,9 @@ fn main() -> anyhow::Result<()> {
     let broker = started.transpose()?;
     let brokers = options.brokers.clone().or_else(|| broker.as_ref().map(|broker| broker.bootstrap().to_owned()));
     let brokers = brokers.context("one is started where none is given")?;
-    println!("|  asked/s |   sent/s | p50 ms | p99 ms | p99.9 ms | max ms | versions/s | engine us/event | engine cores | broker | driver |");
+    println!(
+        "|  asked/s |   sent/s | p50 ms | p99 ms | p99.9 ms | max ms | versions/s | engine us/event | engine cores | broker | driver |"
+    );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for &rate in &options.rates {
         println!("{}", measure(rate, &brokers, broker.as_ref().and_then(Broker::pid), &options)?);
@@ -136,7 +138,8 @@ fn measure(rate: u32, brokers: &str, broker: Option<u32>, options: &Options) -> 
         }
         let before = Usage::now(&mut reading, broker).await?;
         let (begin, sent_before) = (Instant::now(), sent.load(Relaxed));
-        let (mut report, end) = (Report { asked: rate, ..Report::default() }, begin + Duration::from_secs(options.seconds));
+        let (mut report, end) =
+            (Report { asked: rate, ..Report::default() }, begin + Duration::from_secs(options.seconds));
         while Instant::now() < end {
             let next_offsets = reading.next().await?;
             report.versions += 1;

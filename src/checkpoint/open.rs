@@ -35,6 +35,7 @@ impl Lake {
     pub fn claim(place: &str, settings: &Settings) -> anyhow::Result<Lake> {
         let lock = (!is_remote(place)).then(|| DataDir::open(Path::new(place))).transpose()?;
         let store = open_store(place, settings)?;
+        prepare(place, settings)?;
         let run = run_id();
         let mut warnings = Vec::new();
         loop {
@@ -134,6 +135,20 @@ fn unreliable() -> anyhow::Result<Option<Failures>> {
         }
     }
     Ok(Some(failures))
+}
+
+/// What only who writes does: looks whether the store can tell two writers apart, and removes what a dead one has left.
+fn prepare(place: &str, settings: &Settings) -> anyhow::Result<()> {
+    match place.strip_prefix("s3://") {
+        #[cfg(feature = "s3")]
+        Some(path) => bucket(path, settings)?.check_conditional_writes()?,
+        #[cfg(not(feature = "s3"))]
+        Some(_) => {}
+        None => {
+            Local::new(Path::new(place), settings.lake.sync).sweep()?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts a manifest where there is none.

@@ -1,27 +1,22 @@
 //! One worker's way to the lake: a thread that encodes what is settled, and hands complete files to the committer.
 
 use super::commit::Incoming;
-use crate::engine::ingest::Outlet;
+use crate::engine::ingest::{Outlet, StateRun};
 use crate::live::PartitionTable;
 use anyhow::Context;
 use millrace_connectors::lake::{
     EventFiles, PendingFiles, PendingRecord, QuarantineFiles, Rejected, StagedEvents, Unfinished,
 };
 use millrace_connectors::store::Store;
-use millrace_dataflows::durable::{Needed, RowWriter};
-use millrace_schema::Event;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 /// Messages that may wait for the thread before the worker does.
 const QUEUE: usize = 256;
-/// A file of the state is complete at about so many bytes: one worker restores it in well under a second.
-const STATE_FILE_BYTES: usize = 16 << 20;
-
 enum Message {
     Events(Box<StagedEvents>),
-    Accepted(Vec<Event>),
+    State(StateRun),
     Rejected(Rejected),
     Pending(PendingRecord),
     Seal(u64),
@@ -45,7 +40,7 @@ pub struct Outgoing {
 pub struct LakeWriter {
     sender: SyncSender<Message>,
     wants_events: bool,
-    wants_accepted: bool,
+    wants_state: bool,
 }
 
 impl LakeWriter {
@@ -58,12 +53,12 @@ impl LakeWriter {
         committer: SyncSender<Incoming>,
     ) -> anyhow::Result<(LakeWriter, JoinHandle<anyhow::Result<()>>)> {
         let (sender, receiver) = sync_channel(QUEUE);
-        let (wants_events, wants_accepted) = (outgoing.events.is_some(), outgoing.state);
+        let (wants_events, wants_state) = (outgoing.events.is_some(), outgoing.state);
         let thread = std::thread::Builder::new()
             .name(format!("lake-{}", outgoing.worker))
             .spawn(move || Writing::new(outgoing, committer).run(&receiver).context("writing to the lake"))
             .context("starting the thread that writes to the lake")?;
-        Ok((LakeWriter { sender, wants_events, wants_accepted }, thread))
+        Ok((LakeWriter { sender, wants_events, wants_state }, thread))
     }
 
     fn send(&mut self, message: Message) -> anyhow::Result<()> {
@@ -76,16 +71,16 @@ impl Outlet for LakeWriter {
         self.wants_events
     }
 
-    fn wants_accepted(&self) -> bool {
-        self.wants_accepted
+    fn wants_state(&self) -> bool {
+        self.wants_state
     }
 
     fn events(&mut self, staged: StagedEvents) -> anyhow::Result<()> {
         self.send(Message::Events(Box::new(staged)))
     }
 
-    fn accepted(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
-        self.send(Message::Accepted(events))
+    fn state(&mut self, rows: StateRun) -> anyhow::Result<()> {
+        self.send(Message::State(rows))
     }
 
     fn rejected(&mut self, row: Rejected) -> anyhow::Result<()> {
@@ -106,13 +101,12 @@ struct Writing {
     out: Outgoing,
     committer: SyncSender<Incoming>,
     known_partitions: usize,
-    state: RowWriter,
     state_files: usize,
 }
 
 impl Writing {
     fn new(out: Outgoing, committer: SyncSender<Incoming>) -> Writing {
-        Writing { out, committer, known_partitions: 0, state: RowWriter::default(), state_files: 0 }
+        Writing { out, committer, known_partitions: 0, state_files: 0 }
     }
 
     fn run(mut self, messages: &Receiver<Message>) -> anyhow::Result<()> {
@@ -126,12 +120,7 @@ impl Writing {
                         self.hand_over(ended)?;
                     }
                 }
-                Message::Accepted(events) => {
-                    events.iter().for_each(|event| self.state.push(event, Needed::ALL));
-                    if self.state.len() >= STATE_FILE_BYTES {
-                        self.end_state()?;
-                    }
-                }
+                Message::State(run) => self.state(run)?,
                 Message::Rejected(row) => self.out.quarantine.push(row)?,
                 Message::Pending(record) => self.out.pending.push(record),
                 Message::Seal(epoch) => self.seal(epoch)?,
@@ -152,7 +141,6 @@ impl Writing {
     }
 
     fn seal(&mut self, epoch: u64) -> anyhow::Result<()> {
-        self.end_state()?;
         let mut ended = self.out.quarantine.end()?;
         ended.extend(self.out.pending.end()?);
         if let Some(events) = &mut self.out.events {
@@ -162,14 +150,10 @@ impl Writing {
         self.say(Incoming::Sealed { worker: self.out.worker, epoch })
     }
 
-    fn end_state(&mut self) -> anyhow::Result<()> {
-        if self.state.is_empty() {
-            return Ok(());
-        }
-        let rows = self.state.rows();
+    fn state(&mut self, StateRun { rows, bytes }: StateRun) -> anyhow::Result<()> {
         let key = format!("_state/accepted/{}-{:06}.rows", self.out.name, self.state_files);
         self.state_files += 1;
-        let file = Unfinished::of_bytes(&self.out.store, key, self.state.finish(), rows);
+        let file = Unfinished::of_bytes(&self.out.store, key, bytes, rows);
         self.hand_over(vec![file])
     }
 

@@ -16,14 +16,15 @@ pub trait Outlet: Send {
     /// Whether accepted events are to be staged as they were.
     fn wants_events(&self) -> bool;
 
-    /// Whether the dataflow is to hand over what it accepts.
-    fn wants_accepted(&self) -> bool;
+    /// Whether what the dataflow accepts is to be kept as state.
+    fn wants_state(&self) -> bool;
 
     /// # Errors
     /// Where they cannot be kept; so for all that follow.
     fn events(&mut self, staged: StagedEvents) -> anyhow::Result<()>;
 
-    fn accepted(&mut self, events: Vec<Event>) -> anyhow::Result<()>;
+    /// A run of rows of the state: see [`millrace_dataflows::durable::RowWriter`]. All of them are of epochs up to the one that is sealed next.
+    fn state(&mut self, rows: StateRun) -> anyhow::Result<()>;
 
     fn rejected(&mut self, row: Rejected) -> anyhow::Result<()>;
 
@@ -31,6 +32,12 @@ pub trait Outlet: Send {
 
     /// Everything of the epochs up to this one has been handed over: a checkpoint ends with it.
     fn seal(&mut self, epoch: u64) -> anyhow::Result<()>;
+}
+
+/// Rows of the state as bytes.
+pub struct StateRun {
+    pub rows: u64,
+    pub bytes: Vec<u8>,
 }
 
 /// A chunk whose events are in the dataflow and whose verdicts are not in yet.
@@ -81,16 +88,16 @@ impl Ingest {
         }
     }
 
-    pub fn wants_accepted(&self) -> bool {
-        self.outlet.wants_accepted()
+    pub fn wants_state(&self) -> bool {
+        self.outlet.wants_state()
     }
 
-    /// Accepted events of an epoch that has closed.
+    /// Rows of the state, of epochs up to the one that is sealed next.
     ///
     /// # Errors
     /// Where they cannot be kept.
-    pub fn accepted(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
-        self.outlet.accepted(events)
+    pub fn state(&mut self, rows: StateRun) -> anyhow::Result<()> {
+        self.outlet.state(rows)
     }
 
     /// A checkpoint ends with this epoch, and all epochs up to it are settled.

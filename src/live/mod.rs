@@ -13,6 +13,7 @@ mod reader;
 mod rejects;
 mod run;
 mod source;
+mod state_rows;
 mod watermarks;
 mod worker;
 

@@ -2,11 +2,10 @@
 
 use crate::checkpoint::LakeWriter;
 use crate::engine::QUARANTINE_COLUMNS;
-use crate::engine::ingest::Outlet;
+use crate::engine::ingest::{Outlet, StateRun};
 use millrace_connectors::lake::{PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::PartitionInfo;
 use millrace_dataflows::table::{Table, Value};
-use millrace_schema::Event;
 use millrace_schema::calendar::rfc3339_micros;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -92,16 +91,16 @@ impl Outlet for OutletOfWorker {
         self.lake.as_ref().is_some_and(Outlet::wants_events)
     }
 
-    fn wants_accepted(&self) -> bool {
-        self.lake.as_ref().is_some_and(Outlet::wants_accepted)
+    fn wants_state(&self) -> bool {
+        self.lake.as_ref().is_some_and(Outlet::wants_state)
     }
 
     fn events(&mut self, staged: StagedEvents) -> anyhow::Result<()> {
         self.lake.as_mut().map_or(Ok(()), |lake| lake.events(staged))
     }
 
-    fn accepted(&mut self, events: Vec<Event>) -> anyhow::Result<()> {
-        self.lake.as_mut().map_or(Ok(()), |lake| lake.accepted(events))
+    fn state(&mut self, rows: StateRun) -> anyhow::Result<()> {
+        self.lake.as_mut().map_or(Ok(()), |lake| lake.state(rows))
     }
 
     fn rejected(&mut self, row: Rejected) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! One timely worker of a running engine: takes chunks, drives the dataflow, hands over the changes of closed epochs.
 
 use super::feed::{Feed, Next, Stamp};
+use super::state_rows::StateRows;
 use crate::checkpoint::RestoredRows;
 use crate::engine::ingest::Ingest;
 use crate::serve::commit::Changed;
@@ -93,8 +94,7 @@ struct Outcomes {
     probe: probe::Handle<u64>,
     verdict_probe: probe::Handle<u64>,
     verdicts: Left<BTreeMap<u64, Vec<(Place, Verdict)>>>,
-    /// Where they are wanted.
-    accepted: Left<BTreeMap<u64, Vec<Vec<Event>>>>,
+    state: Left<StateRows>,
     changes: Left<BTreeMap<u64, Changes>>,
 }
 
@@ -104,7 +104,7 @@ struct Outcomes {
 /// Where what was rejected cannot be kept.
 pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sender<Report>) -> anyhow::Result<()> {
     plan.feed.register();
-    let (mut inputs, outcomes) = build(worker, plan, ingest.wants_accepted());
+    let (mut inputs, outcomes) = build(worker, plan, ingest.wants_state());
     if let Some(restored) = &plan.restored {
         inputs.restore(restored, &outcomes, worker)?;
     }
@@ -112,18 +112,18 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
     loop {
         match plan.feed.next() {
             Next::Done(stamp) => {
-                unreported.seen(stamp.checkpoint);
+                unreported.seen(stamp.checkpoint, &outcomes);
                 inputs.advance(stamp, &mut ingest);
-                unreported.seen(stamp.epoch);
+                unreported.seen(stamp.epoch, &outcomes);
                 break;
             }
             Next::Nothing(stamp) => {
-                unreported.seen(stamp.checkpoint);
+                unreported.seen(stamp.checkpoint, &outcomes);
                 inputs.advance(stamp, &mut ingest);
                 worker.step_or_park(Some(NAP));
             }
             Next::Chunk(stamp, chunk) => {
-                unreported.seen(stamp.checkpoint);
+                unreported.seen(stamp.checkpoint, &outcomes);
                 inputs.advance(stamp, &mut ingest);
                 let partition = chunk.partition;
                 let latest = ingest.chunk(stamp.epoch, stamp.watermark, chunk, |event| inputs.events.send(event));
@@ -160,9 +160,10 @@ impl Unreported {
     }
 
     /// An epoch that is seen tells where the last checkpoint before it ends.
-    fn seen(&mut self, checkpoint: u64) {
+    fn seen(&mut self, checkpoint: u64, outcomes: &Outcomes) {
         if checkpoint != 0 && self.checkpoints.back().is_none_or(|last| *last < checkpoint) && checkpoint >= self.open {
             self.checkpoints.push_back(checkpoint);
+            outcomes.state.borrow_mut().ends(checkpoint);
         }
     }
 
@@ -186,10 +187,12 @@ impl Unreported {
             if checkpoint == Some(last) {
                 self.checkpoints.pop_front();
                 outcomes.settle(last + 1, ingest)?;
+                outcomes.state.borrow_mut().seal(last, ingest)?;
                 ingest.seal(last)?;
             }
         }
         outcomes.settle(open, ingest)?;
+        outcomes.state.borrow_mut().hand_over(ingest)?;
         if is_behind && open != u64::MAX {
             self.net(closed);
         } else {
@@ -261,18 +264,18 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
                 list.borrow_mut().entry(epoch).or_default().append(data);
             }
         });
-        let accepted: Left<BTreeMap<u64, Vec<Vec<Event>>>> = Left::default();
+        let state: Left<StateRows> = Left::default();
         if durable {
-            let list = accepted.clone();
+            let rows = state.clone();
             collect(outputs.accepted, &probe, move |epoch, data| {
                 if epoch > before {
-                    list.borrow_mut().entry(epoch).or_default().push(std::mem::take(data));
+                    rows.borrow_mut().push(epoch, data);
                 }
             });
         }
         let stamp = Stamp { epoch: 0, watermark: super::watermarks::Watermarks::UNKNOWN, checkpoint: 0 };
         let inputs = Inputs { events, receipts, watermarks, restoring, stamp, is_clock };
-        (inputs, Outcomes { probe, verdict_probe, verdicts, accepted, changes })
+        (inputs, Outcomes { probe, verdict_probe, verdicts, state, changes })
     })
 }
 
@@ -363,17 +366,12 @@ impl Outcomes {
         first_open(&self.probe).min(first_open(&self.verdict_probe))
     }
 
-    /// Hands over the verdicts and the accepted events of epochs before `open`, which are all in.
+    /// Hands over the verdicts of epochs before `open`, which are all in.
     fn settle(&self, open: u64, ingest: &mut Ingest) -> anyhow::Result<()> {
         let mut verdicts = self.verdicts.borrow_mut();
         let later = verdicts.split_off(&open);
         for (epoch, verdicts) in std::mem::replace(&mut *verdicts, later) {
             verdicts.into_iter().for_each(|(place, verdict)| ingest.verdict(epoch, place, verdict));
-        }
-        let mut accepted = self.accepted.borrow_mut();
-        let later = accepted.split_off(&open);
-        for events in std::mem::replace(&mut *accepted, later).into_values().flatten() {
-            ingest.accepted(events)?;
         }
         ingest.settle(open)
     }

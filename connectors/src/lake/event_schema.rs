@@ -163,7 +163,9 @@ pub(crate) fn event_properties(compression: Compression, row_group_rows: usize) 
         let column = || name.into();
         properties = match encoding(from) {
             None => properties.set_column_dictionary_enabled(column(), true),
-            Some(encoding) => properties.set_column_encoding(column(), encoding),
+            Some(encoding) => {
+                properties.set_column_dictionary_enabled(column(), false).set_column_encoding(column(), encoding)
+            }
         };
         if matches!(from, From::Time | From::Partition | From::Offset | From::Epoch) {
             properties = properties.set_column_statistics_enabled(column(), EnabledStatistics::Chunk);
@@ -175,6 +177,8 @@ pub(crate) fn event_properties(compression: Compression, row_group_rows: usize) 
 /// `None` is a dictionary.
 fn encoding(from: From) -> Option<Encoding> {
     match from {
+        // Rows of one session lie beside each other: what repeats is the text before.
+        From::Text(Text::SessionId | Text::UserId) => Some(Encoding::DELTA_BYTE_ARRAY),
         From::Text(Text::EventId | Text::OrderId | Text::Name | Text::Extra) => Some(Encoding::PLAIN),
         From::Number(Number::Deleted) => Some(Encoding::PLAIN),
         From::Kind | From::Source | From::Text(_) | From::Number(Number::Page | Number::Currency) => None,

@@ -5,30 +5,38 @@ use super::gather::Pick;
 use super::staged::{StagedEvents, Texts};
 
 /// What a comparison begins with: as much of the session's id as fits, after what all ids have in common.
-const HEAD: usize = 8;
+const HEAD: usize = 16;
 
 /// Sorts rows by session id (bytes; those without one first), those of one session by their times.
 pub(super) fn by_session(batches: &[StagedEvents], picks: &mut [Pick]) {
     let columns: Vec<&Texts> = batches.iter().map(|batch| &batch.texts[Text::SessionId as usize]).collect();
     let session = |pick: Pick| columns[pick.batch as usize].get(pick.row as usize);
     let skip = common(picks.iter().map(|pick| session(*pick)));
-    let head = |text: &[u8]| {
+    let mut are_whole = true;
+    let mut head = |text: &[u8]| {
         let mut head = [0; HEAD];
         let rest = text.get(skip..).unwrap_or_default();
+        // A zero in an id would be like its end.
+        are_whole &= rest.len() <= HEAD && !rest.contains(&0);
         let length = rest.len().min(HEAD);
         head[..length].copy_from_slice(&rest[..length]);
-        u64::from_be_bytes(head)
+        u128::from_be_bytes(head)
     };
-    let mut order: Vec<(u64, Pick)> = picks.iter().map(|&pick| (head(session(pick)), pick)).collect();
     let time = |pick: Pick| batches[pick.batch as usize].times[pick.row as usize];
-    order.sort_unstable_by(|&(a, left), &(b, right)| {
-        let exact = || {
-            let by_session = session(left).cmp(session(right)).then_with(|| time(left).cmp(&time(right)));
-            by_session.then_with(|| (left.batch, left.row).cmp(&(right.batch, right.row)))
-        };
-        a.cmp(&b).then_with(exact)
-    });
-    picks.iter_mut().zip(order).for_each(|(pick, (_, sorted))| *pick = sorted);
+    let mut order: Vec<(u128, i64, u64)> = picks
+        .iter()
+        .map(|&pick| (head(session(pick)), time(pick), u64::from(pick.batch) << 32 | u64::from(pick.row)))
+        .collect();
+    let pick = |packed: u64| Pick { batch: (packed >> 32) as u32, row: packed as u32 };
+    if are_whole {
+        order.sort_unstable();
+    } else {
+        order.sort_unstable_by(|&(a, at, left), &(b, then, right)| {
+            let by_session = || session(pick(left)).cmp(session(pick(right)));
+            a.cmp(&b).then_with(by_session).then_with(|| (at, left).cmp(&(then, right)))
+        });
+    }
+    picks.iter_mut().zip(order).for_each(|(place, (_, _, packed))| *place = pick(packed));
 }
 
 /// How many bytes all ids that are there begin with alike.

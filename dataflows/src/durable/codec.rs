@@ -26,7 +26,7 @@ struct Recent<T> {
 trait Slotted: Copy + PartialEq {
     const NONE: Self;
     fn slot(&self) -> usize;
-    fn put(&self, bytes: &mut Vec<u8>);
+    fn put(&self, bytes: &mut RowBytes);
     fn take(bytes: &mut Bytes<'_>) -> Option<Self>;
 }
 
@@ -35,9 +35,10 @@ impl Slotted for Id {
     fn slot(&self) -> usize {
         self.low as usize % SLOTS
     }
-    fn put(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.high.to_le_bytes());
-        bytes.extend_from_slice(&self.low.to_le_bytes());
+    #[inline]
+    fn put(&self, bytes: &mut RowBytes) {
+        bytes.put(self.high.to_le_bytes());
+        bytes.put(self.low.to_le_bytes());
     }
     fn take(bytes: &mut Bytes<'_>) -> Option<Id> {
         Some(Id { high: bytes.word()?, low: bytes.word()? })
@@ -49,8 +50,9 @@ impl Slotted for Name {
     fn slot(&self) -> usize {
         self.0 as usize % SLOTS
     }
-    fn put(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(&self.0.to_le_bytes());
+    #[inline]
+    fn put(&self, bytes: &mut RowBytes) {
+        bytes.put(self.0.to_le_bytes());
     }
     fn take(bytes: &mut Bytes<'_>) -> Option<Name> {
         bytes.word().map(Name)
@@ -67,13 +69,13 @@ impl<T: Slotted> Recent<T> {
     }
 
     #[inline]
-    fn put(&mut self, value: T, bytes: &mut Vec<u8>) {
+    fn put(&mut self, value: T, bytes: &mut RowBytes) {
         let slot = value.slot();
         if self.slots[slot] == value {
-            bytes.extend_from_slice(&(slot as u16).to_le_bytes());
+            bytes.put((slot as u16).to_le_bytes());
         } else {
             self.slots[slot] = value;
-            bytes.extend_from_slice(&NEW.to_le_bytes());
+            bytes.put(NEW.to_le_bytes());
             value.put(bytes);
         }
     }
@@ -149,8 +151,9 @@ impl RowWriter {
     }
 
     pub fn push(&mut self, event: &Event, needed: Needed) {
-        let RowWriter { memory, bytes, rows } = self;
+        let RowWriter { memory, bytes: run, rows } = self;
         *rows += 1;
+        let bytes = &mut RowBytes { bytes: [0; ROW_BYTES_MOST], length: 0 };
         let kind = event.kind();
         let is = |flag: u16, holds: bool| if holds { flag } else { 0 };
         let deleted = matches!(event.body, Body::Product { deleted: true, .. } | Body::User { deleted: true, .. });
@@ -162,9 +165,9 @@ impl RowWriter {
             | is(HAS_WARNINGS, !event.warnings.is_empty())
             | is(IN_PART, needed != Needed::ALL)
             | is(DELETED, deleted);
-        bytes.extend_from_slice(&head.to_le_bytes());
+        bytes.put(head.to_le_bytes());
         event.id.put(bytes);
-        bytes.extend_from_slice(&event.content.to_le_bytes());
+        bytes.put(event.content.to_le_bytes());
         let place = event.place.bits();
         put_signed(place.wrapping_sub(memory.place) as i64, bytes);
         put_signed(event.time.wrapping_sub(memory.time), bytes);
@@ -173,10 +176,10 @@ impl RowWriter {
             put_signed(event.received.wrapping_sub(event.time), bytes);
         }
         if head & HAS_WARNINGS != 0 {
-            bytes.push(event.warnings.bits());
+            bytes.put([event.warnings.bits()]);
         }
         if head & IN_PART != 0 {
-            bytes.push(needed.bits());
+            bytes.put([needed.bits()]);
         }
         if head & HAS_SESSION != 0 {
             memory.sessions.put(event.session, bytes);
@@ -184,13 +187,13 @@ impl RowWriter {
         if head & HAS_USER != 0 {
             memory.users.put(event.user, bytes);
         }
-        let mut name = |name: Name, bytes: &mut Vec<u8>| memory.names.put(name, bytes);
+        let mut name = |name: Name, bytes: &mut RowBytes| memory.names.put(name, bytes);
         if head & HAS_PRODUCT != 0 {
             name(event.product, bytes);
         }
         match event.body {
             Body::PageView { page, referrer, device } => {
-                bytes.push(page as u8);
+                bytes.put([page as u8]);
                 name(referrer, bytes);
                 name(device, bytes);
             }
@@ -198,14 +201,14 @@ impl RowWriter {
             Body::CheckoutStarted => {}
             Body::Purchase { quantity, currency, order, price, list_price } => {
                 put_signed(quantity.into(), bytes);
-                bytes.extend_from_slice(&(currency.code() as u32).to_le_bytes());
+                bytes.put((currency.code() as u32).to_le_bytes());
                 order.put(bytes);
                 put_signed(price, bytes);
                 put_signed(list_price, bytes);
             }
             Body::Refund { quantity, currency, order, amount } => {
                 put_signed(quantity.into(), bytes);
-                bytes.extend_from_slice(&(currency.code() as u32).to_le_bytes());
+                bytes.put((currency.code() as u32).to_le_bytes());
                 order.put(bytes);
                 put_signed(amount, bytes);
             }
@@ -219,6 +222,7 @@ impl RowWriter {
                 put_signed(reserved, bytes);
             }
         }
+        run.extend_from_slice(&bytes.bytes[..bytes.length]);
     }
 
     /// Takes the run; the writer begins another.
@@ -293,14 +297,32 @@ fn row(bytes: &mut Bytes<'_>, memory: &mut Memory) -> Option<Kept> {
     Some(Kept { event, needed })
 }
 
+/// More than the longest row has.
+const ROW_BYTES_MOST: usize = 256;
+
+/// One row at work: its bytes join the run at once.
+struct RowBytes {
+    bytes: [u8; ROW_BYTES_MOST],
+    length: usize,
+}
+
+impl RowBytes {
+    #[inline]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.bytes[self.length..self.length + N].copy_from_slice(&bytes);
+        self.length += N;
+    }
+}
+
 /// Small distances in few bytes, seven bits each.
-fn put_signed(value: i64, bytes: &mut Vec<u8>) {
+#[inline]
+fn put_signed(value: i64, bytes: &mut RowBytes) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
-        bytes.push(rest as u8 | 0x80);
+        bytes.put([rest as u8 | 0x80]);
         rest >>= 7;
     }
-    bytes.push(rest as u8);
+    bytes.put([rest as u8]);
 }
 
 struct Bytes<'a>(&'a [u8]);

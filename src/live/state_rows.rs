@@ -1,0 +1,58 @@
+//! One worker's accepted events on their way to the state, in runs that end with checkpoints.
+
+use crate::engine::ingest::{Ingest, StateRun};
+use millrace_dataflows::durable::{Needed, RowWriter};
+use millrace_schema::Event;
+use std::collections::VecDeque;
+
+/// A run is complete at about so many bytes: one worker restores it in well under a second.
+const RUN_BYTES: usize = 16 << 20;
+
+/// A run at work for each checkpoint that is not sealed.
+pub struct StateRows {
+    /// By the last epoch that each is for; of the one that no checkpoint ends yet, the largest.
+    runs: VecDeque<(u64, RowWriter)>,
+}
+
+impl Default for StateRows {
+    fn default() -> StateRows {
+        StateRows { runs: VecDeque::from([(u64::MAX, RowWriter::default())]) }
+    }
+}
+
+impl StateRows {
+    /// A checkpoint ends with this epoch. It is known before the first event of a later one is here.
+    pub fn ends(&mut self, checkpoint: u64) {
+        if let Some((until, _)) = self.runs.back_mut() {
+            *until = checkpoint;
+        }
+        self.runs.push_back((u64::MAX, RowWriter::default()));
+    }
+
+    pub fn push(&mut self, epoch: u64, events: &[Event]) {
+        if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
+            events.iter().for_each(|event| run.push(event, Needed::ALL));
+        }
+    }
+
+    /// Hands over what has become large, of the checkpoint that is sealed next.
+    pub fn hand_over(&mut self, ingest: &mut Ingest) -> anyhow::Result<()> {
+        match self.runs.front_mut() {
+            Some((_, run)) if run.len() >= RUN_BYTES => finish(run, ingest),
+            _ => Ok(()),
+        }
+    }
+
+    /// Hands over the rest of a checkpoint.
+    pub fn seal(&mut self, checkpoint: u64, ingest: &mut Ingest) -> anyhow::Result<()> {
+        match self.runs.pop_front_if(|(until, _)| *until == checkpoint) {
+            Some((_, mut run)) if !run.is_empty() => finish(&mut run, ingest),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn finish(run: &mut RowWriter, ingest: &mut Ingest) -> anyhow::Result<()> {
+    let rows = run.rows();
+    ingest.state(StateRun { rows, bytes: run.finish() })
+}
