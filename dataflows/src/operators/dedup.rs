@@ -110,8 +110,11 @@ impl Ages {
     const CYCLE: i64 = 128;
     /// An id so many periods ahead of the limit has no age of its own.
     const AHEAD: i64 = 100;
-    const FAR: u8 = u8::MAX;
-    const KEPT: u8 = u8::MAX - 1;
+    /// Behind the limit by so many periods, an id can still be told from one that is ahead of it.
+    const BEHIND: i64 = Ages::CYCLE - Ages::AHEAD;
+    /// Two lots, so that one can come to an end while the other is being filled.
+    const FAR: [u8; 2] = [u8::MAX, u8::MAX - 1];
+    const KEPT: u8 = u8::MAX - 2;
 
     pub fn new(horizon: Option<i64>) -> Ages {
         Ages { period: horizon.map(|horizon| (horizon / Ages::PERIODS).max(Ages::PERIOD_LEAST)) }
@@ -130,10 +133,19 @@ pub struct Seen {
     ages: Ages,
     /// The first period that is not forgotten.
     first_period: i64,
-    /// No id that is far ahead is as late as this period.
-    far_end: i64,
-    /// Shards that are still to be swept.
+    /// No id that has an age is of an earlier period.
+    swept_to: i64,
+    /// No id that has an age is of a later period.
+    latest: i64,
+    /// By lot: no id that is far ahead is of a later period.
+    far_end: [i64; 2],
+    /// The lot that is being filled.
+    far: usize,
+    /// What is being swept to, and the shards that are still to be swept.
+    sweeping_to: i64,
     to_sweep: usize,
+    /// Claims since the last sweep.
+    entered: usize,
     /// With the head of their content's hash.
     ids: IdTable,
     /// How many batches of the epoch have been entered.
@@ -145,7 +157,7 @@ pub struct Seen {
 /// How many claims' slots are asked for at once.
 const AT_ONCE: usize = 64;
 
-/// Shards that are swept in one epoch.
+/// Shards that are swept in one epoch, at least.
 const SWEPT_AT_ONCE: usize = 2;
 
 impl Seen {
@@ -153,8 +165,13 @@ impl Seen {
         Seen {
             ages: Ages::new(horizon),
             first_period: 0,
-            far_end: 0,
+            swept_to: 0,
+            latest: i64::MIN,
+            far_end: [i64::MIN; 2],
+            far: 0,
+            sweeping_to: 0,
             to_sweep: 0,
+            entered: 0,
             ids: IdTable::default(),
             batches: 0,
             again: FxHashMap::default(),
@@ -172,19 +189,53 @@ impl Seen {
     /// No event before `limit` comes any more: forgets what only such could meet, some now and some later.
     pub fn forget(&mut self, limit: i64) {
         let Some(period) = self.ages.period else { return };
-        let first = limit.div_euclid(period).max(0);
-        if first > self.first_period {
-            self.first_period = first;
-            self.to_sweep = IdTable::SHARDS;
+        self.first_period = self.first_period.max(limit.div_euclid(period));
+        if self.first_period - self.swept_to > Ages::BEHIND {
+            // Later, what is behind could not be told from what is ahead.
+            self.sweep_all();
+        } else if self.to_sweep == 0 && self.first_period > self.swept_to {
+            (self.sweeping_to, self.to_sweep) = (self.first_period, IdTable::SHARDS);
         }
-        let (first, far) = (self.first_period, self.first_period <= self.far_end);
-        for _ in 0..self.to_sweep.min(SWEPT_AT_ONCE) {
+        // A large epoch sweeps more: all is swept before as many ids have come as there are.
+        let share = IdTable::SHARDS * std::mem::take(&mut self.entered) / self.ids.len().max(1);
+        let shards = self.to_sweep.min(SWEPT_AT_ONCE + share);
+        if shards > 0 {
+            self.sweep(shards, self.sweeping_to, false);
+            self.to_sweep -= shards;
+            if self.to_sweep == 0 {
+                self.swept(self.sweeping_to);
+            }
+        }
+    }
+
+    fn sweep_all(&mut self) {
+        while self.swept_to < self.first_period {
+            let none_is_left = self.latest < self.first_period;
+            let to = if none_is_left { self.first_period } else { self.first_period.min(self.swept_to + Ages::BEHIND) };
+            self.sweep(IdTable::SHARDS, to, none_is_left);
+            self.swept(to);
+        }
+        self.to_sweep = 0;
+    }
+
+    fn sweep(&mut self, shards: usize, to: i64, none_is_left: bool) {
+        let far = self.far_end.map(|end| to <= end);
+        for _ in 0..shards {
             self.ids.sweep(|_, age| match age {
                 Ages::KEPT => true,
-                Ages::FAR => far,
-                age => (i64::from(age) - first).rem_euclid(Ages::CYCLE) < Ages::AHEAD,
+                age if age == Ages::FAR[0] => far[0],
+                age if age == Ages::FAR[1] => far[1],
+                age => !none_is_left && (i64::from(age) - to).rem_euclid(Ages::CYCLE) < Ages::AHEAD,
             });
-            self.to_sweep -= 1;
+        }
+    }
+
+    /// All shards have been swept.
+    fn swept(&mut self, to: i64) {
+        self.swept_to = to;
+        let other = 1 - self.far;
+        if to > self.far_end[other] {
+            self.far = other;
         }
     }
 
@@ -193,11 +244,12 @@ impl Seen {
             return Ages::KEPT;
         }
         let period = i64::from(period);
-        if period - self.first_period < Ages::AHEAD {
+        if (self.swept_to..self.swept_to + Ages::AHEAD).contains(&period) {
+            self.latest = self.latest.max(period);
             return period.rem_euclid(Ages::CYCLE) as u8;
         }
-        self.far_end = self.far_end.max(period);
-        Ages::FAR
+        self.far_end[self.far] = self.far_end[self.far].max(period);
+        Ages::FAR[self.far]
     }
 
     /// Says how many ids there may come to be, so that the table need not guess.
@@ -216,6 +268,7 @@ impl Seen {
                 }
             }
         }
+        self.entered += batches[self.batches..].iter().map(Vec::len).sum::<usize>();
         self.batches = batches.len();
     }
 
