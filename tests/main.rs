@@ -10,6 +10,7 @@ mod blackbox {
     mod live;
     mod query;
     mod real_data;
+    mod repair;
     mod replay;
     mod serve;
     mod settings;

@@ -43,6 +43,14 @@ impl Receipts {
         self.counts.add(key, quality::PENDING, 1);
     }
 
+    /// Takes back that a record is pending. What it is now is counted as of any other, but that it has been read before.
+    pub fn no_longer_pending(&mut self, event: &Event, source: Name) {
+        let hour = self.buckets.of(event.booked_at()).hour;
+        let key = quality::total_key(hour, source);
+        self.counts.add(key, quality::READ, -1);
+        self.counts.add(key, quality::PENDING, -1);
+    }
+
     /// Counts a rejected record. `received_at` in UTC microseconds where it is known.
     pub fn rejected(&mut self, rule: Rule, received_at: Option<i64>, source: Name) {
         let hour = received_at.map_or(quality::UNKNOWN_HOUR, |time| self.buckets.of(time).hour);

@@ -6,7 +6,7 @@
 
 use super::compact::{Compactor, Job, Replacement};
 use super::files::{FileEntry, Kind};
-use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, deciding};
+use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
 use super::open::{Lake, put};
 use super::protocol::{Decision, Superseded, decide};
 use super::sweep::{Sweep, prefix};
@@ -111,6 +111,8 @@ pub struct Committer {
     /// Of views, names and catalogs.
     next_file: usize,
     compaction: Option<Compaction>,
+    /// Files of pending records that are in with the first checkpoint, and with it a state that is written anew.
+    repaired: Option<Vec<String>>,
 }
 
 /// The compactor's thread, as the committer sees it.
@@ -134,11 +136,13 @@ pub struct Parts {
     pub now_ms: Box<dyn Fn() -> u64 + Send>,
     /// Where files are to be merged beside.
     pub shared: Option<Shared>,
+    /// See [`Committer::run`]: files of pending records that this run reads.
+    pub repaired: Option<Vec<String>>,
 }
 
 impl Committer {
     pub fn new(parts: Parts) -> Committer {
-        let Parts { lake, settings, mode, keeps_state, names, workers, views, now_ms, shared } = parts;
+        let Parts { lake, settings, mode, keeps_state, names, workers, views, now_ms, shared, repaired } = parts;
         let committed = Committed {
             number: lake.manifest.number,
             generation: lake.manifest.generation,
@@ -162,6 +166,7 @@ impl Committer {
             committed: Arc::new(Mutex::new(committed)),
             next_file: 0,
             compaction: None,
+            repaired,
         }
         .with_compaction(shared)
     }
@@ -275,6 +280,13 @@ impl Committer {
         super::crash::point("views-written");
         let (state, of_lake): (Vec<FileEntry>, Vec<FileEntry>) =
             files.into_iter().partition(|file| Kind::of(&file.key) == Some(Kind::State));
+        if let Some(pending) = self.repaired.take() {
+            let gone: BTreeSet<&String> = pending.iter().collect();
+            lake_files.retain(|file| !gone.contains(&file.key));
+            next.added.retain(|file| !gone.contains(&file.key));
+            next.removed.extend(pending);
+            next.state = StateEntry { base: Vec::new(), sums: None, deltas: Vec::new(), ..next.state };
+        }
         next.state.complete &= self.keeps_state;
         if self.keeps_state {
             next.state.deltas.extend(state);

@@ -1,15 +1,18 @@
 //! From the files of a manifest to memory: names, the rows of views, the rows of the state.
 
-use super::files::FileEntry;
+use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, ViewEntry};
 use crate::engine::results;
 use anyhow::Context;
 use bytes::Bytes;
+use millrace_connectors::lake::{EventRow, read_event_rows};
 use millrace_connectors::store::Store;
-use millrace_dataflows::durable::{Base, Kept, read_rows};
+use millrace_dataflows::durable::{Base, Kept, Needed, read_rows};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::views::View;
-use millrace_schema::Names;
+use millrace_schema::decode::{Bump, DecodeSettings, decode};
+use millrace_schema::{NameCache, Names, Place};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -76,6 +79,8 @@ pub fn rows_of(
 /// The state of a manifest, shared by the workers that take it in.
 pub struct RestoredRows {
     store: Arc<dyn Store>,
+    /// Where the files are the lake's own events.
+    lake: Option<OfLake>,
     files: Vec<FileEntry>,
     sums: Option<FileEntry>,
     next: AtomicUsize,
@@ -89,12 +94,37 @@ impl RestoredRows {
         let state = &manifest.state;
         RestoredRows {
             store,
+            lake: None,
             files: state.base.iter().chain(&state.deltas).cloned().collect(),
             sums: state.sums.clone(),
             next: AtomicUsize::new(0),
             epoch: manifest.epoch,
             watermark: manifest.watermark,
         }
+    }
+
+    /// All accepted events, from the files of the lake: whole, whatever has been forgotten of them.
+    pub fn of_lake(
+        store: Arc<dyn Store>,
+        manifest: &Manifest,
+        files: &[FileEntry],
+        decode: DecodeSettings,
+        names: Arc<Names>,
+    ) -> RestoredRows {
+        let is_event = |file: &&FileEntry| matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions));
+        let partitions = (0..).zip(&manifest.sources.partitions);
+        let ordinals = partitions.map(|(ordinal, entry)| ((entry.source.clone(), entry.partition), ordinal)).collect();
+        RestoredRows {
+            files: files.iter().filter(is_event).cloned().collect(),
+            sums: None,
+            lake: Some(OfLake { decode, names, ordinals }),
+            ..RestoredRows::new(store, manifest)
+        }
+    }
+
+    /// Whether the rows are to be written as state anew.
+    pub fn is_of_lake(&self) -> bool {
+        self.lake.is_some()
     }
 
     pub fn rows(&self) -> u64 {
@@ -113,6 +143,9 @@ impl RestoredRows {
     /// Where it cannot be read.
     pub fn read(&self, file: &RestoredFile<'_>, each: impl FnMut(Kept)) -> anyhow::Result<()> {
         let entry = file.entry;
+        if let Some(lake) = &self.lake {
+            return lake.read(&entry.key, &checked(&*self.store, entry)?, each);
+        }
         read_rows(&checked(&*self.store, entry)?, each).with_context(|| format!("reading {}", entry.key))
     }
 
@@ -123,6 +156,30 @@ impl RestoredRows {
     pub fn base(&self) -> anyhow::Result<Base> {
         let Some(file) = &self.sums else { return Ok(Base::default()) };
         read_base(&checked(&*self.store, file)?).with_context(|| format!("reading {}", file.key))
+    }
+}
+
+/// What it takes to read events from the lake.
+struct OfLake {
+    decode: DecodeSettings,
+    names: Arc<Names>,
+    /// By source and number.
+    ordinals: BTreeMap<(String, u32), u16>,
+}
+
+impl OfLake {
+    fn read(&self, key: &str, bytes: &Bytes, mut each: impl FnMut(Kept)) -> anyhow::Result<()> {
+        let (mut names, arena) = (NameCache::new(self.names.clone()), Bump::new());
+        for row in read_event_rows(key, bytes)? {
+            let record = decode(&row.line, None, &self.decode, &arena);
+            let record = record.map_err(|reject| anyhow::anyhow!("an event of {key} does not decode: {reject}"))?;
+            let (EventRow { source, partition, offset, .. }, decoded) = (&row, record);
+            let ordinal = self.ordinals.get(&(source.clone(), *partition)).copied();
+            let ordinal = ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
+            let event = decoded.to_event(Place::new(ordinal, *offset), &mut names)?;
+            each(Kept { event, needed: Needed::ALL });
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ mod place;
 mod progress;
 mod query;
 mod question;
+mod repair;
 mod replay;
 mod request;
 mod run;
@@ -75,6 +76,7 @@ enum Command {
     Lake(lake::LakeArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    Repair(repair::RepairArgs),
 }
 
 /// Where settings come from, for the commands that use them.
@@ -109,6 +111,7 @@ impl Command {
             Command::Lake(args) => args.run(out),
             Command::Inspect(args) => args.run(out),
             Command::Verify(args) => args.run(out),
+            Command::Repair(args) => args.run(out),
         }
     }
 }

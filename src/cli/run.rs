@@ -2,7 +2,7 @@
 
 use super::replay::{SummaryFormat, print_summary};
 use super::{SettingsArgs, serving, signal};
-use crate::engine::{summary_of, usage};
+use crate::engine::{repair, summary_of, usage};
 use crate::live;
 use crate::serve::Server;
 use crate::serve::status::{Engine, EngineStatus};
@@ -48,6 +48,16 @@ impl RunArgs {
         loaded.validate_live()?;
         let stop = signal::stop_flag()?;
         signal::end_on_panic();
+        let lake = &loaded.settings.lake;
+        if lake.repair_at_start && !lake.url.is_empty() {
+            let repaired = repair(&lake.url, &loaded.settings, loaded.settings.live.workers)?;
+            if repaired.records > 0 && !self.quiet {
+                eprintln!(
+                    "repaired {} records that were pending; {} were accepted",
+                    repaired.records, repaired.accepted
+                );
+            }
+        }
         let live = live::start(&loaded.settings, loaded.to_toml())?;
         let server = serving::start(&loaded.settings.serve, &live)?;
         if let Some(server) = server.as_ref().filter(|_| !self.quiet) {

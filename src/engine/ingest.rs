@@ -64,6 +64,8 @@ pub struct Ingest {
     buckets: Buckets,
     /// Of rejected records so many bytes are handed over.
     reject_bytes_max: usize,
+    /// What is read has been counted as pending.
+    were_pending: bool,
     waiting: BTreeMap<u64, Vec<Waiting>>,
     verdicts: BTreeMap<u64, BTreeMap<Place, Verdict>>,
 }
@@ -83,9 +85,15 @@ impl Ingest {
             horizons: shared.context.horizons,
             buckets: Buckets::new(calendar.clone()),
             reject_bytes_max,
+            were_pending: false,
             waiting: BTreeMap::new(),
             verdicts: BTreeMap::new(),
         }
+    }
+
+    /// What is read was pending until now.
+    pub fn of_pending(self) -> Ingest {
+        Ingest { were_pending: true, ..self }
     }
 
     pub fn wants_state(&self) -> bool {
@@ -130,6 +138,9 @@ impl Ingest {
                             continue;
                         }
                         self.receipts.valid(&event, source);
+                        if self.were_pending {
+                            self.receipts.no_longer_pending(&event, source);
+                        }
                         if !kind.is_dimension() {
                             latest = latest.max(Some(event.time));
                         }

@@ -9,6 +9,7 @@
 pub(crate) mod ingest;
 mod kept;
 mod query;
+mod repair;
 mod replay;
 pub(crate) mod results;
 pub(crate) mod usage;
@@ -16,6 +17,7 @@ mod verify;
 
 pub use kept::{Kept, kept};
 pub use query::{QUARANTINE, QUARANTINE_COLUMNS, query};
+pub use repair::{Repaired, repair};
 pub use replay::{Replayed, replay};
 pub(crate) use replay::{enter_sources, summary_of};
 pub use verify::{Difference, Extent, Verified, verify};

@@ -65,6 +65,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         partition_idle_ms: 0,
         lake: Some((lake, Mode::Replace)),
         keeps_state: settings.replay.state,
+        repair: false,
         shown_settings: String::new(),
     };
     progress.total(bytes.total_bytes);

@@ -19,6 +19,7 @@ use crate::settings::{Settings, Validated};
 use anyhow::Context;
 use millrace_connectors::lake::{EventFiles, EventSettings, PendingFiles, QuarantineFiles, QuarantineSettings};
 use millrace_connectors::source::{LiveSource, PartitionInfo, Resume};
+use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::views::VIEWS;
 use millrace_schema::Names;
@@ -45,6 +46,8 @@ pub struct Plan {
     pub lake: Option<(Lake, Mode)>,
     /// Whether it can be taken up again from there.
     pub keeps_state: bool,
+    /// Pending records are read, and all views made anew from the lake's events with them. `validated` has no horizons then.
+    pub repair: bool,
     pub shown_settings: String,
 }
 
@@ -74,6 +77,7 @@ pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live
         partition_idle_ms: settings.live.partition_idle_ms,
         lake: lake.map(|lake| (lake, Mode::Continue)),
         keeps_state: true,
+        repair: false,
         shown_settings,
     };
     start_with(settings, plan, |resume| source::open(settings, live.start, resume))
@@ -88,7 +92,7 @@ pub fn start_with(
     plan: Plan,
     open: impl FnOnce(Resume) -> anyhow::Result<Box<dyn LiveSource>>,
 ) -> anyhow::Result<Live> {
-    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, shown_settings } = plan;
+    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, shown_settings } = plan;
     let context = Arc::new(validated.views.clone());
     let names = Arc::new(Names::default());
     let shared = Shared::new(context.clone(), names.clone(), Arc::new(Partitions::default()));
@@ -99,10 +103,11 @@ pub fn start_with(
         .filter(|name| *name == "quality" || enabled.iter().any(|on| on == name))
         .collect();
     let is_plain = rules.only_the_end_counts;
-    let mut publisher = match is_plain {
+    let new_publisher = || match is_plain {
         true => Publisher::plain(&shared, &rendered),
         false => Publisher::new(&shared, &rendered, settings.serve.keep_epochs()),
     };
+    let mut publisher = new_publisher();
     let board = publisher.board();
 
     let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > 0);
@@ -114,6 +119,17 @@ pub fn start_with(
         let rows = load_views(&*lake.store, manifest, &views, &names)?;
         let (partitions, positions) = resume_of(manifest);
         publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), rows);
+    }
+    // What is in the lake's files of views.
+    let kept = board.current();
+    let mut board = board;
+    if let (Some(manifest), true) = (&before, repair) {
+        // Of quality, what is kept is the only record; the other views are made anew.
+        publisher = new_publisher();
+        board = publisher.board();
+        let (partitions, positions) = resume_of(manifest);
+        let quality = load_quality(lake.as_ref().map(|(lake, _)| &*lake.store), manifest, &board, &names)?;
+        publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), quality);
     }
 
     let resume = before.as_ref().map(|manifest| {
@@ -151,6 +167,10 @@ pub fn start_with(
     let mut threads = Threads { engine: engine.clone(), started: Vec::new() };
 
     let restored = match (&before, &lake) {
+        (Some(manifest), Some((lake, _))) if repair => {
+            let decode = validated.decode.clone();
+            Some(RestoredRows::of_lake(lake.store.clone(), manifest, &lake.files, decode, names.clone()))
+        }
         (Some(manifest), Some((lake, _))) => Some(RestoredRows::new(lake.store.clone(), manifest)),
         _ => None,
     };
@@ -165,8 +185,7 @@ pub fn start_with(
             threads.watch(thread)?;
         }
         let (cut_sender, cut_receiver) = mpsc::channel();
-        let current = board.current();
-        let views = current.views.iter().map(|rows| {
+        let views = kept.views.iter().map(|rows| {
             let entry =
                 before.as_ref().and_then(|manifest| manifest.views.iter().find(|view| view.name == rows.view.name()));
             ViewFiles::new(rows, (!is_plain).then_some(&*shared.context), entry.cloned())
@@ -180,6 +199,7 @@ pub fn start_with(
             views: views.collect(),
             now_ms: Box::new(move || clock.now_ms()),
             shared: (!is_plain).then(|| shared.clone()),
+            repaired: repair.then(|| pending_keys(&lake)),
             lake,
         });
         (cuts, released) = (Some(cut_sender), Some(committer.released()));
@@ -191,7 +211,8 @@ pub fn start_with(
     let reject_bytes_max = settings.lake.quarantine_bytes_max;
     let ingests = writers.into_iter().map(|lake| {
         let outlet = Box::new(OutletOfWorker { recent: rejects.clone(), lake });
-        Mutex::new(Some(Ingest::new(validated.decode.clone(), &shared, outlet, reject_bytes_max)))
+        let ingest = Ingest::new(validated.decode.clone(), &shared, outlet, reject_bytes_max);
+        Mutex::new(Some(if repair { ingest.of_pending() } else { ingest }))
     });
     let ingests: Arc<Vec<_>> = Arc::new(ingests.collect());
     let config = match workers {
@@ -221,6 +242,27 @@ pub fn start_with(
         Ok(())
     })?;
     Ok(Live { board, engine, shared, threads: threads.started })
+}
+
+/// The files of pending records.
+fn pending_keys(lake: &Lake) -> Vec<String> {
+    let pending = lake.files.iter().filter(|file| checkpoint::Kind::of(&file.key) == Some(checkpoint::Kind::Pending));
+    pending.map(|file| file.key.clone()).collect()
+}
+
+/// The rows of quality alone.
+fn load_quality(
+    store: Option<&dyn Store>,
+    manifest: &Manifest,
+    board: &Board,
+    names: &Names,
+) -> anyhow::Result<Vec<(usize, checkpoint::ViewRowsByKey)>> {
+    let Some(store) = store else { return Ok(Vec::new()) };
+    let current = board.current();
+    let position = current.views.iter().position(|rows| rows.view.name() == "quality");
+    let position = position.context("quality is always rendered")?;
+    let entry = manifest.views.iter().find(|entry| entry.name == "quality").context("quality is always kept")?;
+    Ok(vec![(position, checkpoint::rows_of(store, entry, &*current.views[position].view, names)?)])
 }
 
 /// What was decided by other settings cannot be gone on with.

@@ -230,6 +230,7 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
     let is_clock = worker.index() == 0;
     // What leaves at the epoch of what is restored has left before.
     let before = plan.restored.as_ref().map_or(0, |restored| restored.epoch);
+    let is_anew = plan.restored.as_ref().is_some_and(RestoredRows::is_of_lake);
     worker.dataflow(|scope| {
         let (events, event_stream) = scope.new_input();
         let (receipts, receipt_stream) = scope.new_input();
@@ -249,8 +250,10 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
         let outputs = graph::build(scope, sources, &plan.shared, &plan.enabled, durable);
         let (probe, verdict_probe) = (probe::Handle::new(), probe::Handle::new());
         let changes: Left<BTreeMap<u64, Changes>> = Left::default();
-        for (view, (_, rows)) in outputs.views.into_iter().enumerate() {
+        for (view, (name, rows)) in outputs.views.into_iter().enumerate() {
             let changes = changes.clone();
+            // Where all views are made anew, but for what was counted of records that are not there any more.
+            let before = if is_anew && name != "quality" { 0 } else { before };
             collect(rows.inner, &probe, move |epoch, data| {
                 if epoch > before {
                     changes.borrow_mut().entry(epoch).or_default().push((view, std::mem::take(data)));
@@ -307,7 +310,15 @@ impl Inputs {
         while let Some(file) = restored.take() {
             let epoch = (file.number + 1).min(last);
             self.restore_at(epoch, &mut restoring);
-            restored.read(&file, |kept| restoring.kept.send(kept))?;
+            if restored.is_of_lake() {
+                let mut rows = outcomes.state.borrow_mut();
+                restored.read(&file, |kept| {
+                    rows.push(last, &[kept.event]);
+                    restoring.kept.send(kept);
+                })?;
+            } else {
+                restored.read(&file, |kept| restoring.kept.send(kept))?;
+            }
             restoring.kept.flush();
             while first_open(&outcomes.probe) + in_flight < epoch {
                 worker.step_or_park(Some(NAP));

@@ -115,6 +115,8 @@ pub struct LakeSettings {
     pub checkpoint_ms: u64,
     /// Checkpoints that are kept.
     pub keep_checkpoints: usize,
+    /// Whether a running engine begins with a repair where something is pending: a pass over all events of the lake.
+    pub repair_at_start: bool,
     /// Whether small files are merged beside a running engine.
     pub compaction: bool,
     /// What small event files are merged up to.
@@ -179,6 +181,7 @@ impl Default for LakeSettings {
             s3: S3Settings::default(),
             checkpoint_ms: 10_000,
             keep_checkpoints: 3,
+            repair_at_start: false,
             compaction: true,
             target_file_bytes: 64 << 20,
             keep_days: 0,

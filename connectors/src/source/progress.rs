@@ -11,6 +11,11 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Of a source that does not count bytes.
+    pub fn unknown() -> Progress {
+        Progress::new(None)
+    }
+
     pub(crate) fn new(total_bytes: Option<u64>) -> Progress {
         Progress { total_bytes, consumed: Arc::default() }
     }

@@ -1,0 +1,41 @@
+//! `millrace repair`: merges the records that were too old to be merged when they came.
+
+use super::SettingsArgs;
+use crate::engine::repair;
+use clap::Args;
+use std::io::Write;
+
+const EXAMPLES: &str = "\
+Examples:
+  millrace repair --data-dir lake --config millrace.toml
+  millrace repair --data-dir s3://shop/lake --workers 4
+
+Stop the engine first; `millrace run` goes on from the result. With lake.repair_at_start it does so itself.";
+
+/// Merge what is pending in a lake, exactly
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct RepairArgs {
+    /// The lake: a folder or s3://bucket/prefix
+    #[arg(long, value_name = "PLACE")]
+    data_dir: String,
+    /// Worker threads, instead of live.workers
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    workers: Option<u16>,
+    #[command(flatten)]
+    settings: SettingsArgs,
+}
+
+impl RepairArgs {
+    pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        let loaded = self.settings.load()?;
+        let workers = self.workers.map_or(loaded.settings.live.workers, usize::from);
+        let repaired = repair(&self.data_dir, &loaded.settings, workers)?;
+        writeln!(
+            out,
+            "epoch {}: {} records were pending, {} of them are accepted now, and nothing is pending",
+            repaired.epoch, repaired.records, repaired.accepted
+        )?;
+        Ok(())
+    }
+}

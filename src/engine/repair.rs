@@ -1,0 +1,155 @@
+//! `repair`: pending records are merged, exactly.
+//!
+//! ```text
+//! lake: accepted events ──restored, without horizons──▶ views made anew ─┐
+//!       pending records ──read as what they are────────▶ + what they add ─┴─▶ checkpoint: nothing is pending
+//! ```
+//! Nothing has been forgotten then, so it is also decided rightly what is a copy, and which session goes on.
+
+use crate::checkpoint::{Kind, Lake, Mode};
+use crate::live::{Numbering, Pace, Plan, Rules, start_with};
+use crate::settings::Settings;
+use anyhow::Context;
+use millrace_connectors::lake::{PendingRecord, read_pending};
+use millrace_connectors::source::{
+    Chunk, LiveSource, MessageChunk, PartitionInfo, PartitionState, Progress, Resume, Source, SourceError, SourceStatus,
+};
+use millrace_dataflows::settings::Horizons;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a repair came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// Records that were pending.
+    pub records: i64,
+    /// How many of them were accepted.
+    pub accepted: i64,
+    pub epoch: u64,
+}
+
+const CHUNK_RECORDS: usize = 4_096;
+
+/// Merges what is pending in a lake, if anything is. No engine may be running on it.
+///
+/// # Errors
+/// Where the lake cannot be read or written, or does not hold all accepted events.
+pub fn repair(place: &str, settings: &Settings, workers: usize) -> anyhow::Result<Repaired> {
+    let lake = Lake::claim(place, settings)?;
+    let before = lake.manifest.accounted;
+    if before.pending == 0 {
+        return Ok(Repaired { epoch: lake.manifest.epoch, ..Repaired::default() });
+    }
+    let events: u64 = lake
+        .files
+        .iter()
+        .filter(|file| matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions)))
+        .map(|file| file.rows)
+        .sum();
+    anyhow::ensure!(
+        i64::try_from(events).ok() == Some(before.accepted),
+        "{place} holds {events} of {} accepted events, and a repair needs them all: lake.events = true and lake.keep_days = 0 from the start",
+        before.accepted
+    );
+    let mut records = Vec::new();
+    for file in lake.files.iter().filter(|file| Kind::of(&file.key) == Some(Kind::Pending)) {
+        let bytes = lake.store.get(&file.key).with_context(|| format!("reading {}", file.key))?;
+        anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says: it was changed or damaged", file.key);
+        records.extend(read_pending(&file.key, bytes)?);
+    }
+    anyhow::ensure!(
+        i64::try_from(records.len()).ok() == Some(before.pending),
+        "{place} counts {} pending records and holds {}",
+        before.pending,
+        records.len()
+    );
+    let mut validated = settings.validate_live()?.validated;
+    validated.views.horizons = Horizons::NONE;
+    let plan = Plan {
+        validated,
+        workers,
+        rules: Rules {
+            pace: Pace {
+                tick_ms: u64::MAX,
+                behind_tick_ms: u64::MAX,
+                idle_tick_ms: u64::MAX,
+                epoch_records: settings.replay.epoch_records as u64,
+                epochs_in_flight: settings.replay.epochs_in_flight,
+            },
+            numbering: Numbering::Count,
+            checkpoint_ms: None,
+            only_the_end_counts: true,
+        },
+        partition_idle_ms: 0,
+        lake: Some((lake, Mode::Continue)),
+        keeps_state: true,
+        repair: true,
+        shown_settings: String::new(),
+    };
+    let live = start_with(settings, plan, |resume| Ok(Box::new(PendingSource::new(records, resume))))?;
+    let board = live.board.clone();
+    live.join()?;
+    let version = board.current();
+    let quality = version.view("quality").context("quality is always rendered")?;
+    let after = millrace_dataflows::views::quality::Accounting::of(&quality.index);
+    anyhow::ensure!(after.balances(), "the accounting does not balance: {after:?}");
+    Ok(Repaired { records: before.pending, accepted: after.accepted - before.accepted, epoch: version.epoch })
+}
+
+/// Pending records as a source that ends. The positions stay where the lake has them.
+struct PendingSource {
+    partitions: Vec<PartitionInfo>,
+    chunks: VecDeque<Chunk>,
+    status: Arc<SourceStatus>,
+}
+
+impl PendingSource {
+    fn new(mut records: Vec<PendingRecord>, resume: Resume) -> PendingSource {
+        let status = Arc::new(SourceStatus::default());
+        let state = |next: &u64| PartitionState { next: *next, end: Some(*next), ..PartitionState::default() };
+        status.with(|source| source.partitions = resume.positions.iter().map(state).collect());
+        records.sort_by_key(|record| (record.partition, record.offset));
+        let mut chunks = VecDeque::new();
+        let alike =
+            |a: &PendingRecord, b: &PendingRecord| (a.partition, a.default_kind) == (b.partition, b.default_kind);
+        for run in records.chunk_by(alike) {
+            for run in run.chunks(CHUNK_RECORDS) {
+                let mut chunk = MessageChunk::new(run[0].partition, run[0].default_kind, usize::MAX);
+                run.iter().for_each(|record| chunk.push(record.offset, record.received_at, &record.bytes));
+                chunks.extend(chunk.finish());
+            }
+        }
+        PendingSource { partitions: resume.partitions, chunks, status }
+    }
+}
+
+impl Source for PendingSource {
+    fn partitions(&self) -> &[PartitionInfo] {
+        &self.partitions
+    }
+
+    fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        Ok(self.chunks.pop_front())
+    }
+
+    fn progress(&self) -> Progress {
+        Progress::unknown()
+    }
+}
+
+impl LiveSource for PendingSource {
+    fn wait(&mut self, _timeout: Duration) {}
+
+    fn status(&self) -> Arc<SourceStatus> {
+        self.status.clone()
+    }
+
+    fn release(&mut self, _positions: &[(u16, u64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    fn ends(&self) -> bool {
+        true
+    }
+}
