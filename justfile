@@ -24,8 +24,12 @@ bench events="5000000":
     cargo run --release -- generate --events {{events}} --seed 7 --to target/bench.jsonl
     cargo run --release -- replay target/bench.jsonl --data-dir target/bench --quiet --format json
 
+# Watch a generated shop live; gRPC is at 127.0.0.1:7117
+demo *options:
+    cargo run --release -- demo {{options}}
+
 # Generate a shop, replay it, ask it
-demo:
+tour:
     cargo run --release -- generate --events 200000 --seed 7 --to target/shop.jsonl
     cargo run --release -- replay target/shop.jsonl --data-dir target/shop
     cargo run --release -- query sales --data-dir target/shop --group-by day --limit 7
