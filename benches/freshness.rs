@@ -223,9 +223,12 @@ fn send(
     }
 }
 
-/// By partition, offsets and when they were acknowledged, in order.
+/// The last offset of a run of records, when it was acknowledged, and how many they are.
+type Run = (u64, Instant, u64);
+
+/// By partition, the runs that no answer has covered yet, in order.
 #[derive(Clone)]
-struct Acknowledged(Arc<Vec<Mutex<VecDeque<(u64, Instant, u64)>>>>);
+struct Acknowledged(Arc<Vec<Mutex<VecDeque<Run>>>>);
 
 impl Acknowledged {
     fn new(partitions: usize) -> Acknowledged {
@@ -325,6 +328,7 @@ fn cpu_seconds(pid: &str) -> f64 {
     fields.skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
+#[expect(clippy::disallowed_methods, reason = "the events it makes happen now")]
 fn now_micros() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)

@@ -20,6 +20,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = ROOT / "target/release/millrace"
 FOLDER = ROOT / "target/bench"
 HEADLINE = ["--set", "views.enabled=sales,funnel,related_products", "--set", "lake.events=false"]
+STATE = ["--set", "replay.state=true"]
+EVERY_10_S = ["--set", "replay.checkpoint_ms=10000"]
 GENERATE = ["--conflict-fraction", "0", "--malformed-fraction", "0", "--duplicate-fraction", "0.01", "--bot-fraction", "0"]
 
 
@@ -55,7 +57,10 @@ def main() -> None:
         "sales, funnel, related; in order, 1 worker": (ordered, 1, HEADLINE),
         "sales, funnel, related; in order, 2 workers": (ordered, 2, HEADLINE),
         "sales, funnel, related; random order, 1 worker": (shuffled, 1, HEADLINE),
+        "… and a state; a checkpoint at the end, 1 worker": (ordered, 1, [*HEADLINE, *STATE]),
+        "… and a state; a checkpoint every 10 s, 1 worker": (ordered, 1, [*HEADLINE, *STATE, *EVERY_10_S]),
         "all views and event Parquet; in order, 1 worker": (ordered, 1, []),
+        "all views, state and event Parquet; in order, 1 worker": (ordered, 1, STATE),
         "all views and event Parquet; in order, 2 workers": (ordered, 2, []),
     }
     runs: dict[str, list[dict]] = {name: [] for name in jobs}

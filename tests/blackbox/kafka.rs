@@ -108,7 +108,7 @@ fn real_data_shuffled_with_copies_over_twelve_partitions_and_three_workers() {
         producer.send(partition % 12, b"", line.trim_ascii_end(), None).expect("it is sent");
     };
     // A stride that is prime to their number visits every line once, far from its neighbours.
-    let stride = events.len() / 3 | 1;
+    let stride = (events.len() / 3) | 1;
     let stride =
         (stride..).step_by(2).find(|stride| super::real_data::gcd(*stride, events.len()) == 1).expect("a prime");
     for number in 0..events.len() {
