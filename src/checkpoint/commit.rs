@@ -223,7 +223,7 @@ impl Committer {
                     if let Some(epoch) = self.complete() {
                         super::crash::point("before-cut");
                         let Ok(cut) = cuts.recv() else { break };
-                        debug_assert_eq!(cut.version.epoch, epoch, "cuts come in the order of the checkpoints");
+                        assert_eq!(cut.version.epoch, epoch, "cuts come in the order of the checkpoints");
                         self.commit(epoch, &cut)?;
                         feed.committed();
                     }
@@ -238,10 +238,7 @@ impl Committer {
         let first = |share: &Share| share.sealed.front().map(|(epoch, _)| *epoch);
         let epochs: Option<Vec<u64>> = self.shares.iter().map(first).collect();
         let epochs = epochs?;
-        debug_assert!(
-            epochs.windows(2).all(|pair| pair[0] == pair[1]),
-            "all workers seal the same checkpoints: {epochs:?}"
-        );
+        assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "all workers seal the same checkpoints: {epochs:?}");
         epochs.first().copied()
     }
 

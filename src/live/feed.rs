@@ -325,7 +325,8 @@ impl Feed {
     }
 
     fn cut_if_due(&self, state: &mut State, now_ms: u64) -> bool {
-        if !self.rules.pace.is_due(&moment(state, now_ms)) {
+        // Workers have been told, once it is done, that the open epoch is the last.
+        if state.done || !self.rules.pace.is_due(&moment(state, now_ms)) {
             return false;
         }
         let watermark = self.advance(state, now_ms);
@@ -385,5 +386,52 @@ fn moment(state: &State, now_ms: u64) -> Moment {
         records: state.records,
         caught_up: state.caught_up,
         in_flight: state.in_flight.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const PACE: Pace =
+        Pace { tick_ms: 10, behind_tick_ms: 10, idle_tick_ms: 10, epoch_records: 100, epochs_in_flight: 2 };
+
+    struct SetClock(AtomicU64);
+
+    impl Clock for SetClock {
+        fn now_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    fn feed(clock: &Arc<SetClock>, workers: usize) -> Feed {
+        let rules =
+            Rules { pace: PACE, numbering: Numbering::Clock, checkpoint_ms: Some(0), only_the_end_counts: false };
+        Feed::new(rules, clock.clone(), Arc::default(), Watermarks::new(0, 0), workers, 0)
+    }
+
+    #[test]
+    fn the_epoch_that_workers_are_told_is_the_last_stays_the_last() {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+        let feed = feed(&clock, 2);
+        clock.0.store(1_020, Ordering::Relaxed);
+        feed.push(None, &[(0, 7)]);
+        assert_eq!(feed.epochs(), (1_020, 1));
+        feed.finish();
+        let Next::Done(told) = feed.next() else { panic!("there is no chunk") };
+        // Much later, the epochs before it close.
+        clock.0.store(2_000, Ordering::Relaxed);
+        feed.close(0, told.epoch);
+        feed.tick();
+        feed.close(1, told.epoch);
+        let Next::Done(told_later) = feed.next() else { panic!("there is no chunk") };
+        assert_eq!(told_later, told);
+        feed.close(0, u64::MAX);
+        feed.close(1, u64::MAX);
+        let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(u64::MAX)).collect();
+        let ends: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.checkpoint.is_some())).collect();
+        assert_eq!(ends, [(1_000, true), (told.epoch, true)]);
+        assert_eq!(closed[0].positions, BTreeMap::from([(0, 7)]));
     }
 }
