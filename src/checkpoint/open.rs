@@ -2,7 +2,7 @@
 
 use super::files::FileEntry;
 use super::manifest::{FOLDER, Manifest};
-use super::protocol::{self, Decision, Found, Newest, Outcome};
+use super::protocol::{self, Decision, Found, Newest, Outcome, Superseded};
 use crate::settings::Settings;
 use anyhow::Context;
 use bytes::Bytes;
@@ -23,8 +23,6 @@ pub struct Lake {
     pub manifest: Manifest,
     /// The files of the lake at that manifest.
     pub files: Vec<FileEntry>,
-    /// What to tell people.
-    pub warnings: Vec<String>,
 }
 
 impl Lake {
@@ -33,6 +31,14 @@ impl Lake {
     /// # Errors
     /// Where it cannot be reached, holds something else, or is locked.
     pub fn claim(place: &str, settings: &Settings) -> anyhow::Result<Lake> {
+        Lake::claim_after(place, settings, None)
+    }
+
+    /// Likewise, but not from anyone but this generation, where one is given.
+    ///
+    /// # Errors
+    /// As [`Lake::claim`]; [`Superseded`] where another has taken it over.
+    pub fn claim_after(place: &str, settings: &Settings, ours: Option<u64>) -> anyhow::Result<Lake> {
         let lock = (!is_remote(place)).then(|| DataDir::open(Path::new(place))).transpose()?;
         let store = open_store(place, settings)?;
         prepare(place, settings)?;
@@ -40,6 +46,10 @@ impl Lake {
         let mut warnings = Vec::new();
         loop {
             let newest = look(&*store)?;
+            let theirs = newest.manifest.as_ref().map_or(0, |manifest| manifest.generation);
+            if let Some(ours) = ours.filter(|ours| *ours != theirs) {
+                return Err(Superseded { place: store.place(), ours, theirs }.into());
+            }
             for (number, reason) in &newest.torn {
                 warnings.push(format!("manifest {number} of {} is passed over: {reason}", store.place()));
             }
@@ -47,7 +57,10 @@ impl Lake {
             let outcome = put(&*store, &manifest)?;
             if protocol::decide(&manifest, &outcome) == Decision::Done {
                 let files = files_of(&*store, &manifest)?;
-                return Ok(Lake { store, _lock: lock, manifest, files, warnings });
+                for warning in warnings {
+                    eprintln!("warning: {warning}");
+                }
+                return Ok(Lake { store, _lock: lock, manifest, files });
             }
             warnings.clear();
         }

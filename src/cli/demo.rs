@@ -102,13 +102,13 @@ impl DemoArgs {
 
         let started = Instant::now();
         let feeding = Feeding::start(self.options(), self.partitions, sink)?;
-        let live = live::start(&settings, String::new())?;
-        let server = match serving::start(&settings.serve, &live) {
+        let live = live::start(&settings, String::new(), None, None)?;
+        let server = match serving::start(&settings.serve, &live.board, live.engine.clone()) {
             Ok(server) => server,
             // Somebody else has the port: any other will do.
             Err(_) => {
                 settings.serve.address = "127.0.0.1:0".to_owned();
-                serving::start(&settings.serve, &live)?
+                serving::start(&settings.serve, &live.board, live.engine.clone())?
             }
         };
         let address = server.as_ref().map(|server| server.address.to_string()).unwrap_or_default();

@@ -1,6 +1,7 @@
 //! `millrace repair`: merges the records that were too old to be merged when they came.
 
 use super::SettingsArgs;
+use crate::checkpoint::Lake;
 use crate::engine::repair;
 use clap::Args;
 use std::io::Write;
@@ -9,8 +10,9 @@ const EXAMPLES: &str = "\
 Examples:
   millrace repair --data-dir lake --config millrace.toml
   millrace repair --data-dir s3://shop/lake --workers 4
+  millrace repair --data-dir lake --all
 
-Stop the engine first; `millrace run` goes on from the result. With lake.repair_at_start it does so itself.";
+Stop the engine first; `millrace run` goes on from the result. With lake.repair_at_start and lake.repair_every_ms it does so itself.";
 
 /// Merge what is pending in a lake, exactly
 #[derive(Debug, Args)]
@@ -22,6 +24,9 @@ pub(super) struct RepairArgs {
     /// Worker threads, instead of live.workers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     workers: Option<u16>,
+    /// Make all views anew, even if nothing is pending: also where a session went on after it was forgotten
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -30,7 +35,9 @@ impl RepairArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let loaded = self.settings.load()?;
         let workers = self.workers.map_or(loaded.settings.live.workers, usize::from);
-        let repaired = repair(&self.data_dir, &loaded.settings, workers)?;
+        let lake = Lake::claim(&self.data_dir, &loaded.settings)?;
+        let never = || false;
+        let repaired = repair(lake, &loaded.settings, workers, self.all, &never)?.unwrap_or_default();
         writeln!(
             out,
             "epoch {}: {} records were pending, {} of them are accepted now, and nothing is pending",

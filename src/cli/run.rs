@@ -2,8 +2,7 @@
 
 use super::replay::{SummaryFormat, print_summary};
 use super::{SettingsArgs, serving, signal};
-use crate::engine::{repair, summary_of, usage};
-use crate::live;
+use crate::engine::{Running, summary_of, usage};
 use crate::serve::Server;
 use crate::serve::status::{Engine, EngineStatus};
 use anyhow::Context;
@@ -48,24 +47,21 @@ impl RunArgs {
         loaded.validate_live()?;
         let stop = signal::stop_flag()?;
         signal::end_on_panic();
-        let lake = &loaded.settings.lake;
-        if lake.repair_at_start && !lake.url.is_empty() {
-            let repaired = repair(&lake.url, &loaded.settings, loaded.settings.live.workers)?;
-            if repaired.records > 0 && !self.quiet {
-                eprintln!(
-                    "repaired {} records that were pending; {} were accepted",
-                    repaired.records, repaired.accepted
-                );
+        let say = |text: String| {
+            if !self.quiet || text.starts_with("warning") {
+                eprintln!("{text}");
             }
-        }
-        let live = live::start(&loaded.settings, loaded.to_toml())?;
-        let server = serving::start(&loaded.settings.serve, &live)?;
+        };
+        let should_stop = || stop.load(Ordering::Relaxed);
+        let mut live = Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop)?;
+        let server = serving::start(&loaded.settings.serve, &live.board, live.engine.clone())?;
         if let Some(server) = server.as_ref().filter(|_| !self.quiet) {
             eprintln!("serving on {}", server.address);
         }
         let mut next_line = started + LINE_EVERY;
         while !live.has_ended() {
             std::thread::sleep(LOOK);
+            live.repair_if_due(&say, &should_stop)?;
             if stop.load(Ordering::Relaxed) || self.until_end && is_at_end(&live.engine.status()) {
                 live.engine.drain();
                 server.iter().for_each(Server::begin_drain);

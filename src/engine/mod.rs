@@ -12,6 +12,7 @@ mod query;
 mod repair;
 mod replay;
 pub(crate) mod results;
+mod running;
 pub(crate) mod usage;
 mod verify;
 
@@ -20,4 +21,5 @@ pub use query::{QUARANTINE, QUARANTINE_COLUMNS, query};
 pub use repair::{Repaired, repair};
 pub use replay::{Replayed, replay};
 pub(crate) use replay::{enter_sources, summary_of};
+pub use running::Running;
 pub use verify::{Difference, Extent, Verified, verify};

@@ -8,6 +8,7 @@
 
 use crate::checkpoint::{Kind, Lake, Mode};
 use crate::live::{Numbering, Pace, Plan, Rules, start_with};
+use crate::serve::Published;
 use crate::settings::Settings;
 use anyhow::Context;
 use millrace_connectors::lake::{PendingRecord, read_pending};
@@ -15,6 +16,7 @@ use millrace_connectors::source::{
     Chunk, LiveSource, MessageChunk, PartitionInfo, PartitionState, Progress, Resume, Source, SourceError, SourceStatus,
 };
 use millrace_dataflows::settings::Horizons;
+use millrace_dataflows::views::quality::Accounting;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,15 +33,25 @@ pub struct Repaired {
 
 const CHUNK_RECORDS: usize = 4_096;
 
-/// Merges what is pending in a lake, if anything is. No engine may be running on it.
+/// How often somebody looks whether to stop.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Merges what is pending in a lake, if anything is, or makes the views anew all the same where `all`. No engine may be running on
+/// it. `None` where `should_stop` came first: then the lake is as it was.
 ///
 /// # Errors
 /// Where the lake cannot be read or written, or does not hold all accepted events.
-pub fn repair(place: &str, settings: &Settings, workers: usize) -> anyhow::Result<Repaired> {
-    let lake = Lake::claim(place, settings)?;
+pub fn repair(
+    lake: Lake,
+    settings: &Settings,
+    workers: usize,
+    all: bool,
+    should_stop: &dyn Fn() -> bool,
+) -> anyhow::Result<Option<Repaired>> {
+    let place = lake.store.place();
     let before = lake.manifest.accounted;
-    if before.pending == 0 {
-        return Ok(Repaired { epoch: lake.manifest.epoch, ..Repaired::default() });
+    if before.pending == 0 && !all || lake.manifest.epoch == 0 {
+        return Ok(Some(Repaired { epoch: lake.manifest.epoch, ..Repaired::default() }));
     }
     let events: u64 = lake
         .files
@@ -85,16 +97,35 @@ pub fn repair(place: &str, settings: &Settings, workers: usize) -> anyhow::Resul
         lake: Some((lake, Mode::Continue)),
         keeps_state: true,
         repair: true,
+        board: None,
         shown_settings: String::new(),
     };
     let live = start_with(settings, plan, |resume| Ok(Box::new(PendingSource::new(records, resume))))?;
     let board = live.board.clone();
+    while !live.is_over() {
+        if should_stop() {
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    }
     live.join()?;
     let version = board.current();
-    let quality = version.view("quality").context("quality is always rendered")?;
-    let after = millrace_dataflows::views::quality::Accounting::of(&quality.index);
+    let after = accounting(&version)?;
     anyhow::ensure!(after.balances(), "the accounting does not balance: {after:?}");
-    Ok(Repaired { records: before.pending, accepted: after.accepted - before.accepted, epoch: version.epoch })
+    Ok(Some(Repaired { records: before.pending, accepted: after.accepted - before.accepted, epoch: version.epoch }))
+}
+
+/// How many records are pending at a version.
+///
+/// # Errors
+/// Where it does not say.
+pub fn pending(version: &Published) -> anyhow::Result<i64> {
+    Ok(accounting(version)?.pending)
+}
+
+fn accounting(version: &Published) -> anyhow::Result<Accounting> {
+    let quality = version.view("quality").context("quality is always rendered")?;
+    Ok(Accounting::of(&quality.index))
 }
 
 /// Pending records as a source that ends. The positions stay where the lake has them.

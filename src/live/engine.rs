@@ -5,6 +5,7 @@ use super::publish::PartitionTable;
 use super::rejects::RecentRejects;
 use crate::engine::usage;
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
+use arc_swap::ArcSwap;
 use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, SourceStatus};
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::table::Table;
@@ -81,5 +82,48 @@ impl Engine for LiveEngine {
 
     fn settings(&self) -> String {
         self.settings.clone()
+    }
+}
+
+/// Whichever engine runs at present.
+pub struct CurrentEngine {
+    engine: ArcSwap<LiveEngine>,
+    /// Whoever runs next ends, too.
+    drained: AtomicBool,
+}
+
+impl CurrentEngine {
+    pub fn new(engine: Arc<LiveEngine>) -> CurrentEngine {
+        CurrentEngine { engine: ArcSwap::new(engine), drained: AtomicBool::new(false) }
+    }
+
+    pub fn replace(&self, engine: Arc<LiveEngine>) {
+        self.engine.store(engine);
+        if self.is_drained() {
+            self.drain();
+        }
+    }
+
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::SeqCst)
+    }
+}
+
+impl Engine for CurrentEngine {
+    fn status(&self) -> EngineStatus {
+        self.engine.load().status()
+    }
+
+    fn drain(&self) {
+        self.drained.store(true, Ordering::SeqCst);
+        self.engine.load().drain();
+    }
+
+    fn quarantine(&self) -> Table {
+        self.engine.load().quarantine()
+    }
+
+    fn settings(&self) -> String {
+        self.engine.load().settings()
     }
 }

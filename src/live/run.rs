@@ -32,6 +32,8 @@ pub struct Live {
     pub board: Arc<Board>,
     pub engine: Arc<LiveEngine>,
     pub shared: Shared,
+    /// Under which it writes to its lake.
+    pub generation: Option<u64>,
     threads: Vec<JoinHandle<anyhow::Result<()>>>,
 }
 
@@ -48,17 +50,25 @@ pub struct Plan {
     pub keeps_state: bool,
     /// Pending records are read, and all views made anew from the lake's events with them. `validated` has no horizons then.
     pub repair: bool,
+    /// Where readers look already.
+    pub board: Option<Arc<Board>>,
     pub shown_settings: String,
 }
 
-/// Starts reading, with the settings as they may be shown to whoever asks.
+/// Starts reading, with the settings as they may be shown to whoever asks: from the lake of `generation` only, where one is given,
+/// and on the board where readers look already, if there is one.
 ///
 /// # Errors
 /// Where a setting does not fit, the lake cannot be opened, or the source cannot.
-pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live> {
+pub fn start(
+    settings: &Settings,
+    shown_settings: String,
+    generation: Option<u64>,
+    board: Option<Arc<Board>>,
+) -> anyhow::Result<Live> {
     let live = settings.validate_live()?;
     let url = &settings.lake.url;
-    let lake = (!url.is_empty()).then(|| Lake::claim(url, settings)).transpose()?;
+    let lake = (!url.is_empty()).then(|| Lake::claim_after(url, settings, generation)).transpose()?;
     let plan = Plan {
         validated: live.validated,
         workers: settings.live.workers,
@@ -78,6 +88,7 @@ pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live
         lake: lake.map(|lake| (lake, Mode::Continue)),
         keeps_state: true,
         repair: false,
+        board,
         shown_settings,
     };
     start_with(settings, plan, |resume| source::open(settings, live.start, resume))
@@ -92,7 +103,8 @@ pub fn start_with(
     plan: Plan,
     open: impl FnOnce(Resume) -> anyhow::Result<Box<dyn LiveSource>>,
 ) -> anyhow::Result<Live> {
-    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, shown_settings } = plan;
+    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, board, shown_settings } = plan;
+    let generation = lake.as_ref().map(|(lake, _)| lake.manifest.generation);
     let context = Arc::new(validated.views.clone());
     let names = Arc::new(Names::default());
     let shared = Shared::new(context.clone(), names.clone(), Arc::new(Partitions::default()));
@@ -108,6 +120,9 @@ pub fn start_with(
         false => Publisher::new(&shared, &rendered, settings.serve.keep_epochs()),
     };
     let mut publisher = new_publisher();
+    if let Some(board) = board {
+        publisher = publisher.onto(board);
+    }
     let board = publisher.board();
 
     let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > 0);
@@ -241,7 +256,7 @@ pub fn start_with(
         }
         Ok(())
     })?;
-    Ok(Live { board, engine, shared, threads: threads.started })
+    Ok(Live { board, engine, shared, generation, threads: threads.started })
 }
 
 /// The files of pending records.
@@ -374,6 +389,11 @@ impl Live {
     /// Whether some part has ended: after [`crate::serve::status::Engine::drain`], or because it failed.
     pub fn has_ended(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
+    }
+
+    /// Whether all has ended.
+    pub fn is_over(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// Waits until everything that was read is published.

@@ -117,6 +117,8 @@ pub struct LakeSettings {
     pub keep_checkpoints: usize,
     /// Whether a running engine begins with a repair where something is pending: a pass over all events of the lake.
     pub repair_at_start: bool,
+    /// How often a running engine merges what is pending, if anything is; 0: only by `millrace repair`.
+    pub repair_every_ms: u64,
     /// Whether small files are merged beside a running engine.
     pub compaction: bool,
     /// What small event files are merged up to.
@@ -182,6 +184,7 @@ impl Default for LakeSettings {
             checkpoint_ms: 10_000,
             keep_checkpoints: 3,
             repair_at_start: false,
+            repair_every_ms: 0,
             compaction: true,
             target_file_bytes: 64 << 20,
             keep_days: 0,

@@ -54,6 +54,11 @@ impl Settings {
             let expected = "unlimited, where views.funnel.unit is user: what a user does has no end";
             return Err(bad("horizons.sessions", self.horizons.sessions.as_str(), expected));
         }
+        let lake = &self.lake;
+        if lake.repair_every_ms > 0 && (!lake.events || lake.keep_days > 0) {
+            let expected = "0, unless lake.events = true and lake.keep_days = 0: a repair needs all accepted events";
+            return Err(bad("lake.repair_every_ms", lake.repair_every_ms as i64, expected));
+        }
         validated.views.horizons = horizons;
         Ok(ValidatedLive { validated, start: self.start()? })
     }
@@ -109,6 +114,7 @@ impl Settings {
         within("lake.checkpoint_ms", self.lake.checkpoint_ms as usize, 10, 86_400_000)?;
         within("lake.target_file_bytes", self.lake.target_file_bytes as usize, 1, 1 << 30)?;
         within("lake.keep_days", self.lake.keep_days, 0, 36_600)?;
+        within("lake.repair_every_ms", self.lake.repair_every_ms as usize, 0, 31_536_000_000)?;
         within("lake.s3.part_bytes", self.lake.s3.part_bytes, 5 << 20, 5 << 30)?;
         within("lake.s3.parts_in_flight", self.lake.s3.parts_in_flight, 1, 1_000)?;
         within("lake.s3.timeout_ms", self.lake.s3.timeout_ms as usize, 100, 86_400_000)?;

@@ -30,13 +30,22 @@ pub struct Crashes<'a> {
     input: RefCell<Input>,
     lake: &'a str,
     environment: Vec<(String, String)>,
+    settings: Vec<String>,
     port: Lease,
 }
 
 impl<'a> Crashes<'a> {
     pub fn new(place: &'a Place, input: Input, lake: &'a str, environment: &[(&str, &str)]) -> Crashes<'a> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Crashes { place, input: RefCell::new(input), lake, environment, port: Lease::any().expect("a free port") }
+        let settings = ["horizons.deduplication=unlimited", "horizons.sessions=unlimited"].map(str::to_owned).into();
+        let port = Lease::any().expect("a free port");
+        Crashes { place, input: RefCell::new(input), lake, environment, settings, port }
+    }
+
+    /// With other settings than horizons without end.
+    pub fn under(mut self, settings: &[&str]) -> Self {
+        self.settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        self
     }
 
     fn command(&self) -> Command {
@@ -58,9 +67,8 @@ impl<'a> Crashes<'a> {
             "lake.checkpoint_ms=40".to_owned(),
             "lake.target_file_bytes=200000".to_owned(),
             "live.epoch_records=60".to_owned(),
-            "horizons.deduplication=unlimited".to_owned(),
-            "horizons.sessions=unlimited".to_owned(),
         ]);
+        settings.extend(self.settings.iter().cloned());
         settings.iter().for_each(|setting| {
             command.args(["--set", setting]);
         });

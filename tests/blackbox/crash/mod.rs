@@ -34,6 +34,24 @@ fn log() {
     println!("{report}");
 }
 
+/// Also while it merges what has become pending.
+#[test]
+fn repairs() {
+    let (place, lines) = shop();
+    let horizons = ["horizons.deduplication=1m", "horizons.sessions=1m", "views.allowed_lateness_ms=1000"];
+    place.replay("shop.jsonl", "whole", "--set views.allowed_lateness_ms=1000");
+    let mut settings = horizons.to_vec();
+    settings.push("lake.repair_every_ms=120");
+    let crashes = Crashes::new(&place, Input::log(&place, lines), "lake", &[]).under(&settings);
+    let report = crashes.run(kills(12), 4);
+    let set: String = horizons.iter().map(|setting| format!(" --set {setting}")).collect();
+    place.ok(&format!("repair --all --data-dir lake{set}"));
+    check_equal(&answers(&place, "whole", OF_ALL), &answers(&place, "lake", OF_ALL), &report);
+    let said = place.ok("verify --data-dir lake");
+    assert!(said.contains(" 0 answers differ"), "{said}");
+    println!("{report}");
+}
+
 #[test]
 fn kafka() {
     let Some(broker) = or_skip(Broker::shared()) else { return };
