@@ -2,23 +2,27 @@
 //!
 //! ```text
 //! create, put       _tmp/<pid>-<n> ──fsync──▶ rename    ──▶ <key> ──fsync of its folders
+//!                   (with fsync, large files go past the page cache)
 //! put_if_absent     _tmp/<pid>-<n> ──fsync──▶ hard link ──▶ <key> ──fsync of its folders; "there is one" = lost
 //! ```
 //! Folders come and go with what is in them, as if there were none.
 
+mod direct;
 mod folders;
 mod temp;
 
 use super::{Entry, Outcome, Put, Store, StoreError, Upload, key};
 use bytes::Bytes;
+use direct::Direct;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use temp::Temp;
 
-const BUFFER_BYTES: usize = 64 << 10;
+/// A smaller file is written at once.
+const SMALL_BYTES: usize = 1 << 20;
 /// How often a folder that another removes as empty is made anew.
 const FOLDER_TRIES: u32 = 100;
 
@@ -83,6 +87,12 @@ impl Local {
         StoreError::NotFound { place: self.place(), key: key.to_owned() }
     }
 
+    fn writer(&self, temp: &Temp, key: &str) -> Result<Direct, StoreError> {
+        let file = temp.file().try_clone();
+        let file = file.map_err(|error| self.failed("write", key, Fault::at(temp.path())(error)))?;
+        Ok(Direct::new(file, temp.path(), self.sync))
+    }
+
     fn temp(&self, key: &str) -> Result<Temp, StoreError> {
         key::check(key)?;
         Temp::new(&self.root).map_err(|fault| self.failed("write", key, fault))
@@ -132,7 +142,12 @@ impl Local {
 
     fn write(&self, key: &str, bytes: &[u8], is_new: bool) -> Result<Put, StoreError> {
         let temp = self.temp(key)?;
-        let written = temp.file().write_all(bytes);
+        let written = if bytes.len() < SMALL_BYTES {
+            temp.file().write_all(bytes)
+        } else {
+            let mut writer = self.writer(&temp, key)?;
+            writer.write_all(bytes).and_then(|()| writer.finish())
+        };
         written.map_err(|error| self.failed("write", key, Fault::at(temp.path())(error)))?;
         self.publish(temp, key, is_new)
     }
@@ -154,9 +169,7 @@ fn is_absent(error: &io::Error) -> bool {
 impl Store for Local {
     fn create(&self, key: &str) -> Result<Box<dyn Upload>, StoreError> {
         let temp = self.temp(key)?;
-        let file = temp.file().try_clone();
-        let file = file.map_err(|error| self.failed("write", key, Fault::at(temp.path())(error)))?;
-        let file = BufWriter::with_capacity(BUFFER_BYTES, file);
+        let file = self.writer(&temp, key)?;
         Ok(Box::new(LocalUpload { store: self.clone(), file, temp, key: key.to_owned(), bytes: 0 }))
     }
 
@@ -226,7 +239,7 @@ impl Store for Local {
 
 struct LocalUpload {
     store: Local,
-    file: BufWriter<File>,
+    file: Direct,
     temp: Temp,
     key: String,
     bytes: u64,
@@ -255,9 +268,9 @@ impl Write for LocalUpload {
 }
 
 impl Upload for LocalUpload {
-    fn finish(mut self: Box<Self>) -> Result<u64, StoreError> {
-        self.file.flush().map_err(|error| self.failed(error))?;
-        let LocalUpload { store, temp, key, bytes, .. } = *self;
+    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
+        let LocalUpload { store, file, temp, key, bytes } = *self;
+        file.finish().map_err(|error| store.failed("write", &key, Fault::at(temp.path())(error)))?;
         store.publish(temp, &key, false)?;
         Ok(bytes)
     }
