@@ -169,8 +169,7 @@ impl RowWriter {
         event.id.put(bytes);
         bytes.put(event.content.to_le_bytes());
         let place = event.place.bits();
-        put_signed(place.wrapping_sub(memory.place) as i64, bytes);
-        put_signed(event.time.wrapping_sub(memory.time), bytes);
+        bytes.put_two(place.wrapping_sub(memory.place) as i64, event.time.wrapping_sub(memory.time));
         (memory.place, memory.time) = (place, event.time);
         if head & WAS_RECEIVED != 0 {
             put_signed(event.received.wrapping_sub(event.time), bytes);
@@ -254,8 +253,9 @@ fn row(bytes: &mut Bytes<'_>, memory: &mut Memory) -> Option<Kept> {
     let has = |flag: u16| head & flag != 0;
     let id = Id::take(bytes)?;
     let content = u32::from_le_bytes(bytes.array()?);
-    memory.place = memory.place.wrapping_add(bytes.signed()? as u64);
-    memory.time = memory.time.wrapping_add(bytes.signed()?);
+    let (place, time) = bytes.two()?;
+    memory.place = memory.place.wrapping_add(place as u64);
+    memory.time = memory.time.wrapping_add(time);
     let (place, time) = (Place::of_bits(memory.place), memory.time);
     let received = if has(WAS_RECEIVED) { time.wrapping_add(bytes.signed()?) } else { Event::NOT_RECEIVED };
     let warnings = if has(HAS_WARNINGS) { Warnings::of_bits(bytes.byte()?) } else { Warnings::default() };
@@ -312,12 +312,35 @@ impl RowBytes {
         self.bytes[self.length..self.length + N].copy_from_slice(&bytes);
         self.length += N;
     }
+
+    /// Both in as few bytes as they need, without a branch: how many that is, is in a byte before them.
+    #[inline]
+    fn put_two(&mut self, one: i64, other: i64) {
+        let (one, other) = (zigzag(one), zigzag(other));
+        let bytes_of = |value: u64| (71 - value.leading_zeros() as usize) / 8;
+        let (of_one, of_other) = (bytes_of(one), bytes_of(other));
+        self.put([(of_one | of_other << 4) as u8]);
+        for (value, bytes) in [(one, of_one), (other, of_other)] {
+            self.put(value.to_le_bytes());
+            self.length -= 8 - bytes;
+        }
+    }
+}
+
+/// Small distances either way as small numbers.
+#[inline]
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn of_zigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 /// Small distances in few bytes, seven bits each.
 #[inline]
 fn put_signed(value: i64, bytes: &mut RowBytes) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    let mut rest = zigzag(value);
     while rest >= 0x80 {
         bytes.put([rest as u8 | 0x80]);
         rest >>= 7;
@@ -342,13 +365,25 @@ impl Bytes<'_> {
         self.array().map(u64::from_le_bytes)
     }
 
+    fn two(&mut self) -> Option<(i64, i64)> {
+        let lengths = self.byte()?;
+        let mut value = |length: u8| {
+            let (head, rest) = self.0.split_at_checked(usize::from(length)).filter(|_| length <= 8)?;
+            self.0 = rest;
+            let mut word = [0; 8];
+            word[..head.len()].copy_from_slice(head);
+            Some(of_zigzag(u64::from_le_bytes(word)))
+        };
+        Some((value(lengths & 0xf)?, value(lengths >> 4)?))
+    }
+
     fn signed(&mut self) -> Option<i64> {
         let (mut value, mut shift) = (0_u64, 0);
         loop {
             let byte = self.byte()?;
             value |= u64::from(byte & 0x7f).checked_shl(shift)?;
             if byte & 0x80 == 0 {
-                return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+                return Some(of_zigzag(value));
             }
             shift += 7;
         }
