@@ -14,7 +14,7 @@ pub struct NoRow {
     pub at: usize,
 }
 
-const SLOTS: usize = 1 << 14;
+const SLOTS: usize = 1 << 12;
 /// Instead of a slot's number: the value itself follows.
 const NEW: u16 = u16::MAX;
 
