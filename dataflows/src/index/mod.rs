@@ -113,10 +113,17 @@ impl IndexWriter {
         } else if self.roller.tables.is_empty() {
             self.apply(&added.iter().collect::<Vec<_>>());
         } else {
+            // Rows of tables that nothing is rolled up into are netted as they are.
+            let mut netted = Vec::new();
             for (key, sums) in added.iter() {
-                self.sums.add_slice(*key, sums);
+                if self.roller.tables.contains(&key.table) {
+                    self.sums.add_slice(*key, sums);
+                } else {
+                    netted.push((key, sums));
+                }
                 (self.roller.roll_up)(key, &mut |coarser| self.sums.add_slice(coarser, sums));
             }
+            self.apply(&netted);
             let sums = self.sums.sorted();
             self.apply(&sums.iter().collect::<Vec<_>>());
         }
