@@ -131,7 +131,11 @@ impl Engine for NoEngine {
     }
     fn drain(&self) {}
     fn quarantine(&self) -> Table {
-        Table::new(["rule", "offset"])
+        Table::new(self.quarantine_columns())
+    }
+
+    fn quarantine_columns(&self) -> Vec<String> {
+        ["rule", "offset"].map(str::to_owned).to_vec()
     }
 
     fn settings(&self) -> String {

@@ -40,6 +40,8 @@ pub enum QueryError {
     OnlyAList(&'static str),
     #[error("distinct counts over a range of days do not follow from what is kept: group by day or hour as well")]
     RangeNeedsDays,
+    #[error("{buckets} times {column} is more than is filled in at once ({most}): ask for fewer days")]
+    TooManyBuckets { column: String, buckets: u64, most: u64 },
 }
 
 impl Query {

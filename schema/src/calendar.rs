@@ -109,10 +109,11 @@ pub fn format_month(day: i64) -> String {
     format!("{:04}-{:02}", date.year(), date.month())
 }
 
-/// The day of `YYYY-MM-DD`.
+/// The day of `YYYY-MM-DD`; of the years that events may be of, 1970 to 2199.
 pub fn parse_day(text: &str) -> Option<i64> {
     let date: civil::Date = text.parse().ok()?;
-    Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second().div_euclid(SECONDS_PER_DAY))
+    let day = date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second().div_euclid(SECONDS_PER_DAY);
+    is_known(day.checked_mul(MICROS_PER_DAY)?).then_some(day)
 }
 
 /// The first day of `YYYY-MM`.
@@ -127,9 +128,14 @@ pub fn rfc3339_micros(micros: i64) -> String {
     format!("{}T{:02}:{:02}:{:02}.{fraction:06}Z", format_day(day), second / 3_600, second / 60 % 60, second % 60)
 }
 
-/// UTC microseconds of an RFC 3339 time with any offset; digits past microseconds are cut.
+/// UTC microseconds of an RFC 3339 time from 1970 to 2199, with any offset; digits past microseconds are cut.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
-    text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond)
+    text.parse::<Timestamp>().ok().map(Timestamp::as_microsecond).filter(|&micros| is_known(micros))
+}
+
+/// Whether an instant is one that a calendar can place: from 1970 to 2199.
+pub fn is_known(micros: i64) -> bool {
+    (0..crate::decode::TIME_END).contains(&micros)
 }
 
 fn timestamp(micros: i64) -> Timestamp {

@@ -72,9 +72,9 @@ fn parse_order(text: &str) -> Result<(String, bool), &'static str> {
 fn parse_day_argument(text: &str) -> Result<i64, &'static str> {
     // Longer texts are instants, which `--as-of` takes.
     let is_day = text.len() == "2019-10-01".len();
-    parse_day(text).filter(|_| is_day).ok_or("expected a day such as 2019-10-01")
+    parse_day(text).filter(|_| is_day).ok_or("expected a day from 1970 to 2199 such as 2019-10-01")
 }
 
 fn parse_instant(text: &str) -> Result<i64, &'static str> {
-    parse_rfc3339(text).ok_or("expected an instant such as 2019-10-01T07:00:00Z")
+    parse_rfc3339(text).ok_or("expected an instant from 1970 to 2199 such as 2019-10-01T07:00:00Z")
 }

@@ -92,6 +92,7 @@ pub fn repair(
             numbering: Numbering::Count,
             checkpoint_ms: None,
             only_the_end_counts: true,
+            ahead_ms: None,
         },
         partition_idle_ms: 0,
         lake: Some((lake, Mode::Continue)),

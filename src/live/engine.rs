@@ -3,7 +3,7 @@
 use super::feed::Feed;
 use super::publish::PartitionTable;
 use super::rejects::RecentRejects;
-use crate::engine::usage;
+use crate::engine::{QUARANTINE_COLUMNS, usage};
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use arc_swap::ArcSwap;
 use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, SourceStatus};
@@ -80,6 +80,10 @@ impl Engine for LiveEngine {
         self.rejects.table(&self.partitions.read().expect("no holder of the partitions panics"))
     }
 
+    fn quarantine_columns(&self) -> Vec<String> {
+        QUARANTINE_COLUMNS.map(str::to_owned).to_vec()
+    }
+
     fn settings(&self) -> String {
         self.settings.clone()
     }
@@ -121,6 +125,10 @@ impl Engine for CurrentEngine {
 
     fn quarantine(&self) -> Table {
         self.engine.load().quarantine()
+    }
+
+    fn quarantine_columns(&self) -> Vec<String> {
+        self.engine.load().quarantine_columns()
     }
 
     fn settings(&self) -> String {

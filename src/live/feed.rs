@@ -71,7 +71,7 @@ struct State {
     /// What closed and is not published.
     closed: VecDeque<Closed>,
     /// Event times by epoch: (partition, latest).
-    heard: BTreeMap<u64, Vec<(u16, i64)>>,
+    heard: BTreeMap<u64, Vec<(u16, Option<i64>)>>,
     /// What was read: epoch, partition, the offset after it.
     read: VecDeque<(u64, u16, u64)>,
     watermarks: Watermarks,
@@ -102,6 +102,9 @@ pub struct Rules {
     pub checkpoint_ms: Option<u64>,
     /// Nobody waits for an answer before the end.
     pub only_the_end_counts: bool,
+    /// How far an event's time may be ahead of the clock and still say how complete the sources are, in milliseconds; `None` where
+    /// the clock decides nothing.
+    pub ahead_ms: Option<u64>,
 }
 
 /// What an epoch is called.
@@ -230,8 +233,8 @@ impl Feed {
         }
     }
 
-    /// A chunk of a partition has events up to this time.
-    pub fn heard(&self, epoch: u64, partition: u16, latest: i64) {
+    /// A chunk of a partition has events up to this time, or none.
+    pub fn heard(&self, epoch: u64, partition: u16, latest: Option<i64>) {
         self.lock().heard.entry(epoch).or_default().push((partition, latest));
     }
 
@@ -271,9 +274,12 @@ impl Feed {
     }
 
     fn close_epoch(&self, state: &mut State, epoch: u64, now_ms: u64) {
+        let most =
+            self.rules.ahead_ms.and_then(|ahead| i64::try_from((now_ms + ahead) * 1_000).ok()).unwrap_or(i64::MAX);
         while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() <= epoch) {
             for (partition, latest) in entry.remove() {
-                state.watermarks.heard(partition, latest);
+                // One event of a wrong clock would make all that follow late.
+                state.watermarks.heard(partition, latest.map(|latest| latest.min(most)), now_ms);
             }
         }
         let mut positions = BTreeMap::new();
@@ -406,8 +412,13 @@ mod tests {
     }
 
     fn feed(clock: &Arc<SetClock>, workers: usize) -> Feed {
-        let rules =
-            Rules { pace: PACE, numbering: Numbering::Clock, checkpoint_ms: Some(0), only_the_end_counts: false };
+        let rules = Rules {
+            pace: PACE,
+            numbering: Numbering::Clock,
+            checkpoint_ms: Some(0),
+            only_the_end_counts: false,
+            ahead_ms: None,
+        };
         Feed::new(rules, clock.clone(), Arc::default(), Watermarks::new(0, 0), workers, 0)
     }
 

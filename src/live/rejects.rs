@@ -16,10 +16,11 @@ const ROWS_MOST: usize = 10_000;
 /// The latest rows of all workers.
 #[derive(Debug, Default)]
 pub struct RecentRejects {
-    rows: Mutex<VecDeque<Row>>,
+    /// Shared, so that who reads holds them up for a moment only.
+    rows: Mutex<VecDeque<Arc<Row>>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Row {
     partition: u16,
     offset: u64,
@@ -34,14 +35,14 @@ struct Row {
 impl RecentRejects {
     /// All rows as a table, in order of their places.
     pub fn table(&self, partitions: &[PartitionInfo]) -> Table {
-        let mut rows: Vec<Row> = self.lock().iter().cloned().collect();
+        let mut rows: Vec<Arc<Row>> = self.lock().iter().cloned().collect();
         rows.sort_by_key(|row| (row.partition, row.offset));
         let mut table = Table::new(QUARANTINE_COLUMNS);
         table.rows = rows.iter().filter_map(|row| values(row, partitions.get(usize::from(row.partition))?)).collect();
         table
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Row>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Row>>> {
         self.rows.lock().expect("no holder of the rejects panics")
     }
 }
@@ -76,7 +77,7 @@ impl RecentRejects {
         if rows.len() == ROWS_MOST {
             rows.pop_front();
         }
-        rows.push_back(kept);
+        rows.push_back(Arc::new(kept));
     }
 }
 

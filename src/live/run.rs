@@ -83,6 +83,7 @@ pub fn start(
             numbering: Numbering::Clock,
             checkpoint_ms: Some(settings.lake.checkpoint_ms),
             only_the_end_counts: false,
+            ahead_ms: u64::try_from(settings.decode.max_future_ms).ok(),
         },
         partition_idle_ms: settings.live.partition_idle_ms,
         lake: lake.map(|lake| (lake, Mode::Continue)),

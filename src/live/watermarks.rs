@@ -1,7 +1,7 @@
 //! How far the sources are complete: a watermark of each partition, and the least of those that have something to say.
 //!
 //! A partition's watermark is its largest event time less the allowed lateness. A partition that has been read to its
-//! end and had nothing for a while is *idle*: it holds nobody back. One that has not been read yet holds everybody back,
+//! end and had no event for a while is *idle*: it holds nobody back. One that has not been read yet holds everybody back,
 //! so that what waits in it does not come too late. The whole's watermark never falls.
 
 /// Event times in UTC microseconds, arrivals in milliseconds of the clock.
@@ -16,8 +16,10 @@ pub struct Watermarks {
 #[derive(Clone, Copy, Debug, Default)]
 struct Partition {
     latest: Option<i64>,
-    /// When something was read last.
+    /// When something was read last that may have had events.
     arrived_ms: Option<u64>,
+    /// What was heard last had no event, as records of dimensions have none: more of that says nothing of the time.
+    is_mute: bool,
 }
 
 impl Partition {
@@ -37,7 +39,7 @@ impl Watermarks {
     /// As they were at a checkpoint: of the whole, and the latest event time of each partition.
     pub fn resume(&mut self, watermark: i64, latests: &[Option<i64>]) {
         self.watermark = watermark;
-        self.partitions = latests.iter().map(|&latest| Partition { latest, arrived_ms: None }).collect();
+        self.partitions = latests.iter().map(|&latest| Partition { latest, ..Partition::default() }).collect();
     }
 
     /// The whole's, as it was last advanced to.
@@ -52,13 +54,20 @@ impl Watermarks {
 
     /// Records of a partition were read.
     pub fn arrived(&mut self, partition: u16, now_ms: u64) {
-        self.partition(partition).arrived_ms = Some(now_ms);
+        let partition = self.partition(partition);
+        if !partition.is_mute {
+            partition.arrived_ms = Some(now_ms);
+        }
     }
 
-    /// Events of a partition up to this time are in.
-    pub fn heard(&mut self, partition: u16, latest: i64) {
+    /// Events of a partition up to this time are in, or records that were none.
+    pub fn heard(&mut self, partition: u16, latest: Option<i64>, now_ms: u64) {
         let partition = self.partition(partition);
-        partition.latest = partition.latest.max(Some(latest));
+        partition.latest = partition.latest.max(latest);
+        if partition.is_mute && latest.is_some() {
+            partition.arrived_ms = Some(now_ms);
+        }
+        partition.is_mute = latest.is_none();
     }
 
     fn partition(&mut self, partition: u16) -> &mut Partition {
@@ -106,34 +115,34 @@ mod tests {
         let mut watermarks = Watermarks::new(10, 1_000);
         assert_eq!(watermarks.advance(0, &[false, false]), Watermarks::UNKNOWN);
         watermarks.arrived(0, 5);
-        watermarks.heard(0, 500);
+        watermarks.heard(0, Some(500), 0);
         // What was read of it is not heard yet.
         watermarks.arrived(1, 5);
         assert_eq!(watermarks.advance(10, &[true, true]), Watermarks::UNKNOWN);
         let mut watermarks = Watermarks::new(10, 1_000);
         watermarks.arrived(0, 5);
-        watermarks.heard(0, 500);
+        watermarks.heard(0, Some(500), 0);
         // The other is still to be read.
         assert_eq!(watermarks.advance(10, &[true, false]), Watermarks::UNKNOWN);
         // It is empty.
         assert_eq!(watermarks.advance(10, &[true, true]), 490);
         watermarks.arrived(1, 20);
-        watermarks.heard(1, 300);
+        watermarks.heard(1, Some(300), 0);
         // It never falls.
         assert_eq!(watermarks.advance(20, &[true, true]), 490);
-        watermarks.heard(0, 900);
+        watermarks.heard(0, Some(900), 0);
         watermarks.arrived(0, 900);
-        watermarks.heard(1, 600);
+        watermarks.heard(1, Some(600), 0);
         assert_eq!(watermarks.advance(900, &[true, true]), 590);
         // Nothing for a second: idle, but not before it has been read to its end.
         assert_eq!(watermarks.advance(1_100, &[true, false]), 590);
         assert_eq!(watermarks.advance(1_100, &[true, true]), 890);
         assert_eq!(watermarks.of(1, 1_100, true), (Some(590), true));
         // All idle: everything there is has been read.
-        watermarks.heard(1, 2_000);
+        watermarks.heard(1, Some(2_000), 0);
         assert_eq!(watermarks.advance(9_000, &[true, true]), 1_990);
         // A new partition holds back until it is read.
-        watermarks.heard(1, 3_000);
+        watermarks.heard(1, Some(3_000), 0);
         watermarks.arrived(1, 9_000);
         assert_eq!(watermarks.advance(9_001, &[true, true, false]), 1_990);
         assert_eq!(watermarks.advance(9_001, &[true, true, true]), 2_990);
@@ -145,7 +154,7 @@ mod tests {
         let hour = 3_600_000_000;
         for partition in 0..32 {
             watermarks.arrived(partition, 0);
-            watermarks.heard(partition, 0);
+            watermarks.heard(partition, Some(0), 0);
         }
         let read = [true; 32];
         watermarks.advance(0, &read);
@@ -153,10 +162,33 @@ mod tests {
             let now_ms = minute * 60_000;
             for partition in 0..31 {
                 watermarks.arrived(partition, now_ms);
-                watermarks.heard(partition, minute as i64 * 60_000_000);
+                watermarks.heard(partition, Some(minute as i64 * 60_000_000), 0);
             }
             assert_eq!(watermarks.advance(now_ms, &read), minute as i64 * 60_000_000);
         }
         assert_eq!(watermarks.advance(3_600_000, &read), hour);
+    }
+
+    #[test]
+    fn a_partition_without_events_holds_nobody() {
+        let mut watermarks = Watermarks::new(0, 1_000);
+        let read = [true; 2];
+        for second in 0..10 {
+            watermarks.arrived(0, second * 1_000);
+            watermarks.heard(0, Some(second as i64), second * 1_000);
+            // Products, say, several a second.
+            for part in 0..4 {
+                watermarks.arrived(1, second * 1_000 + part * 250);
+                watermarks.heard(1, None, second * 1_000 + part * 250);
+            }
+            // At first it may be about to have some.
+            let expected = if second == 0 { Watermarks::UNKNOWN } else { second as i64 };
+            assert_eq!(watermarks.advance(second * 1_000 + 800, &read), expected, "{second}");
+        }
+        // Once it has events, it counts.
+        watermarks.heard(1, Some(3), 9_900);
+        watermarks.arrived(0, 9_900);
+        watermarks.heard(0, Some(100), 9_900);
+        assert_eq!(watermarks.advance(9_950, &read), 9);
     }
 }

@@ -127,9 +127,7 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
                 inputs.advance(stamp, &mut ingest);
                 let partition = chunk.partition;
                 let latest = ingest.chunk(stamp.epoch, stamp.watermark, chunk, |event| inputs.events.send(event));
-                if let Some(latest) = latest {
-                    plan.feed.heard(stamp.epoch, partition, latest);
-                }
+                plan.feed.heard(stamp.epoch, partition, latest);
                 inputs.events.flush();
                 worker.step();
             }

@@ -43,6 +43,8 @@ pub struct ServeSettings {
     pub request_bytes_max: usize,
     /// Requests of one connection that are worked on at once; more of them wait.
     pub requests_per_connection_max: usize,
+    /// Connections at once; more wait.
+    pub connections_max: usize,
     /// Open calls of one connection, subscriptions included.
     pub streams_per_connection_max: u32,
     /// Subscriptions of all connections.
@@ -83,6 +85,7 @@ impl Default for ServeSettings {
             keep_epochs_ms: 60_000,
             request_bytes_max: 1 << 20,
             requests_per_connection_max: 1_024,
+            connections_max: 512,
             streams_per_connection_max: 1_024,
             subscriptions_max: 1_024,
             subscription_rows_max: 100_000,
@@ -135,6 +138,7 @@ impl ServeSettings {
             milliseconds("keep_epochs_ms", self.keep_epochs_ms, 1),
             bytes("request_bytes_max", self.request_bytes_max, 1_024),
             count("requests_per_connection_max", self.requests_per_connection_max, 1),
+            count("connections_max", self.connections_max, 1),
             count("streams_per_connection_max", self.streams_per_connection_max as usize, 1),
             count("subscriptions_max", self.subscriptions_max, 0),
             count("subscription_rows_max", self.subscription_rows_max, 1),

@@ -12,6 +12,9 @@ pub trait Engine: Send + Sync {
     /// The latest rejected records, as `millrace query quarantine` has them.
     fn quarantine(&self) -> Table;
 
+    /// The columns of [`Engine::quarantine`].
+    fn quarantine_columns(&self) -> Vec<String>;
+
     /// The effective settings as `millrace config` prints them, secrets redacted.
     fn settings(&self) -> String;
 }

@@ -277,6 +277,10 @@ fn poison_is_quarantined() {
     let records: [&[u8]; 4] = [b"\xff\xfe", b"{", br#"{"event_type":"page_view"}"#, b"[]"];
     records.iter().for_each(|record| producer.send(0, b"", record, None).expect("it is sent"));
     producer.send(0, b"", view(1, "2019-10-01T10:00:00Z").as_bytes(), None).expect("it is sent");
+    // Microseconds for milliseconds: a time that no calendar has is none.
+    let no_time = Some(1_700_000_000_000_000_000);
+    producer.send(0, b"", view(2, "2019-10-01T10:00:00Z").as_bytes(), no_time).expect("it is sent");
+    producer.send(0, b"", b"{", no_time).expect("it is sent");
     producer.flush().expect("it is acknowledged");
     let place = Place::new();
     let line = format!(
@@ -286,5 +290,5 @@ fn poison_is_quarantined() {
     let topics = format!("source.kafka.topics=[{{name=\"{topic}\"}}]");
     let done = place.run_arguments(line.split(' ').chain([&*topics]));
     assert_eq!(done.code, 0, "{}", done.err);
-    assert_eq!(accounting(&done.out), [5, 1, 0, 4, 0]);
+    assert_eq!(accounting(&done.out), [7, 2, 0, 5, 0]);
 }

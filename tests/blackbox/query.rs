@@ -334,6 +334,12 @@ fn what_cannot_be_asked_is_usage() {
         ("sales --from 2024-05-02 --to 2024-05-01", &["--from"]),
         ("sales --group-by day --from 2024-05-32 --to 2024-05-01", &["2024-05-32"]),
         ("funnel --as-of noon", &["noon"]),
+        // Times that no event has, and more of them than anybody reads.
+        ("sales --where month=9999-12", &["9999-12", "2199"]),
+        ("sales --where day=1969-12-31", &["1969-12-31", "1970"]),
+        ("traffic --group-by hour --where hour=9999-12-30T21:00:00Z", &["2199"]),
+        ("sales --group-by day --from 0001-01-01 --to 9999-12-30", &["2199"]),
+        ("sales --group-by hour --from 1970-01-01 --to 2199-12-31", &["2016", "fewer days"]),
         ("sales --limit few", &["few"]),
         ("sales --format xml", &["xml"]),
     ] {

@@ -77,6 +77,15 @@ impl LineCutter {
         self
     }
 
+    /// Forgets the beginning of a line whose end has not come. False where there is none, or it is too long to be kept anyway.
+    pub(crate) fn forget_tail(&mut self) -> bool {
+        let forgets = self.cut == self.whole && self.skipped.is_none() && !self.tail.is_empty();
+        if forgets {
+            self.tail = Buffer::default();
+        }
+        forgets
+    }
+
     /// The offset of the first byte that is not handed out.
     pub(crate) fn offset(&self) -> u64 {
         self.offset

@@ -35,6 +35,8 @@ pub(crate) struct ParquetRows {
     file_bytes: u64,
     counted_bytes: u64,
     failed: bool,
+    /// What is said once everything before it has been handed out.
+    fault: Option<String>,
 }
 
 impl ParquetRows {
@@ -73,10 +75,14 @@ impl ParquetRows {
             file_bytes,
             counted_bytes,
             failed: false,
+            fault: None,
         })
     }
 
     pub(crate) fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
+        if let Some(message) = self.fault.take() {
+            return Err(SourceError::Parquet { path: self.path.clone(), row: self.row, message });
+        }
         if self.failed {
             return Ok(None);
         }
@@ -92,13 +98,10 @@ impl ParquetRows {
                     None => break,
                     Some(Ok(batch)) => self.batch = Some(Rows::new(&batch, self.is_lake_file)),
                     Some(Err(error)) => {
+                        // What came before it is handed out first.
                         self.failed = true;
-                        let message = error.to_string();
-                        return Err(SourceError::Parquet {
-                            path: self.path.clone(),
-                            row: self.row + u64::from(records),
-                            message,
-                        });
+                        self.fault = Some(error.to_string());
+                        break;
                     }
                 }
                 continue;
@@ -109,6 +112,9 @@ impl ParquetRows {
             } else {
                 self.batch = None;
             }
+        }
+        if records == 0 && self.fault.is_some() {
+            return self.next_chunk();
         }
         if records == 0 {
             self.count_to(self.file_bytes);

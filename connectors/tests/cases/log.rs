@@ -73,6 +73,58 @@ fn a_tailing_reader_sees_a_line_when_its_newline_is_there() {
 }
 
 #[test]
+fn what_was_read_of_a_torn_line_is_forgotten_with_it() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut writer = LogWriter::open(&path, 1, 1 << 20).unwrap();
+    writer.append(0, b"one").unwrap();
+    drop(writer);
+    let segment = path.join("partition=00000/00000000000000000000.jsonl");
+    OpenOptions::new().append(true).open(&segment).unwrap().write_all(b"half of a li").unwrap();
+    let mut reader = from_start(&path, ReadOptions::default());
+    assert_eq!(texts(&drain(&mut reader, 99).unwrap_or_else(|_| panic!("readable"))), ["one"]);
+    assert!(reader.next_chunk().unwrap().is_none());
+    let mut writer = LogWriter::open(&path, 1, 1 << 20).unwrap();
+    writer.append(0, b"another line, and a longer one").unwrap();
+    writer.append(0, b"three").unwrap();
+    drop(writer);
+    let read = drain(&mut reader, 99).unwrap_or_else(|_| panic!("readable"));
+    assert_eq!(texts(&read), ["another line, and a longer one", "three"]);
+    assert_eq!(read[0].1, 4);
+}
+
+#[test]
+fn a_segment_that_is_removed_before_it_is_read_is_an_error() {
+    let directory = tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut writer = LogWriter::open(&path, 1, 1).unwrap();
+    for line in ["one", "two", "three"] {
+        writer.append(0, line.as_bytes()).unwrap();
+    }
+    drop(writer);
+    let second = path.join("partition=00000/00000000000000000004.jsonl");
+    for to_end in [false, true] {
+        let one = tiny(1, 1);
+        let mut reader: Box<dyn Source> = match to_end {
+            false => Box::new(from_start(&path, one)),
+            true => Box::new(open(std::slice::from_ref(&path), one).unwrap()),
+        };
+        assert!(reader.next_chunk().unwrap().is_some());
+        let bytes = fs::read(&second).unwrap();
+        fs::remove_file(&second).unwrap();
+        let error = loop {
+            match reader.next_chunk() {
+                Ok(_) => std::thread::sleep(std::time::Duration::from_millis(50)),
+                Err(error) => break error,
+            }
+        };
+        let message = error.to_string();
+        assert!(message.contains("offset 4") && message.contains("begins at 8"), "{message}");
+        fs::write(&second, bytes).unwrap();
+    }
+}
+
+#[test]
 fn a_writer_cuts_a_torn_tail_off_and_goes_on() {
     let directory = tempdir().unwrap();
     let path = directory.path().join("log");

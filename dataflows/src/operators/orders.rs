@@ -19,8 +19,9 @@ use crate::operators::sessions::{IdHasher, Parts};
 use crate::rows::{Change, Netting};
 use crate::views::sales::{Contributor, Line, LineKind};
 use crate::views::{quality, traffic};
-use millrace_schema::{Body, Event, Id, Warning};
+use millrace_schema::{Body, Currency, Event, Id, Warning};
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -296,12 +297,21 @@ fn warn(lines: &[Line], shared: &Shared, buckets: &mut Buckets, sign: i64, out: 
     if lines.iter().all(|line| line.kind == LineKind::Sold) {
         return;
     }
-    for line in lines.iter().filter(|line| line.kind != LineKind::Sold) {
-        let same = || lines.iter().filter(|other| other.currency == line.currency);
-        let sum = |sold: bool| same().filter(|l| (l.kind == LineKind::Sold) == sold).map(|l| l.amount).sum::<i64>();
-        if same().any(|line| line.kind == LineKind::Sold) && sum(false) > sum(true) {
-            add(line, Warning::ReturnedMoreThanPaid);
-        }
+    // By currency: whether anything was sold, and what was returned beyond what was paid.
+    let mut sums: SmallVec<[(Currency, bool, i64); 4]> = SmallVec::new();
+    for line in lines {
+        let at = sums.iter().position(|(currency, ..)| *currency == line.currency).unwrap_or_else(|| {
+            sums.push((line.currency, false, 0));
+            sums.len() - 1
+        });
+        let is_sold = line.kind == LineKind::Sold;
+        sums[at].1 |= is_sold;
+        sums[at].2 += if is_sold { -line.amount } else { line.amount };
+    }
+    let exceeds =
+        |line: &&Line| sums.iter().any(|(currency, sold, sum)| *currency == line.currency && *sold && *sum > 0);
+    for line in lines.iter().filter(|line| line.kind != LineKind::Sold).filter(exceeds) {
+        add(line, Warning::ReturnedMoreThanPaid);
     }
 }
 

@@ -42,13 +42,13 @@ impl GroupType {
         match self {
             GroupType::Minute | GroupType::Hour => calendar::parse_rfc3339(text)
                 .map(|time| time as u64)
-                .ok_or_else(|| bad("an RFC 3339 time such as 2019-10-01T07:00:00+00:00")),
-            GroupType::Day => {
-                calendar::parse_day(text).map(|day| day as u64).ok_or_else(|| bad("a day such as 2019-10-01"))
-            }
-            GroupType::Month => {
-                calendar::parse_month(text).map(|day| day as u64).ok_or_else(|| bad("a month such as 2019-10"))
-            }
+                .ok_or_else(|| bad("an RFC 3339 time from 1970 to 2199 such as 2019-10-01T07:00:00+00:00")),
+            GroupType::Day => calendar::parse_day(text)
+                .map(|day| day as u64)
+                .ok_or_else(|| bad("a day from 1970 to 2199 such as 2019-10-01")),
+            GroupType::Month => calendar::parse_month(text)
+                .map(|day| day as u64)
+                .ok_or_else(|| bad("a month from 1970 to 2199 such as 2019-10")),
             GroupType::Name => Ok(Name::of(text).0),
             GroupType::Currency if text == crate::context::NONE_TEXT => Ok(0),
             GroupType::Currency => {
@@ -120,15 +120,26 @@ pub fn sum(groups: &mut Groups, key: Vec<u64>, sums: Sums<'_>) {
     groups.entry(key).or_default().add_sums(sums);
 }
 
+/// So many buckets are filled in at most: hours of five years, days of more than a century.
+const BUCKETS_MOST: u64 = 50_000;
+
 /// The groups that are there even without data: of one hour, day or month column, the buckets from day `first` to day
 /// `last`, both included, but for those that a filter on a time rules out.
+///
+/// # Errors
+/// [`QueryError::TooManyBuckets`] before any is made.
 pub fn zero_filled(
     asked: &[(String, GroupType)],
     filters: &[(String, GroupType, u64)],
     days: Option<(i64, i64)>,
     calendar: &Calendar,
-) -> Vec<Vec<u64>> {
-    let (Some((first, last)), [(_, kind)]) = (days, asked) else { return Vec::new() };
+) -> Result<Vec<Vec<u64>>, QueryError> {
+    let (Some((first, last)), [(column, kind)]) = (days, asked) else { return Ok(Vec::new()) };
+    let days = u64::try_from(last.saturating_sub(first).saturating_add(1)).unwrap_or(0);
+    let buckets = if *kind == GroupType::Hour { days.saturating_mul(24) } else { days };
+    if buckets > BUCKETS_MOST {
+        return Err(QueryError::TooManyBuckets { column: column.clone(), buckets, most: BUCKETS_MOST });
+    }
     let (mut from, mut to) = (calendar.day_start(first), calendar.day_start(last + 1));
     for (_, kind, part) in filters {
         if let Some((start, end)) = span(*kind, *part, calendar) {
@@ -136,7 +147,8 @@ pub fn zero_filled(
         }
     }
     let open = |bucket: &u64| span(*kind, *bucket, calendar).is_some_and(|(start, end)| start.max(from) < end.min(to));
-    buckets_between(*kind, (first, last), calendar).into_iter().filter(open).map(|bucket| vec![bucket]).collect()
+    let buckets = buckets_between(*kind, (first, last), calendar);
+    Ok(buckets.into_iter().filter(open).map(|bucket| vec![bucket]).collect())
 }
 
 /// From when to when (excluded) a bucket lasts; `None` of what is no time.

@@ -213,7 +213,7 @@ impl View for Quality {
             totals
                 .retain(|group, _| caught.get(group).is_some_and(|rules| rules.keys().any(|&rule| rule_wanted(rule))));
         }
-        for group in zero_filled(&asked, &filters, query.days, context.calendar()) {
+        for group in zero_filled(&asked, &filters, query.days, context.calendar())? {
             totals.entry(group).or_default();
         }
         let by_rule = query.group_by.iter().position(|column| column == "rule");

@@ -182,7 +182,7 @@ impl View for Traffic {
         if forced {
             columns.insert(0, ("currency".to_owned(), GroupType::Currency));
         }
-        for group in zero_filled(&columns, &filters, query.days, calendar) {
+        for group in zero_filled(&columns, &filters, query.days, calendar)? {
             groups.entry(group).or_default();
         }
         let mut table = Table::new(columns.iter().map(|(column, _)| column).chain(&self.values));

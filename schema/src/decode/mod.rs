@@ -35,6 +35,7 @@ use crate::{Currency, Kind, Record, Reject, Rule};
 pub use bumpalo::Bump;
 pub(crate) use extra::content_of;
 use fields::Fields;
+pub use time::TIME_END;
 
 /// What decoding depends on besides the bytes.
 #[derive(Clone, Debug, PartialEq)]

@@ -14,6 +14,7 @@ mod admin;
 mod asking;
 mod at;
 mod auth;
+mod connections;
 mod consistency;
 mod deadline;
 mod gate;

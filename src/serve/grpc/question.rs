@@ -52,7 +52,11 @@ pub fn days(range: Option<&v1::DayRange>) -> Result<Option<(i64, i64)>, Status> 
     let Some(range) = range else { return Ok(None) };
     let day = |name, text: &str| {
         let is_day = text.len() == "2019-10-01".len();
-        let bad = || Status::invalid_argument(format!("days.{name} = {text:?}: expected a day such as 2019-10-01"));
+        let bad = || {
+            Status::invalid_argument(format!(
+                "days.{name} = {text:?}: expected a day from 1970 to 2199 such as 2019-10-01"
+            ))
+        };
         parse_day(text).filter(|_| is_day).ok_or_else(bad)
     };
     let (from, to) = (day("from", &range.from)?, day("to", &range.to)?);

@@ -2,6 +2,7 @@
 
 use super::admin::AdminService;
 use super::auth::Tokens;
+use super::connections::limited;
 use super::gate::Gate;
 use super::metrics::ServeMetrics;
 use super::service::{Clock, Service};
@@ -112,7 +113,8 @@ impl Server {
             // A server that is dropped ends, too.
             let _ = closed.wait_for(|closing| *closing).await;
         };
-        let serving = runtime.spawn(router.serve_with_incoming_shutdown(incoming, end));
+        let serving =
+            runtime.spawn(router.serve_with_incoming_shutdown(limited(incoming, settings.connections_max), end));
         runtime.spawn(tell_health(health, board, drained));
         let drain_for = Duration::from_millis(settings.drain_ms);
         Ok(Server { address, metrics, drain_for, draining, closing, serving: Some(serving), runtime: Some(runtime) })

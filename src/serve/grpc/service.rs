@@ -137,7 +137,9 @@ impl Service {
             let values = rejected.columns.len();
             let table = question.query.list(QUARANTINE, rejected).map_err(misfit)?;
             let table = Arc::new(EncodedTable::of(&table, values));
-            return Ok(slot.get_or_init(|| async { table }).await.clone());
+            let table = slot.get_or_init(|| async { table }).await.clone();
+            self.pages.filled(version.epoch, &question.key);
+            return Ok(table);
         }
         let values = view(version, &question.view)?.view.value_columns().len();
         let finish = move |table: Table| Ok(Arc::new(EncodedTable::of(&table, values)));
@@ -279,7 +281,7 @@ impl Analytics for Service {
         });
         let rejected = v1::View {
             name: QUARANTINE.to_owned(),
-            value_columns: self.engine.quarantine().columns,
+            value_columns: self.engine.quarantine_columns(),
             version: 1,
             ..v1::View::default()
         };

@@ -194,6 +194,12 @@ fn nonsense_is_refused_with_what_to_change() {
     let range = |from: &str, to: &str| Some(v1::DayRange { from: from.to_owned(), to: to.to_owned() });
     check(of(v1::Query { days: range("2019-10-02", "2019-10-01"), ..sales() }), Code::InvalidArgument, &["after"]);
     check(of(v1::Query { days: range("today", ""), ..sales() }), Code::InvalidArgument, &["days.from", "today"]);
+    check(of(v1::Query { days: range("2019-10-01", "9999-12-30"), ..sales() }), Code::InvalidArgument, &["days.to"]);
+    let hours = v1::Query { view: "quality".to_owned(), group_by: vec!["hour".to_owned()], ..sales() };
+    let always = range("1970-01-01", "2199-12-31");
+    check(of(v1::Query { days: always, ..hours }), Code::InvalidArgument, &["fewer days"]);
+    let month = v1::Filter { column: "month".to_owned(), value: "9999-12".to_owned() };
+    check(of(v1::Query { filters: vec![month], ..sales() }), Code::InvalidArgument, &["9999-12", "2199"]);
     let as_of = Some(millrace_proto::prost_types::Timestamp { seconds: i64::MAX, nanos: -1 });
     check(of(v1::Query { as_of, ..sales() }), Code::InvalidArgument, &["as_of"]);
     check(request("related_products", &Query::default()), Code::ResourceExhausted, &["page_size", "gives 5"]);

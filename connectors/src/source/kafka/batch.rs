@@ -139,13 +139,13 @@ impl Message {
         unsafe { bytes(self.get().key, self.get().key_len) }
     }
 
-    /// UTC microseconds, where the broker keeps a time.
+    /// UTC microseconds, where the broker keeps a time. A producer may have set any: one that no calendar has is none.
     #[inline]
     pub(super) fn received_at(&self) -> Option<i64> {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: it is a message, and the kind of its time is written to a variable of ours.
         let time = unsafe { sys::rd_kafka_message_timestamp(self.0.as_ptr(), &mut kind) };
-        (time >= 0).then(|| time.saturating_mul(1_000))
+        (time >= 0).then(|| time.saturating_mul(1_000)).filter(|&micros| millrace_schema::calendar::is_known(micros))
     }
 
     /// The value of the last header of that name.

@@ -27,7 +27,7 @@ pub enum KafkaError {
     Client { reason: String },
     #[error(
         "no broker of {brokers} answered within {seconds} s: {reason}; check source.kafka.brokers, that they run and \
-         can be reached from here, or raise source.kafka.connect_timeout",
+         can be reached from here, or raise source.kafka.connect_timeout_ms",
         seconds = .timeout.as_secs_f64()
     )]
     Unreachable { brokers: String, timeout: Duration, reason: String },

@@ -125,6 +125,8 @@ impl Source for LogReader {
             let Partition { number, stream, cutter } = &mut self.partitions[turn];
             match cutter.next_chunk(stream) {
                 Ok(Some(chunk)) => return Ok(Some(chunk)),
+                // A writer cuts off a torn line before it goes on: what was read of it is not kept.
+                Ok(None) if cutter.forget_tail() => stream.rewind(cutter.offset()),
                 Ok(None) => {}
                 Err(error) => {
                     let path = self.table[*number as usize].path.clone();

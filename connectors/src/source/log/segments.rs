@@ -5,6 +5,7 @@ use memchr::memrchr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 const EXTENSION: &str = "jsonl";
 const DIGITS: usize = 20;
@@ -101,7 +102,12 @@ pub(super) struct SegmentStream {
     /// Where to stop; `u64::MAX` to go on for ever.
     limit: u64,
     progress: Progress,
+    /// When it was looked last whether there are later segments, though none begins here.
+    looked: Option<Instant>,
 }
+
+/// How often that is looked at, of a stream that goes on for ever.
+const LOOK_FOR_GAPS: Duration = Duration::from_millis(500);
 
 impl SegmentStream {
     /// # Errors
@@ -123,7 +129,7 @@ impl SegmentStream {
                 Some((segment.base, file))
             }
         };
-        Ok(SegmentStream { directory: directory.to_owned(), open, position: offset, limit, progress })
+        Ok(SegmentStream { directory: directory.to_owned(), open, position: offset, limit, progress, looked: None })
     }
 
     pub fn set_progress(&mut self, progress: Progress) {
@@ -144,8 +150,38 @@ impl SegmentStream {
                 self.open = Some((self.position, file));
                 Ok(true)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.look_for_gap().map(|()| false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// No segment begins here: an error, where one begins later or more was to come.
+    fn look_for_gap(&mut self) -> io::Result<()> {
+        let goes_on = self.limit == u64::MAX;
+        if goes_on && self.looked.is_some_and(|last| last.elapsed() < LOOK_FOR_GAPS) {
+            return Ok(());
+        }
+        self.looked = Some(Instant::now());
+        let bases = fs::read_dir(&self.directory)?.filter_map(|entry| parse_name(entry.ok()?.file_name().to_str()?));
+        let next = bases.filter(|base| *base > self.position).min();
+        // It may have been made since it was looked for.
+        if segment_path(&self.directory, self.position).exists() || goes_on && next.is_none() {
+            return Ok(());
+        }
+        let position = self.position;
+        Err(io::Error::other(format!(
+            "the segment that begins at offset {position} was removed before it was read; the next {}: restore it",
+            next.map_or("is missing, too".to_owned(), |next| format!("begins at {next}"))
+        )))
+    }
+
+    /// Goes back to an offset, if it is in the segment at hand: what follows it may have been cut off and written anew.
+    pub fn rewind(&mut self, offset: u64) {
+        if let Some((base, file)) = &mut self.open
+            && (*base..self.position).contains(&offset)
+            && file.seek(SeekFrom::Start(offset - *base)).is_ok()
+        {
+            self.position = offset;
         }
     }
 }

@@ -91,7 +91,7 @@ pub fn answer(
             }
         });
     }
-    for group in zero_filled(&asked, &filters, query.days, context.calendar()) {
+    for group in zero_filled(&asked, &filters, query.days, context.calendar())? {
         groups.entry(group).or_default();
     }
     let mut table = Table::new(query.group_by.iter().chain(values));

@@ -84,7 +84,7 @@ pub fn answer(rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Resu
             }
         });
     }
-    for group in zero_filled(&asked, &filters, query.days, calendar) {
+    for group in zero_filled(&asked, &filters, query.days, calendar)? {
         groups.entry(group).or_default();
     }
 

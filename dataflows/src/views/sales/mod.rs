@@ -73,11 +73,12 @@ pub struct Contributor {
     /// Reused: the cells of the order at hand, and their groups at one grain.
     cells: Vec<Cell>,
     groups: Vec<Key>,
+    sales: SaleTimes,
 }
 
 impl Contributor {
     pub fn new(shared: &Shared, enabled: bool) -> Contributor {
-        Contributor { enabled, none: shared.none, cells: Vec::new(), groups: Vec::new() }
+        Contributor { enabled, none: shared.none, cells: Vec::new(), groups: Vec::new(), sales: SaleTimes::default() }
     }
 
     /// Adds an order's contribution `sign` times. `categories` gives a line's product's category now and at a time.
@@ -106,6 +107,8 @@ impl Contributor {
             }
         };
         self.cells.clear();
+        self.sales.of(lines);
+        let sales = &self.sales;
         for line in lines {
             let here = cell(line, line.time);
             let mut measures = [0; FACTS + 1];
@@ -123,7 +126,7 @@ impl Contributor {
             } else {
                 measures[UNITS_RETURNED] = sign * line.quantity;
                 measures[RETURNS] = sign * line.amount;
-                let sold = cell(line, sale_time(line, lines));
+                let sold = cell(line, sales.time(line, lines));
                 out.add(Grain::CELL.key(&sold), RETURNS_AS_SOLD, sign * line.amount);
                 out.add(Grain::CELL.key(&sold), FACTS, sign);
             }
@@ -162,11 +165,39 @@ impl Contributor {
     }
 }
 
-/// When what a return takes back was sold; the return's own time where that is not known.
-fn sale_time(line: &Line, lines: &[Line]) -> i64 {
-    let sold = || lines.iter().filter(|other| other.kind == LineKind::Sold);
-    let of_product = sold().filter(|other| other.product == line.product).map(|other| other.time).min();
-    of_product.or_else(|| sold().map(|other| other.time).min()).unwrap_or(line.time)
+/// So many lines are looked through for each return.
+const FEW_LINES: usize = 16;
+
+/// When an order's products were sold first.
+#[derive(Default)]
+struct SaleTimes {
+    /// Of an order of many lines: products and times, in that order.
+    sold: Vec<(u32, i64)>,
+    first: Option<i64>,
+}
+
+impl SaleTimes {
+    fn of(&mut self, lines: &[Line]) {
+        self.sold.clear();
+        if lines.len() > FEW_LINES && lines.iter().any(|line| line.kind != LineKind::Sold) {
+            let sold = lines.iter().filter(|line| line.kind == LineKind::Sold);
+            self.sold.extend(sold.map(|line| (line.product, line.time)));
+            self.sold.sort_unstable();
+            self.first = self.sold.iter().map(|(_, time)| *time).min();
+        }
+    }
+
+    /// When what a return takes back was sold; the return's own time where that is not known.
+    fn time(&self, line: &Line, lines: &[Line]) -> i64 {
+        if lines.len() > FEW_LINES {
+            let at = self.sold.partition_point(|(product, _)| *product < line.product);
+            let of_product = self.sold.get(at).filter(|(product, _)| *product == line.product).map(|(_, time)| *time);
+            return of_product.or(self.first).unwrap_or(line.time);
+        }
+        let sold = || lines.iter().filter(|other| other.kind == LineKind::Sold);
+        let of_product = sold().filter(|other| other.product == line.product).map(|other| other.time).min();
+        of_product.or_else(|| sold().map(|other| other.time).min()).unwrap_or(line.time)
+    }
 }
 
 /// The view.
