@@ -278,3 +278,42 @@ impl View for Sales {
         oracle::sales::answer(context, observed, query)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn line() -> impl Strategy<Value = Line> {
+        let kind = prop::sample::select(vec![LineKind::Sold, LineKind::Returned, LineKind::Refunded]);
+        (kind, 0..6_u32, 0..50_i64).prop_map(|(kind, product, time)| Line {
+            kind,
+            product,
+            time,
+            quantity: 1,
+            amount: 1,
+            list_price: 1,
+            currency: Currency::parse("USD").expect("a code"),
+            booked_at: time,
+            partition: 0,
+            session: Id::NONE,
+            user: Id::NONE,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_return_is_of_the_first_sale_of_its_product(lines in prop::collection::vec(line(), 1..60)) {
+            let mut sales = SaleTimes::default();
+            // What is left of the order before counts for nothing.
+            sales.of(&[lines[0]; 40]);
+            sales.of(&lines);
+            for line in lines.iter().filter(|line| line.kind != LineKind::Sold) {
+                let sold = || lines.iter().filter(|other| other.kind == LineKind::Sold);
+                let of_product = sold().filter(|other| other.product == line.product).map(|other| other.time).min();
+                let expected = of_product.or(sold().map(|other| other.time).min()).unwrap_or(line.time);
+                prop_assert_eq!(sales.time(line, &lines), expected);
+            }
+        }
+    }
+}
