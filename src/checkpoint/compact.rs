@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 /// So many small files of one folder are worth a larger one.
 const FEW_FILES: usize = 8;
-/// What is merged at once is in memory.
+/// What is merged at once is in memory. After so many rows the next checkpoint has its turn.
 const ROWS_MOST: u64 = 1_000_000;
 const FILES_MOST: usize = 256;
 /// Below that, a state is restored in no time.
@@ -82,10 +82,15 @@ impl Compactor {
 
     fn work(&mut self, job: &Job) -> anyhow::Result<Replacement> {
         let mut replacement = Replacement::default();
-        if let Some(files) = plan(&job.files, self.target_bytes) {
-            let merged = self.merge(job, &files)?;
-            replacement.added.push(merged);
-            replacement.removed.extend(files.into_iter().map(|file| file.key));
+        let (mut files, mut rows) = (job.files.clone(), 0);
+        while rows < ROWS_MOST
+            && let Some(small) = plan(&files, self.target_bytes)
+        {
+            rows += small.iter().map(|file| file.rows).sum::<u64>();
+            replacement.added.push(self.merge(job, &small)?);
+            let gone: BTreeSet<String> = small.into_iter().map(|file| file.key).collect();
+            files.retain(|file| !gone.contains(&file.key));
+            replacement.removed.extend(gone);
         }
         if self.shared.context.horizons.any() && is_due(&job.manifest.state) {
             replacement.state = Some(self.compact_state(&job.manifest)?);
