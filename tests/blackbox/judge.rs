@@ -1,5 +1,6 @@
 //! The independent judge: awkward data and an SQL engine's answers to every question. See `tests/judge`.
 
+use super::real_data::data;
 use super::support::{Place, manifest_dir, skip};
 use std::path::PathBuf;
 use std::process::Command;
@@ -52,6 +53,17 @@ fn several_currencies_in_london() {
 #[test]
 fn one_currency_and_one_worker() {
     check(2, 6_000, "", "--workers 1");
+}
+
+/// The files that the lake lists, read by another engine, before and after they are merged. The larger set takes long in a debug build.
+#[test]
+fn the_lakes_files_have_the_reference_answers() {
+    let set = if cfg!(debug_assertions) { "rees46_sample" } else { "uci_online_retail" };
+    let (Some(python), Some(folder)) = (python(), data(set)) else { return };
+    let shared = folder.parent().expect("a folder of sets").display();
+    let binary = env!("CARGO_BIN_EXE_millrace");
+    let (agreed, said) = run(&python, "lake.py", &format!("--millrace {binary} --shared {shared} --sets {set}"));
+    assert!(agreed && said.contains("16 passed, 0 failed"), "{said}");
 }
 
 /// Nothing of the binary's: it takes its minute in release builds and where everything must be looked at.
