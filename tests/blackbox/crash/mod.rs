@@ -5,6 +5,7 @@
 mod harness;
 mod input;
 mod takeover;
+mod torn;
 
 use super::support::{OF_ALL, OF_EVENTS, Place, SHOP, answers, check_equal};
 use harness::{Crashes, kills};

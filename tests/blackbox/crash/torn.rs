@@ -1,0 +1,69 @@
+//! What is damaged in a lake.
+
+use super::super::support::{OF_ALL, Place, answers, check_equal};
+use super::input::Input;
+use super::shop;
+use std::fs;
+use std::path::PathBuf;
+
+/// A lake with several checkpoints, and what runs it.
+fn lake() -> (Place, String) {
+    let (place, lines) = shop();
+    let mut input = Input::log(&place, lines);
+    let line = format!(
+        "run --quiet --until-end --set serve.address= --set lake.url=lake --set lake.checkpoint_ms=20 --set live.epoch_records=60 \
+         --set horizons.deduplication=unlimited --set horizons.sessions=unlimited --set {}",
+        input.settings[0]
+    );
+    for left in [4, 3, 2, 1] {
+        input.grow(left);
+        place.ok(&line);
+    }
+    (place, line)
+}
+
+fn manifests(place: &Place) -> Vec<PathBuf> {
+    let listed = fs::read_dir(place.path("lake/_manifests")).expect("a folder").map(|entry| entry.expect("it").path());
+    let mut found: Vec<PathBuf> = listed.filter(|path| path.is_file()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_torn_manifest_is_passed_over_with_a_warning() {
+    let (place, line) = lake();
+    for damage in [|bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2), |bytes: &mut Vec<u8>| bytes[200] ^= 1] {
+        let newest = manifests(&place).pop().expect("there are some");
+        let mut bytes = fs::read(&newest).expect("it is there");
+        damage(&mut bytes);
+        fs::write(&newest, bytes).expect("it is ours");
+        let number: u64 = newest.file_stem().and_then(|stem| stem.to_str()?.parse().ok()).expect("a number");
+        let warning = format!("warning: manifest {number} of lake is passed over");
+        // Who only reads is told, too.
+        let done = place.run("query quality --data-dir lake");
+        assert!(done.code == 0 && done.err.contains(&warning), "{}", done.err);
+        let done = place.run(&line);
+        assert!(done.code == 0 && done.err.contains(&warning), "{}", done.err);
+        check_equal(&answers(&place, "whole", OF_ALL), &answers(&place, "lake", OF_ALL), "gone on from the one before");
+        let said = place.ok("verify --data-dir lake");
+        assert!(said.contains(" 0 answers differ"), "{said}");
+    }
+}
+
+#[test]
+fn a_damaged_file_of_the_state_is_named() {
+    let (place, line) = lake();
+    let folder = place.path("lake/_state/accepted");
+    let files = fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("it").path());
+    let victim = files.max_by_key(|path| fs::metadata(path).map_or(0, |metadata| metadata.len())).expect("a file");
+    let mut bytes = fs::read(&victim).expect("it is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&victim, bytes).expect("it is ours");
+    let name = victim.file_name().and_then(|name| name.to_str()).expect("a name");
+    place.fails(&line, 1, &[name, "is not what its manifest says", "restore it from a copy"]);
+    let before = manifests(&place).len();
+    fs::remove_file(&victim).expect("it is ours");
+    place.fails(&line, 1, &[name]);
+    assert!(manifests(&place).len() >= before, "nothing is forgotten over it");
+}
