@@ -206,9 +206,6 @@ impl Committer {
     /// # Errors
     /// Where the store fails for good, or another engine has taken over: [`Superseded`].
     pub fn run(mut self, incoming: &Receiver<Incoming>, cuts: &Receiver<Cut>, feed: &Feed) -> anyhow::Result<()> {
-        if let Err(error) = self.sweep.start(&*self.store, &self.lake.manifest) {
-            eprintln!("warning: what earlier runs have left could not be removed: {error:#}");
-        }
         for message in incoming {
             match message {
                 Incoming::File { worker, file } => {
@@ -405,7 +402,8 @@ impl Committer {
             Committed { number: next.number, generation: next.generation, epoch: next.epoch, at_ms: (self.now_ms)() };
         self.released.put(&cut.positions);
         super::crash::point("released");
-        if let Err(error) = self.sweep.committed(&*self.store, next.number) {
+        // Not before this run has a checkpoint of its own: one that cannot take up the last may need those before.
+        if let Err(error) = self.sweep.committed(&*self.store, &next) {
             eprintln!("warning: what is no longer needed could not be removed: {error:#}");
         }
         super::crash::point("swept");

@@ -21,7 +21,7 @@ fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
     let bytes = store.get(&file.key).with_context(|| format!("reading {}", file.key))?;
     anyhow::ensure!(
         file.is(&bytes),
-        "{} in {} is not what its manifest says ({} bytes, checksum {}): it was changed or damaged; restore it from a copy, or remove the newest manifest to go back to the one before",
+        "{} in {} is not what its manifest says ({} bytes, checksum {}): it was changed or damaged; restore it from a copy, or remove the manifests that name it, the newest first, to go back to one that does not",
         file.key,
         store.place(),
         file.bytes,

@@ -11,6 +11,8 @@ use std::collections::{BTreeSet, VecDeque};
 #[derive(Default)]
 pub struct Sweep {
     keep: u64,
+    /// What earlier runs have left is gone.
+    has_started: bool,
     /// Manifests that are there.
     numbers: Vec<u64>,
     /// The number of the last manifest that names them, and the files.
@@ -29,11 +31,18 @@ impl Sweep {
         }
     }
 
-    /// After a commit: deletes the manifests that are no longer kept, and then what only they named.
+    /// After a commit: deletes the manifests that are no longer kept, and then what only they named; after the first, also what
+    /// earlier generations have left.
     ///
     /// # Errors
     /// Where the store fails; nothing that is needed is lost by that.
-    pub fn committed(&mut self, store: &dyn Store, number: u64) -> anyhow::Result<()> {
+    pub fn committed(&mut self, store: &dyn Store, manifest: &Manifest) -> anyhow::Result<()> {
+        if !self.has_started {
+            self.start(store, manifest)?;
+            self.has_started = true;
+            return Ok(());
+        }
+        let number = manifest.number;
         self.numbers.push(number);
         let gone = expired(&self.numbers, number, self.keep);
         if gone.is_empty() {
@@ -48,15 +57,12 @@ impl Sweep {
         Ok(())
     }
 
-    /// At a start: deletes what earlier generations have left and no kept manifest names.
-    ///
-    /// # Errors
-    /// Where the store fails; nothing that is needed is lost by that.
-    pub fn start(&mut self, store: &dyn Store, claim: &Manifest) -> anyhow::Result<usize> {
+    /// Deletes what earlier generations have left and no kept manifest names.
+    fn start(&mut self, store: &dyn Store, first: &Manifest) -> anyhow::Result<()> {
         self.numbers = numbers(store)?;
         let mut named = BTreeSet::new();
         let kept: BTreeSet<u64> = {
-            let gone = expired(&self.numbers, claim.number, self.keep);
+            let gone = expired(&self.numbers, first.number, self.keep);
             self.numbers.iter().copied().filter(|number| !gone.contains(number)).collect()
         };
         for &number in &kept {
@@ -67,21 +73,21 @@ impl Sweep {
         let mut keys: Vec<String> = Vec::new();
         for folder in FOLDERS {
             let listed = store.list(&format!("{folder}/"))?.into_iter().map(|entry| entry.key);
-            keys.extend(listed.filter(|key| !named.contains(key) && is_older(key, claim.generation)));
+            keys.extend(listed.filter(|key| !named.contains(key) && is_older(key, first.generation)));
         }
         keys.extend(
             store
                 .list("_manifests/catalogs/")?
                 .into_iter()
                 .map(|entry| entry.key)
-                .filter(|key| !named.contains(key) && is_older(key, claim.generation)),
+                .filter(|key| !named.contains(key) && is_older(key, first.generation)),
         );
         store.delete(&keys)?;
         let gone: Vec<String> =
             self.numbers.iter().filter(|number| !kept.contains(number)).map(|number| Manifest::key(*number)).collect();
         store.delete(&gone)?;
         self.numbers = kept.into_iter().collect();
-        Ok(keys.len())
+        Ok(())
     }
 }
 

@@ -63,6 +63,8 @@ struct State {
     /// What an earlier run may have read is being read again: epochs are counted on from its last checkpoint, so that none is
     /// called like a later one of that run and holds less.
     reading_again: bool,
+    /// By partition, where it ended when that was first known. No earlier run has read further.
+    ends_at_start: Vec<Option<u64>>,
     caught_up: bool,
     /// Epochs that are cut and not closed.
     in_flight: VecDeque<u64>,
@@ -145,6 +147,7 @@ impl Feed {
             all_records: 0,
             records: 0,
             reading_again,
+            ends_at_start: Vec::new(),
             caught_up: false,
             in_flight: VecDeque::new(),
             open_of: vec![0; workers],
@@ -177,6 +180,7 @@ impl Feed {
             state.all_records += u64::from(chunk.records);
             state.queue.push_back((stamp, chunk));
         }
+        self.look_how_far(&mut state);
         self.cut_if_due(&mut state, now_ms);
         drop(state);
         self.wake();
@@ -199,10 +203,26 @@ impl Feed {
     pub fn caught_up(&self) {
         let mut state = self.lock();
         state.caught_up = true;
-        if state.reading_again {
-            let is_read = self.is_read();
-            state.reading_again = is_read.is_empty() || is_read.contains(&false);
+        self.look_how_far(&mut state);
+    }
+
+    /// Whether there may still be something that an earlier run has read. Called by the reader alone: what it has read is in the
+    /// queue then.
+    fn look_how_far(&self, state: &mut State) {
+        if !state.reading_again {
+            return;
         }
+        let ends = &mut state.ends_at_start;
+        state.reading_again = self.source.with(|source| {
+            ends.resize(source.partitions.len(), None);
+            let mut left = source.partitions.is_empty();
+            for (end, partition) in ends.iter_mut().zip(&source.partitions) {
+                *end = end.or(partition.end);
+                // One that cannot be read may never be.
+                left |= partition.fault.is_none() && end.is_none_or(|end| partition.next < end);
+            }
+            left
+        });
     }
 
     /// Waits until the feed can take a chunk, `timeout` at most. False where it cannot.
