@@ -8,7 +8,7 @@ use super::compact::{Compactor, Job, Replacement};
 use super::files::{FileEntry, Kind};
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
 use super::open::{Lake, put};
-use super::protocol::{Decision, Superseded, decide};
+use super::protocol::{Decision, Superseded};
 use super::sweep::{Sweep, prefix};
 use super::views::{At, ViewFiles, Written};
 use crate::live::Feed;
@@ -21,7 +21,7 @@ use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::views::quality::Accounting;
 use millrace_schema::Names;
-use millrace_schema::calendar::{MICROS_PER_DAY, format_day, rfc3339_micros};
+use millrace_schema::calendar::{Calendar, format_day, rfc3339_micros};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -30,6 +30,8 @@ use std::sync::{Arc, Mutex};
 const QUEUE: usize = 64;
 /// So many entries since the last catalog are cheap to repeat in every manifest.
 const FEW_ENTRIES: usize = 64;
+/// So many are not, however long the list is.
+const MANY_ENTRIES: usize = 2_000;
 
 /// What writers say.
 pub enum Incoming {
@@ -290,17 +292,16 @@ impl Committer {
         lake_files.extend(of_lake.iter().cloned());
         next.added.extend(of_lake);
         self.take_replacements(&mut next, &mut lake_files);
-        self.forget_days(&mut next, &mut lake_files);
+        let forgotten = self.forget(&mut next, &mut lake_files)?;
         self.write_catalog(&mut next, &lake_files)?;
 
         super::crash::point("before-manifest");
-        let outcome = put(&*self.store, &next)?;
-        if let Decision::Lost { generation } = decide(&next, &outcome) {
+        if let Decision::Lost { generation, .. } = put(&*self.store, &next)? {
             let (place, ours) = (self.store.place(), next.generation);
             return Err(Superseded { place, ours, theirs: generation }.into());
         }
         super::crash::point("after-manifest");
-        self.after(before, next, lake_files, cut);
+        self.after(before, next, lake_files, forgotten, cut);
         Ok(())
     }
 
@@ -321,20 +322,26 @@ impl Committer {
         }
     }
 
-    /// Event files of days that are kept no longer.
-    fn forget_days(&self, next: &mut Manifest, files: &mut Vec<FileEntry>) {
-        let (days, Some(watermark)) = (self.settings.lake.keep_days as i64, next.watermark) else { return };
-        if days == 0 {
-            return;
-        }
-        let first = format_day(watermark.div_euclid(MICROS_PER_DAY) - days);
+    /// Takes event files of days that are kept no longer off the list, and changes of views that are; returns them.
+    fn forget(&self, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
+        let lake = &self.settings.lake;
+        let first_day = match (lake.keep_days as i64, next.watermark) {
+            (days @ 1.., Some(watermark)) => {
+                Some(format_day(Calendar::of(&self.settings.store.time_zone)?.day(watermark) - days))
+            }
+            _ => None,
+        };
+        let first_change = if self.live { next.epoch.saturating_sub(lake.keep_changes_ms) } else { 0 };
         let is_old = |file: &FileEntry| {
             let day = file.key.strip_prefix("events/event_date=").and_then(|rest| rest.split('/').next());
-            day.is_some_and(|day| day < &*first)
+            day.zip(first_day.as_deref()).is_some_and(|(day, first)| day < first)
+                || file.epoch < first_change && Kind::of(&file.key) == Some(Kind::Changes)
         };
-        next.removed.extend(files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()));
+        let gone: Vec<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
+        next.removed.extend(gone.iter().cloned());
         files.retain(|file| !is_old(file));
         next.added.retain(|file| !is_old(file));
+        Ok(gone)
     }
 
     fn write_views(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
@@ -379,7 +386,7 @@ impl Committer {
     fn write_catalog(&mut self, next: &mut Manifest, files: &[FileEntry]) -> anyhow::Result<()> {
         let since = next.added.len() + next.removed.len();
         let listed = next.catalog.as_ref().map_or(0, |catalog| catalog.rows as usize);
-        if since <= FEW_ENTRIES.max(listed / 8) {
+        if since <= FEW_ENTRIES.max((listed / 8).min(MANY_ENTRIES)) {
             return Ok(());
         }
         let key = format!("_manifests/catalogs/{}.json", self.name());
@@ -393,9 +400,9 @@ impl Committer {
     }
 
     /// What follows a commit. None of it can undo it.
-    fn after(&mut self, before: Manifest, next: Manifest, files: Vec<FileEntry>, cut: &Cut) {
+    fn after(&mut self, before: Manifest, next: Manifest, files: Vec<FileEntry>, forgotten: Vec<String>, cut: &Cut) {
         let named: BTreeSet<&String> = next.own_files().chain(&files).map(|file| &file.key).collect();
-        let earlier = before.own_files().chain(&self.lake.files).map(|file| &file.key);
+        let earlier = before.own_files().chain(&self.lake.files).map(|file| &file.key).chain(&forgotten);
         let dropped = earlier.filter(|key| !named.contains(key)).cloned().collect();
         self.sweep.dropped(before.number, dropped);
         *self.committed.lock().expect("no holder of what is committed panics") =

@@ -8,7 +8,6 @@ use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, StateEntry};
 use super::restore::{RestoredRows, base_bytes};
 use super::sweep::prefix;
-use anyhow::Context;
 use millrace_connectors::lake::{Compression, Unfinished, merge_events};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
@@ -70,18 +69,18 @@ impl Compactor {
     /// Works until nobody has jobs any more. A job that fails is left out: the files stay as they are.
     pub fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Replacement>) {
         for job in jobs {
-            let replacement = self.work(&job).unwrap_or_else(|error| {
+            let mut replacement = Replacement::default();
+            // What was made before it failed counts.
+            if let Err(error) = self.work(&job, &mut replacement) {
                 eprintln!("warning: files were not merged: {error:#}");
-                Replacement::default()
-            });
+            }
             if done.send(replacement).is_err() {
                 return;
             }
         }
     }
 
-    fn work(&mut self, job: &Job) -> anyhow::Result<Replacement> {
-        let mut replacement = Replacement::default();
+    fn work(&mut self, job: &Job, replacement: &mut Replacement) -> anyhow::Result<()> {
         let (mut files, mut rows) = (job.files.clone(), 0);
         while rows < ROWS_MOST
             && let Some(small) = plan(&files, self.target_bytes)
@@ -92,10 +91,14 @@ impl Compactor {
             files.retain(|file| !gone.contains(&file.key));
             replacement.removed.extend(gone);
         }
-        if self.shared.context.horizons.any() && is_due(&job.manifest.state) {
-            replacement.state = Some(self.compact_state(&job.manifest)?);
+        // Nothing is forgotten before there is a watermark.
+        if let Some(watermark) = job.manifest.watermark
+            && self.shared.context.horizons.any()
+            && is_due(&job.manifest.state)
+        {
+            replacement.state = Some(self.compact_state(&job.manifest, watermark)?);
         }
-        Ok(replacement)
+        Ok(())
     }
 
     fn name(&mut self, manifest: &Manifest) -> String {
@@ -118,8 +121,7 @@ impl Compactor {
     }
 
     /// Two passes over all rows, a file at a time.
-    fn compact_state(&mut self, manifest: &Manifest) -> anyhow::Result<StateReplacement> {
-        let watermark = manifest.watermark.context("there is no watermark")?;
+    fn compact_state(&mut self, manifest: &Manifest, watermark: i64) -> anyhow::Result<StateReplacement> {
         let rows = || RestoredRows::new(self.store.clone(), manifest);
         let mut compaction = Compaction::new(&self.shared, watermark, rows().base()?);
         let all = rows();

@@ -7,13 +7,24 @@
 
 use super::files::FileEntry;
 use crate::settings::Settings;
-use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 const FORMAT: &str = "millrace-manifest";
 const VERSION: u32 = 1;
 pub const FOLDER: &str = "_manifests/";
+/// Numbers of as many digits as names have.
+const NUMBERS: u64 = 1_000_000_000_000;
+
+/// Why bytes are no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Cut off or changed.
+    #[error("{0}")]
+    Torn(&'static str),
+    #[error("{0}")]
+    OfAnotherVersion(String),
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,7 +144,9 @@ impl Manifest {
 
     /// The number of a manifest by its key.
     pub fn number_of(key: &str) -> Option<u64> {
-        key.strip_prefix(FOLDER)?.strip_suffix(".json")?.parse().ok()
+        let number = key.strip_prefix(FOLDER)?.strip_suffix(".json")?.parse().ok()?;
+        // No other spelling, and none that has no successor.
+        (number < NUMBERS && Manifest::key(number) == key).then_some(number)
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -143,23 +156,24 @@ impl Manifest {
 
     /// # Errors
     /// Where the bytes are not a whole manifest, or one of another version.
-    pub fn of_bytes(bytes: &[u8]) -> anyhow::Result<Manifest> {
-        let text = std::str::from_utf8(bytes).context("it is not text")?;
-        let (head, body) = text.split_once('\n').context("it has no first line")?;
+    pub fn of_bytes(bytes: &[u8]) -> Result<Manifest, Unreadable> {
+        let text = std::str::from_utf8(bytes).map_err(|_| Unreadable::Torn("it is not text"))?;
+        let (head, body) = text.split_once('\n').ok_or(Unreadable::Torn("it has no first line"))?;
         let mut words = head.split(' ');
         if words.next() != Some(FORMAT) {
-            bail!("it is not a manifest");
+            return Err(Unreadable::Torn("it is not a manifest"));
         }
         let version = words.next().unwrap_or_default();
-        if version != VERSION.to_string() {
-            bail!("it is of version {version}, and this program knows {VERSION}");
-        }
-        let body = body.strip_suffix('\n').context("its end is missing")?;
+        let body = body.strip_suffix('\n').ok_or(Unreadable::Torn("its end is missing"))?;
         let checksum = words.next().unwrap_or_default();
         if checksum != format!("{:016x}", xxh3_64(body.as_bytes())) {
-            bail!("its checksum does not match: it is torn or was changed");
+            return Err(Unreadable::Torn("its checksum does not match: it is torn or was changed"));
         }
-        serde_json::from_str(body).context("it cannot be read")
+        // Whole, but not ours to read: passing it over would be to forget what it says.
+        if version != VERSION.to_string() {
+            return Err(Unreadable::OfAnotherVersion(format!("it is of version {version}, not {VERSION}")));
+        }
+        serde_json::from_str(body).map_err(|error| Unreadable::OfAnotherVersion(error.to_string()))
     }
 
     /// What it names besides the files of the lake's catalog.
@@ -193,6 +207,16 @@ mod tests {
             assert!(Manifest::of_bytes(&torn).is_err(), "a bit of byte {at}");
         }
         assert_eq!(Manifest::number_of(&Manifest::key(42)), Some(42));
-        assert_eq!(Manifest::number_of("_manifests/catalog-3.json"), None);
+        for key in ["catalog-3", "7", "+00000000007", "18446744073709551615", "1000000000000"] {
+            assert_eq!(Manifest::number_of(&format!("{FOLDER}{key}.json")), None, "{key}");
+        }
+        // Whole and of another version is not torn.
+        let text = String::from_utf8(bytes).expect("text");
+        let later = text.replacen(&format!("{FORMAT} {VERSION}"), &format!("{FORMAT} {}", VERSION + 1), 1);
+        assert!(matches!(Manifest::of_bytes(later.as_bytes()), Err(Unreadable::OfAnotherVersion(_))));
+        let (_, body) = text.split_once('\n').expect("two parts");
+        let body = body.replacen("\"number\"", "\"lines\": 1, \"number\"", 1);
+        let more = format!("{FORMAT} {VERSION} {:016x}\n{body}", xxh3_64(body.trim_end().as_bytes()));
+        assert!(matches!(Manifest::of_bytes(more.as_bytes()), Err(Unreadable::OfAnotherVersion(_))), "{more}");
     }
 }

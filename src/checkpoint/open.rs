@@ -1,14 +1,14 @@
 //! Opening a lake: where it is, what it holds, and claiming it.
 
 use super::files::FileEntry;
-use super::manifest::{FOLDER, Manifest};
+use super::manifest::{FOLDER, Manifest, Unreadable};
 use super::protocol::{self, Decision, Found, Newest, Outcome, Superseded};
 use crate::settings::Settings;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::DataDir;
 use millrace_connectors::store::retry::Retry;
-use millrace_connectors::store::{Failures, Local, Put, Retrying, Store, StoreError, Unreliable};
+use millrace_connectors::store::{Failures, Local, Put, Retrying, Store, Unreliable};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,14 +31,20 @@ impl Lake {
     /// # Errors
     /// Where it cannot be reached, holds something else, or is locked.
     pub fn claim(place: &str, settings: &Settings) -> anyhow::Result<Lake> {
-        Lake::claim_after(place, settings, None)
+        Lake::claim_if(place, settings, None, &|_| Ok(()))
     }
 
-    /// Likewise, but not from anyone but this generation, where one is given.
+    /// Likewise, but not from anyone but this generation, where one is given, and only if `fits` finds nothing against what is there:
+    /// whoever runs on it goes on then.
     ///
     /// # Errors
-    /// As [`Lake::claim`]; [`Superseded`] where another has taken it over.
-    pub fn claim_after(place: &str, settings: &Settings, ours: Option<u64>) -> anyhow::Result<Lake> {
+    /// As [`Lake::claim`]; [`Superseded`] where another has taken it over; what `fits` says.
+    pub fn claim_if(
+        place: &str,
+        settings: &Settings,
+        ours: Option<u64>,
+        fits: &dyn Fn(&Manifest) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Lake> {
         let lock = (!is_remote(place)).then(|| DataDir::open(Path::new(place))).transpose()?;
         let store = open_store(place, settings)?;
         prepare(place, settings)?;
@@ -53,9 +59,22 @@ impl Lake {
             for (number, reason) in &newest.torn {
                 warnings.push(format!("manifest {number} of {} is passed over: {reason}", store.place()));
             }
+            match &newest.manifest {
+                Some(manifest) => fits(manifest)?,
+                None => anyhow::ensure!(
+                    newest.torn.is_empty(),
+                    "no manifest of {} is whole ({}): restore one of {FOLDER} from a copy, or empty the place to begin anew",
+                    store.place(),
+                    newest
+                        .torn
+                        .iter()
+                        .map(|(number, reason)| format!("{number}: {reason}"))
+                        .collect::<Vec<_>>()
+                        .join("; ")
+                ),
+            }
             let manifest = protocol::claim(&newest, Manifest::empty(settings), &run);
-            let outcome = put(&*store, &manifest)?;
-            if protocol::decide(&manifest, &outcome) == Decision::Done {
+            if put(&*store, &manifest)? == Decision::Done {
                 let files = files_of(&*store, &manifest)?;
                 for warning in warnings {
                     eprintln!("warning: {warning}");
@@ -164,25 +183,41 @@ fn prepare(place: &str, settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts a manifest where there is none.
+/// Puts a manifest where there is none, and says what follows. One that is not the newest is taken away again.
 ///
 /// # Errors
 /// Where the store fails.
-pub fn put(store: &dyn Store, manifest: &Manifest) -> anyhow::Result<Outcome> {
+pub fn put(store: &dyn Store, manifest: &Manifest) -> anyhow::Result<Decision> {
     let key = Manifest::key(manifest.number);
-    match store.put_if_absent(&key, Bytes::from(manifest.to_bytes())).with_context(|| format!("committing {key}"))? {
-        Put::Created => Ok(Outcome::Created),
-        Put::Exists => Ok(Outcome::Exists(found(store, manifest.number)?)),
+    let put =
+        store.put_if_absent(&key, Bytes::from(manifest.to_bytes())).with_context(|| format!("committing {key}"))?;
+    let there = match put {
+        Put::Created => None,
+        Put::Exists => Some(found(store, manifest.number)?),
+    };
+    let newest = numbers(store)?.into_iter().max().unwrap_or(manifest.number);
+    let decision = protocol::decide(manifest, &Outcome { there, newest });
+    if let Decision::Lost { took_place: true, .. } = decision {
+        store.delete(&[key])?;
     }
+    Ok(decision)
 }
 
+/// One that expired meanwhile is not the newest.
 fn found(store: &dyn Store, number: u64) -> anyhow::Result<Found> {
     let key = Manifest::key(number);
-    let bytes = store.get(&key).with_context(|| format!("reading {key}"))?;
+    let bytes = match store.get(&key) {
+        Err(error) if error.is_not_found() => return Ok(Found::Torn("it is gone".to_owned())),
+        bytes => bytes.with_context(|| format!("reading {key}"))?,
+    };
     Ok(match Manifest::of_bytes(&bytes) {
         Ok(manifest) if manifest.number == number => Found::Whole(Box::new(manifest)),
         Ok(manifest) => Found::Torn(format!("it says that it is manifest {}", manifest.number)),
-        Err(error) => Found::Torn(error.to_string()),
+        Err(Unreadable::Torn(reason)) => Found::Torn(reason.to_owned()),
+        Err(Unreadable::OfAnotherVersion(reason)) => anyhow::bail!(
+            "{key} in {} was written by another version of millrace ({reason}): use that one, or another place",
+            store.place()
+        ),
     })
 }
 
@@ -196,13 +231,7 @@ pub fn numbers(store: &dyn Store) -> anyhow::Result<Vec<u64>> {
 }
 
 fn look(store: &dyn Store) -> anyhow::Result<Newest> {
-    // One that expired meanwhile was not the newest.
-    protocol::newest(&numbers(store)?, |number| match found(store, number) {
-        Err(error) if error.downcast_ref::<StoreError>().is_some_and(StoreError::is_not_found) => {
-            Ok(Found::Torn("it is gone".to_owned()))
-        }
-        found => found,
-    })
+    protocol::newest(&numbers(store)?, |number| found(store, number))
 }
 
 /// The newest manifest of a lake that is only read, and the files of the lake; what was passed over goes to `warn`.

@@ -2,8 +2,9 @@
 //!
 //! Manifests are numbered without gaps and put only where there is none. Whoever starts *claims* the lake: it puts the next
 //! manifest, of the next generation and with the content of the last. From then on whoever was there before finds its next number
-//! taken, and learns from the generation that it has been superseded. Of two that start at once, one claims; the other starts anew
-//! on top of that, and so supersedes it: the last to start goes on.
+//! taken, and learns from the generation that it has been superseded. Numbers become free again when manifests expire: who finds
+//! that there are later ones than the one it has just put takes it back. Of two that start at once, one claims; the other starts
+//! anew on top of that, and so supersedes it: the last to start goes on.
 
 use super::manifest::Manifest;
 
@@ -64,10 +65,11 @@ pub fn claim(newest: &Newest, empty: Manifest, run: &str) -> Manifest {
 
 /// What came of putting a manifest.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    Created,
-    /// There was one, and this is it.
-    Exists(Found),
+pub struct Outcome {
+    /// The one that was there before; none where it was put.
+    pub there: Option<Found>,
+    /// The largest number there is after that.
+    pub newest: u64,
 }
 
 /// What follows from it.
@@ -75,20 +77,22 @@ pub enum Outcome {
 pub enum Decision {
     /// It is the newest manifest: committed, or claimed.
     Done,
-    /// Another was there first: who claims looks again, who commits stops.
-    Lost { generation: u64 },
+    /// Another was there first: who claims looks again, who commits stops. Where `took_place`, ours lies in the place of one that
+    /// has expired, and is to be taken away.
+    Lost { generation: u64, took_place: bool },
 }
 
 /// Decides after putting `mine`. A put whose answer was lost may meet itself.
 pub fn decide(mine: &Manifest, outcome: &Outcome) -> Decision {
-    match outcome {
-        Outcome::Created => Decision::Done,
-        Outcome::Exists(Found::Whole(theirs)) if theirs.run == mine.run && theirs.number == mine.number => {
-            Decision::Done
+    let lost = |generation, took_place| Decision::Lost { generation, took_place };
+    match &outcome.there {
+        Some(Found::Whole(theirs)) if theirs.run != mine.run || theirs.number != mine.number => {
+            lost(theirs.generation, false)
         }
-        Outcome::Exists(Found::Whole(theirs)) => Decision::Lost { generation: theirs.generation },
         // Whose it is cannot be seen, but not ours: ours was not reported as created.
-        Outcome::Exists(Found::Torn(_)) => Decision::Lost { generation: mine.generation + 1 },
+        Some(Found::Torn(_)) => lost(mine.generation + 1, false),
+        _ if outcome.newest > mine.number => lost(mine.generation + 1, true),
+        _ => Decision::Done,
     }
 }
 
@@ -165,17 +169,25 @@ mod tests {
                 manifests.insert(mine.number, Found::Whole(Box::new(mine.clone())));
             }
             if matches!(call, Call::Works) {
-                let outcome = there.map_or(Outcome::Created, Outcome::Exists);
-                return decide(mine, &outcome);
+                let newest = *manifests.keys().next_back().expect("there is one");
+                let decision = decide(mine, &Outcome { there, newest });
+                if let Decision::Lost { took_place: true, .. } = decision {
+                    manifests.remove(&mine.number);
+                }
+                return decision;
             }
         }
     }
 
     proptest! {
         /// Whatever fails and whoever starts when: the chain of commits has no gap and no fork, each adds to what was there before,
-        /// and an engine that was superseded never commits again.
+        /// and an engine that was superseded never commits again, though manifests expire.
         #[test]
-        fn one_chain(steps in prop::collection::vec((0..3_usize, 0..5_u8), 1..60), calls in prop::collection::vec(call(), 0..200)) {
+        fn one_chain(
+            steps in prop::collection::vec((0..3_usize, 0..9_u8), 1..80),
+            calls in prop::collection::vec(call(), 0..200),
+            keep in 1..5_u64,
+        ) {
             let mut manifests: BTreeMap<u64, Found> = BTreeMap::new();
             let mut engines: Vec<Engine> = Vec::new();
             let mut calls = calls.into_iter();
@@ -199,8 +211,12 @@ mod tests {
                 let Some(held) = engine.held.clone().filter(|_| !engine.stopped) else { continue };
                 let mine = Manifest { number: held.number + 1, epoch: held.epoch + 1, ..held };
                 match put(&mut manifests, &mine, &mut calls) {
-                    Decision::Done => engine.held = Some(mine),
-                    Decision::Lost { generation } => {
+                    Decision::Done => {
+                        let numbers: Vec<u64> = manifests.keys().copied().collect();
+                        expired(&numbers, mine.number, keep).iter().for_each(|number| drop(manifests.remove(number)));
+                        engine.held = Some(mine);
+                    }
+                    Decision::Lost { generation, .. } => {
                         prop_assert!(generation > mine.generation, "{engine:?} lost to its own or an older generation");
                         engine.stopped = true;
                     }

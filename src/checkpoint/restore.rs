@@ -18,7 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A file whose bytes are what the manifest says.
 fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
-    let bytes = store.get(&file.key).with_context(|| format!("reading {}", file.key))?;
+    let bytes = store.get(&file.key).with_context(|| {
+        format!("reading {}: restore it from a copy, or remove the manifests that name it, the newest first", file.key)
+    })?;
     anyhow::ensure!(
         file.is(&bytes),
         "{} in {} is not what its manifest says ({} bytes, checksum {}): it was changed or damaged; restore it from a copy, or remove the manifests that name it, the newest first, to go back to one that does not",

@@ -11,7 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   millrace lake files --data-dir lake --kind events
   millrace lake files --data-dir s3://shop/lake --at 1795596449708 --format csv
-  millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90 --expire changes=30
+  millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90
   millrace lake lifecycle --data-dir s3://shop/lake
 
 Credentials for S3 come from where the AWS SDK looks for them; lake.s3.* says how it is spoken to.";
@@ -118,8 +118,8 @@ impl LifecycleArgs {
     #[cfg(feature = "s3")]
     fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         use millrace_connectors::store::{Expiry, Lifecycle};
-        // What a kept manifest needs must not go by its age; these are needed by none once they are old, or only for the record.
-        const MAY_EXPIRE: [&str; 2] = ["quarantine", "changes"];
+        // What an engine needs to start must not go by its age; this is for the record only.
+        const MAY_EXPIRE: [&str; 1] = ["quarantine"];
         let expiry = |text: &String| -> Result<Expiry, Usage> {
             let parsed = text.split_once('=').and_then(|(folder, days)| {
                 let days = days.parse().ok().filter(|days| *days > 0)?;

@@ -4,7 +4,7 @@ use super::kept::{shared_of, view_of};
 use crate::checkpoint::{FileEntry, Kind, open_store, read_newest};
 use crate::settings::Settings;
 use anyhow::Context;
-use millrace_connectors::lake::{Column, read_tables};
+use millrace_connectors::lake::{Column, LakeError, read_tables};
 use millrace_connectors::store::Store;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
@@ -44,11 +44,17 @@ pub fn query(
 /// The quarantine as it is stored; filters are on the columns' texts.
 fn quarantine(store: &dyn Store, files: &[FileEntry], query: &Query) -> anyhow::Result<Table> {
     let keys = files.iter().filter(|file| Kind::of(&file.key) == Some(Kind::Quarantine)).map(|file| &*file.key);
-    let stored = read_tables(store, keys)?;
     let mut table = Table::new(QUARANTINE_COLUMNS);
-    for row in 0..stored.rows() {
-        let cell = |name: &&str| stored.column(name).map_or(Value::Null, |column| value(column, row));
-        table.rows.push(QUARANTINE_COLUMNS.iter().map(cell).collect());
+    for key in keys {
+        // The store may have removed it by its age.
+        let stored = match read_tables(store, [key]) {
+            Err(LakeError::Store(error)) if error.is_not_found() => continue,
+            stored => stored?,
+        };
+        for row in 0..stored.rows() {
+            let cell = |name: &&str| stored.column(name).map_or(Value::Null, |column| value(column, row));
+            table.rows.push(QUARANTINE_COLUMNS.iter().map(cell).collect());
+        }
     }
     Ok(query.list(QUARANTINE, table)?)
 }

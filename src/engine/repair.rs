@@ -139,7 +139,8 @@ struct PendingSource {
 impl PendingSource {
     fn new(mut records: Vec<PendingRecord>, resume: Resume) -> PendingSource {
         let status = Arc::new(SourceStatus::default());
-        let state = |next: &u64| PartitionState { next: *next, end: Some(*next), ..PartitionState::default() };
+        // None has been read to its end, so the least of them says how far all are complete, as it did before.
+        let state = |next: &u64| PartitionState { next: *next, end: None, ..PartitionState::default() };
         status.with(|source| source.partitions = resume.positions.iter().map(state).collect());
         records.sort_by_key(|record| (record.partition, record.offset));
         let mut chunks = VecDeque::new();

@@ -1,7 +1,7 @@
 //! `replay`: reads history to its end through the engine, into a data directory.
 
 use super::usage;
-use crate::checkpoint::{Lake, Mode};
+use crate::checkpoint::{Lake, Manifest, Mode};
 use crate::cli::{Progress, ReplayRequest, ReplaySummary};
 use crate::live::{Live, Numbering, Pace, Plan, Rules, start_with};
 use crate::serve::status::Engine;
@@ -39,11 +39,14 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
     let failures = source.failures();
 
     let place = request.data_dir.to_string_lossy();
-    let lake = Lake::claim(&place, settings)?;
-    anyhow::ensure!(
-        !lake.manifest.live,
-        "{place} is the lake of a running engine, which a replay would replace: name another --data-dir"
-    );
+    let fits = |manifest: &Manifest| {
+        anyhow::ensure!(
+            !manifest.live,
+            "{place} is the lake of a running engine, which a replay would replace: name another --data-dir"
+        );
+        Ok(())
+    };
+    let lake = Lake::claim_if(&place, settings, None, &fits)?;
     let always = u64::MAX;
     let plan = Plan {
         validated,

@@ -12,6 +12,7 @@ use crate::live::{self, CurrentEngine, Live};
 use crate::serve::Board;
 use crate::serve::status::Engine;
 use crate::settings::Settings;
+use anyhow::Context;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,8 @@ impl Running {
             settings.validate_live()?;
             let lake = Lake::claim(&lake.url, settings)?;
             generation = Some(lake.manifest.generation);
-            tell(&repair(lake, settings, settings.live.workers, false, should_stop)?.unwrap_or_default(), say);
+            let repaired = repair(lake, settings, settings.live.workers, false, should_stop)?;
+            tell(&repaired.context("it was told to end while it repaired; the lake is as it was")?, say);
         }
         let live = live::start(settings, shown_settings.clone(), generation, None)?;
         let mut running = Running {
@@ -83,7 +85,7 @@ impl Running {
         let ours = live.generation;
         live.engine.drain();
         live.join()?;
-        let lake = Lake::claim_after(&self.settings.lake.url, &self.settings, ours)?;
+        let lake = Lake::claim_if(&self.settings.lake.url, &self.settings, ours, &|_| Ok(()))?;
         let ours = lake.manifest.generation;
         let should_stop = || should_stop() || self.engine.is_drained();
         match repair(lake, &self.settings, self.settings.live.workers, false, &should_stop) {

@@ -128,7 +128,7 @@ pub struct Feed {
 }
 
 impl Feed {
-    /// Epochs begin after `last_epoch`.
+    /// Epochs begin after `last_epoch`, and are counted on from it while it `reads_again` what an earlier run may have read.
     pub fn new(
         rules: Rules,
         clock: Arc<dyn Clock>,
@@ -136,10 +136,14 @@ impl Feed {
         watermarks: Watermarks,
         workers: usize,
         last_epoch: u64,
+        reads_again: bool,
     ) -> Feed {
         let now_ms = clock.now_ms();
-        let reading_again = last_epoch > 0;
+        let reading_again = reads_again;
         let epoch = rules.numbering.next(last_epoch, now_ms, reading_again);
+        // A running engine begins with a checkpoint of where it begins.
+        let is_live = rules.numbering == Numbering::Clock;
+        let last_ms = if is_live { 0 } else { now_ms };
         let state = State {
             queue: VecDeque::new(),
             open: Stamp { epoch, watermark: watermarks.whole(), checkpoint: 0 },
@@ -155,7 +159,7 @@ impl Feed {
             heard: BTreeMap::new(),
             read: VecDeque::new(),
             watermarks,
-            checkpoints: Checkpoints { last_ms: now_ms, dirty: false, open: VecDeque::new(), uncommitted: 0 },
+            checkpoints: Checkpoints { last_ms, dirty: is_live, open: VecDeque::new(), uncommitted: 0 },
             done: false,
         };
         Feed { rules, clock, source, state: Mutex::new(state), room: Condvar::new(), workers: Mutex::default() }
@@ -439,7 +443,7 @@ mod tests {
             only_the_end_counts: false,
             ahead_ms: None,
         };
-        Feed::new(rules, clock.clone(), Arc::default(), Watermarks::new(0, 0), workers, 0)
+        Feed::new(rules, clock.clone(), Arc::default(), Watermarks::new(0, 0), workers, 0, false)
     }
 
     #[test]

@@ -68,7 +68,12 @@ pub fn start(
 ) -> anyhow::Result<Live> {
     let live = settings.validate_live()?;
     let url = &settings.lake.url;
-    let lake = (!url.is_empty()).then(|| Lake::claim_after(url, settings, generation)).transpose()?;
+    let rendered = rendered(settings);
+    let fits = |manifest: &Manifest| match manifest.epoch {
+        0 => Ok(()),
+        _ => check_settings(manifest, settings, &rendered, url),
+    };
+    let lake = (!url.is_empty()).then(|| Lake::claim_if(url, settings, generation, &fits)).transpose()?;
     let plan = Plan {
         validated: live.validated,
         workers: settings.live.workers,
@@ -110,11 +115,7 @@ pub fn start_with(
     let names = Arc::new(Names::default());
     let shared = Shared::new(context.clone(), names.clone(), Arc::new(Partitions::default()));
     let enabled = settings.views.enabled.clone();
-    let rendered: Vec<&str> = VIEWS
-        .map(|(name, _)| name)
-        .into_iter()
-        .filter(|name| *name == "quality" || enabled.iter().any(|on| on == name))
-        .collect();
+    let rendered = rendered(settings);
     let is_plain = rules.only_the_end_counts;
     let new_publisher = || match is_plain {
         true => Publisher::plain(&shared, &rendered),
@@ -164,7 +165,10 @@ pub fn start_with(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let status = source.status();
     let last_epoch = before.as_ref().map_or(0, |manifest| manifest.epoch);
-    let feed = Arc::new(Feed::new(rules, clock.clone(), status.clone(), watermarks, workers, last_epoch));
+    // An earlier run may have published epochs, even where it has left no checkpoint.
+    let reads_again = last_epoch > 0 || generation.is_some_and(|generation| generation > 1);
+    let feed = Feed::new(rules, clock.clone(), status.clone(), watermarks, workers, last_epoch, reads_again);
+    let feed = Arc::new(feed);
     let rejects = Arc::new(RecentRejects::default());
     let engine = Arc::new(LiveEngine {
         feed: feed.clone(),
@@ -235,10 +239,16 @@ pub fn start_with(
         1 => timely::Config::thread(),
         workers => timely::Config::process(workers),
     };
+    let stopping = engine.clone();
     let guards = timely::execute(config, move |worker| {
         let mine = ingests[worker.index()].lock().map(|mut slot| slot.take());
         let ingest = mine.ok().flatten().expect("each worker takes its own reader once");
-        worker::run(worker, &plan, ingest, &reports)
+        let result = worker::run(worker, &plan, ingest, &reports);
+        if result.is_err() {
+            // The others end with the source.
+            stopping.stop.store(true, Ordering::Relaxed);
+        }
+        result
     });
     let guards = guards.map_err(|error| anyhow::anyhow!("starting the workers: {error}"))?;
 
@@ -258,6 +268,13 @@ pub fn start_with(
         Ok(())
     })?;
     Ok(Live { board, engine, shared, generation, threads: threads.started })
+}
+
+/// The views that are kept: those that are enabled, and `quality`.
+fn rendered(settings: &Settings) -> Vec<&'static str> {
+    let enabled = &settings.views.enabled;
+    let names = VIEWS.map(|(name, _)| name).into_iter();
+    names.filter(|name| *name == "quality" || enabled.iter().any(|on| on == name)).collect()
 }
 
 /// The files of pending records.

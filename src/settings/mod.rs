@@ -125,6 +125,8 @@ pub struct LakeSettings {
     pub target_file_bytes: u64,
     /// Event files of days before so many, counted back from the watermark, are removed; 0: none are. No answer depends on it.
     pub keep_days: usize,
+    /// How long the changes of a view stay in the lake that it can do without.
+    pub keep_changes_ms: u64,
     /// Whether files are on the disk itself before they count.
     pub sync: bool,
     /// Whether accepted events are kept as Parquet files.
@@ -185,6 +187,7 @@ impl Default for LakeSettings {
             keep_checkpoints: 3,
             repair_at_start: false,
             repair_every_ms: 0,
+            keep_changes_ms: 86_400_000,
             compaction: true,
             target_file_bytes: 64 << 20,
             keep_days: 0,

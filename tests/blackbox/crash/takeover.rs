@@ -34,11 +34,25 @@ fn a_folder_has_one_engine() {
 /// Where there is no lock, the one that started last goes on, and the other stops and has changed nothing.
 #[test]
 fn the_last_to_start_goes_on() {
+    take_over(false);
+}
+
+/// Likewise where it stood still for so long that the number of its next manifest is free again.
+#[test]
+fn one_that_stood_still_does_not_go_on_either() {
+    take_over(true);
+}
+
+fn signal(child: &Child, signal: &str) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().expect("there is kill").success());
+}
+
+fn take_over(stands_still: bool) {
     let Some(moto) = or_skip(Moto::start()) else { return };
     moto.create_bucket("lake").expect("a bucket");
     let (place, lines) = shop();
     let mut input = Input::log(&place, lines);
-    input.grow(2);
+    input.grow(9);
     let source = input.settings[0].clone();
     let engine = |more: &[&str]| -> Command {
         let mut command = place.command();
@@ -59,8 +73,24 @@ fn the_last_to_start_goes_on() {
     let mut first: Child = engine(&[]).spawn().expect("the binary starts");
     wait_for("the first checkpoint", || manifests() >= 2);
     let before = manifests();
+    if stands_still {
+        signal(&first, "-STOP");
+    }
     let mut second: Child = engine(&[]).spawn().expect("the binary starts");
     wait_for("the second claim", || manifests() > before || manifests() >= 3);
+    if stands_still {
+        let oldest = || {
+            let listed = moto.request("GET", "/lake?list-type=2&prefix=x/_manifests/0", &[], b"").expect("an answer");
+            listed.text.split("<Key>x/_manifests/").nth(1).and_then(|rest| rest.get(..12)?.parse::<u64>().ok())
+        };
+        let first_number = oldest().expect("there is one") + before as u64;
+        for left in [9, 8, 7, 6, 5, 4, 3, 2] {
+            input.grow(left);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        wait_for("that manifests expire", || oldest() > Some(first_number));
+        signal(&first, "-CONT");
+    }
     // The first has something to commit, and finds that it may not.
     input.grow(1);
     let mut ended = None;
@@ -76,4 +106,10 @@ fn the_last_to_start_goes_on() {
     second.wait().expect("it is dead");
     let done = engine(&["--until-end", "--format", "json"]).output().expect("the binary starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let mut verify = place.command();
+    verify.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any");
+    verify.args(["verify", "--data-dir", "s3://lake/x", "--set", "lake.s3.path_style=true", "--set"]);
+    let done = verify.arg(format!("lake.s3.endpoint={}", moto.endpoint())).output().expect("the binary starts");
+    let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(said.contains(" 0 answers differ"), "{said}");
 }
