@@ -149,7 +149,9 @@ fn an_outage_and_a_restart_hold_up_only_what_comes_after() {
     let Some(mut broker) = or_skip(Broker::start(&Options::default())) else { return };
     let seconds = std::env::var("MILLTEST_OUTAGE_S").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
     let topic = topic();
-    let producer = Producer::open(broker.bootstrap(), &topic, 2, &BTreeMap::new()).expect("a topic");
+    // Longer than the outage.
+    let patient = BTreeMap::from([("message.timeout.ms".to_owned(), ((seconds + 60) * 1_000).to_string())]);
+    let producer = Producer::open(broker.bootstrap(), &topic, 2, &patient).expect("a topic");
     let place = Place::new();
     let mut engine = Engine::start(&place, broker.bootstrap(), &topic, &["live.workers=2"]);
     let connection = engine.connection();
@@ -169,8 +171,10 @@ fn an_outage_and_a_restart_hold_up_only_what_comes_after() {
 
     broker.freeze();
     let wanted = send(100);
-    std::thread::sleep(Duration::from_secs(seconds));
-    assert_eq!(accepted(&connection, v1::Consistency::default()), 100, "answers go on meanwhile");
+    for _ in 0..seconds {
+        std::thread::sleep(Duration::from_secs(1));
+        assert_eq!(accepted(&connection, v1::Consistency::default()), 100, "answers go on meanwhile");
+    }
     broker.thaw();
     producer.flush().expect("it is acknowledged");
     assert_eq!(accepted(&connection, covers(&topic, &producer.ends())), wanted);
