@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, Sender};
 /// So many small files of one folder are worth a larger one.
 const FEW_FILES: usize = 8;
 /// What is merged at once is in memory. After so many rows the next checkpoint has its turn.
-const ROWS_MOST: u64 = 1_000_000;
+const ROWS_MOST: u64 = 500_000;
 const FILES_MOST: usize = 256;
 /// Below that, a state is restored in no time.
 const FEW_ROWS: u64 = 100_000;

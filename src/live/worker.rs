@@ -51,7 +51,7 @@ pub struct Report {
 /// While reading is behind, nobody waits for the next epoch more than for those after it: a worker nets the changes of
 /// so many milliseconds before it reports them. All workers end a report at the multiples of it, so that there are epochs
 /// up to which all have reported everything.
-const REPORT_MS: u64 = 5_000;
+const REPORT_MS: u64 = 2_000;
 
 /// What a worker has closed and not reported.
 struct Unreported {

@@ -4,8 +4,8 @@ use super::event_schema::event_properties;
 use super::part_file::{PartFile, Unfinished};
 use super::{Compression, LakeError};
 use crate::store::Store;
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
+use arrow::array::{Array, RecordBatch};
+use arrow::compute::{SortColumn, concat, interleave_record_batch, lexsort_to_indices};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::sync::Arc;
@@ -35,19 +35,25 @@ pub fn merge_events(
     let Some(schema) = batches.first().map(RecordBatch::schema) else {
         return Err(LakeError::BadTable("there is nothing to merge".to_owned()));
     };
-    let rows = concat_batches(&schema, &batches).map_err(LakeError::arrow(&key))?;
-    drop(batches);
+    // Only what is sorted by is put together: everything, twice, would be much.
     let columns = ["session_id", "event_time", "source", "partition", "offset"].iter().map(|name| {
-        let column = |values: &ArrayRef| SortColumn { values: values.clone(), options: None };
-        rows.column_by_name(name)
-            .map(column)
-            .ok_or_else(|| LakeError::Decode { key: key.clone(), message: format!("there is no column {name}") })
+        let absent = || LakeError::Decode { key: key.clone(), message: format!("there is no column {name}") };
+        let parts = batches.iter().map(|batch| batch.column_by_name(name).map(|column| &**column));
+        let parts = parts.collect::<Option<Vec<&dyn Array>>>().ok_or_else(absent)?;
+        let values = concat(&parts).map_err(LakeError::arrow(&key))?;
+        Ok(SortColumn { values, options: None })
     });
-    let order = lexsort_to_indices(&columns.collect::<Result<Vec<_>, _>>()?, None).map_err(LakeError::arrow(&key))?;
+    let columns = columns.collect::<Result<Vec<_>, LakeError>>()?;
+    let order = lexsort_to_indices(&columns, None).map_err(LakeError::arrow(&key))?;
+    drop(columns);
+    let places = (0..).zip(&batches).flat_map(|(number, batch)| (0..batch.num_rows()).map(move |row| (number, row)));
+    let places: Vec<(usize, usize)> = places.collect();
+    let parts: Vec<&RecordBatch> = batches.iter().collect();
     let mut file = PartFile::create(store, key.clone(), schema, event_properties(compression, row_group_rows))?;
     for start in (0..order.len()).step_by(BATCH_ROWS) {
         let part = order.slice(start, BATCH_ROWS.min(order.len() - start));
-        file.write(&take_record_batch(&rows, &part).map_err(LakeError::arrow(&key))?)?;
+        let part: Vec<(usize, usize)> = part.values().iter().map(|&row| places[row as usize]).collect();
+        file.write(&interleave_record_batch(&parts, &part).map_err(LakeError::arrow(&key))?)?;
     }
     file.end()
 }
