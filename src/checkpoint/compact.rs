@@ -24,6 +24,8 @@ const FILES_MOST: usize = 256;
 /// Below that, a state is restored in no time.
 const FEW_ROWS: u64 = 100_000;
 const STATE_FILE_BYTES: usize = 16 << 20;
+/// Rows of which those that are forgotten are in memory at a time, 128 bytes each.
+const GATHERED_MOST: u64 = 1_000_000;
 const ROW_GROUP_ROWS: usize = 512 << 10;
 
 /// A checkpoint to look at.
@@ -120,11 +122,13 @@ impl Compactor {
         Ok(FileEntry::of(merged.finish()?, epoch))
     }
 
-    /// Two passes over all rows, a file at a time.
+    /// Two passes over all rows, a file at a time, and more of many.
     fn compact_state(&mut self, manifest: &Manifest, watermark: i64) -> anyhow::Result<StateReplacement> {
-        let rows = || RestoredRows::new(self.store.clone(), manifest);
-        let mut compaction = Compaction::new(&self.shared, watermark, rows().base()?);
+        let store = self.store.clone();
+        let rows = || RestoredRows::new(store.clone(), manifest);
         let all = rows();
+        let slices = all.rows() / GATHERED_MOST + 1;
+        let mut compaction = Compaction::new(&self.shared, watermark, all.base()?).in_slices(slices);
         while let Some(file) = all.take() {
             all.read(&file, |kept| compaction.look(&kept))?;
         }
@@ -141,6 +145,12 @@ impl Compactor {
         }
         if !writer.is_empty() {
             base.push(self.state_file(manifest, "base", &mut writer)?);
+        }
+        while compaction.next_slice() {
+            let all = rows();
+            while let Some(file) = all.take() {
+                all.read(&file, |kept| compaction.gather_again(&kept))?;
+            }
         }
         let sums = base_bytes(&compaction.finish())?;
         let key = format!("_state/sums/{}.sums", self.name(manifest));

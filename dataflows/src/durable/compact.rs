@@ -6,7 +6,7 @@
 //!            └─▶ events of forgotten sessions ──finish──▶ pairs · settled · open warnings, added to the base
 //! ```
 //! Two passes over rows in any order, which need not be in memory; in memory are a time for each session and user, and the
-//! events of the sessions that are forgotten now.
+//! events of the sessions that are forgotten now, or of a slice of them: then there is a pass more for each slice but the first.
 
 use super::{Kept, Needed, OpenWarning, PairCount, Settled, Unknown};
 use crate::context::{Buckets, Shared};
@@ -51,6 +51,9 @@ pub struct Compaction {
     products_known: FxHashSet<Name>,
     users_known: FxHashSet<Id>,
     forgotten: Vec<Event>,
+    /// Of so many slices of the sessions, the one whose events are gathered.
+    slices: u64,
+    slice: u64,
     base: Base,
 }
 
@@ -73,8 +76,15 @@ impl Compaction {
             products_known: FxHashSet::default(),
             users_known: FxHashSet::default(),
             forgotten: Vec::new(),
+            slices: 1,
+            slice: 0,
             base,
         }
+    }
+
+    /// Gathers the events of forgotten sessions a slice of the sessions at a time.
+    pub fn in_slices(self, slices: u64) -> Compaction {
+        Compaction { slices: slices.max(1), ..self }
     }
 
     /// The first pass: every row once.
@@ -107,11 +117,8 @@ impl Compaction {
             left = left.with(Needed::ID, kind.is_dimension() || event.time >= self.id_limit);
         }
         if needed.holds(Needed::SESSION) {
-            let open = self.sessions.get(&event.session).is_some_and(|last| *last >= self.session_limit);
-            if !open && Activity::of(event, event.session).is_some() {
-                self.forgotten.push(*event);
-            }
-            left = left.with(Needed::SESSION, open);
+            left = left.with(Needed::SESSION, self.is_open(event.session));
+            self.gather(event);
         }
         left = left.with(Needed::ORDER, needed.holds(Needed::ORDER) && matches!(kind, Kind::Purchase | Kind::Refund));
         left = left.with(Needed::DIMENSION, needed.holds(Needed::DIMENSION) && kind.is_dimension());
@@ -123,6 +130,31 @@ impl Compaction {
             left = left.with(Needed::USER, tells);
         }
         (left != Needed::NOTHING).then_some(Kept { event: *event, needed: left })
+    }
+
+    fn is_open(&self, session: Id) -> bool {
+        self.sessions.get(&session).is_some_and(|last| *last >= self.session_limit)
+    }
+
+    fn gather(&mut self, event: &Event) {
+        let is_at_hand = event.session.low % self.slices == self.slice;
+        if is_at_hand && !self.is_open(event.session) && Activity::of(event, event.session).is_some() {
+            self.forgotten.push(*event);
+        }
+    }
+
+    /// Adds the slice at hand to the base. Whether there is another: then every row is to be gathered once more.
+    pub fn next_slice(&mut self) -> bool {
+        self.settle();
+        self.slice += 1;
+        self.slice < self.slices
+    }
+
+    /// A further pass: every row once for each slice.
+    pub fn gather_again(&mut self, Kept { event, needed }: &Kept) {
+        if needed.holds(Needed::SESSION) {
+            self.gather(event);
+        }
     }
 
     /// Whether the state of a user needs the event.
@@ -146,8 +178,13 @@ impl Compaction {
         *self.base.warnings.entry(warning).or_default() += 1;
     }
 
-    /// The base with what is forgotten now added.
+    /// The base with what is forgotten now added, once there is no other slice.
     pub fn finish(mut self) -> Base {
+        self.settle();
+        self.base
+    }
+
+    fn settle(&mut self) {
         let mut forgotten = std::mem::take(&mut self.forgotten);
         forgotten.sort_unstable_by_key(|event| (event.session, event.time, event.id));
         let mut locals = LocalNames::new(self.shared.names.clone());
@@ -173,7 +210,6 @@ impl Compaction {
             }
             self.add_pairs(&events, &locals);
         }
-        self.base
     }
 
     fn add_pairs(&mut self, events: &[SessionEvent], locals: &LocalNames) {

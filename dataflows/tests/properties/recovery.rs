@@ -24,9 +24,13 @@ fn left(ran: &Ran, lines: &[Line], epoch: u64, compactions: usize) -> Left {
         rows.extend(ran.accepted.iter().filter(|(epoch, _)| (from..=until).contains(epoch)).map(kept));
         let Some((_, &watermark)) = watermarks.range(..=until).next_back() else { continue };
         if compactions > 0 {
-            let mut compaction = Compaction::new(&ran.shared, watermark, base);
+            let mut compaction = Compaction::new(&ran.shared, watermark, base).in_slices(3);
             rows.iter().for_each(|row| compaction.look(row));
-            rows = rows.iter().filter_map(|row| compaction.keep(row)).collect();
+            let left = rows.iter().filter_map(|row| compaction.keep(row)).collect();
+            while compaction.next_slice() {
+                rows.iter().for_each(|row| compaction.gather_again(row));
+            }
+            rows = left;
             base = compaction.finish();
         }
     }
