@@ -435,6 +435,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_event_of_a_wrong_clock_is_no_later_than_the_clock() {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+        let rules = Rules {
+            pace: PACE,
+            numbering: Numbering::Clock,
+            checkpoint_ms: None,
+            only_the_end_counts: false,
+            ahead_ms: Some(500),
+        };
+        let source = Arc::new(SourceStatus::default());
+        source.with(|source| source.partitions.resize_with(1, Default::default));
+        let feed = Feed::new(rules, clock.clone(), source, Watermarks::new(0, 0), 1, 0, false);
+        feed.push(None, &[(0, 1)]);
+        feed.heard(1_000, 0, Some(i64::MAX));
+        clock.0.store(1_020, Ordering::Relaxed);
+        feed.tick();
+        feed.close(0, 1_001);
+        let closed = feed.take_closed(1_001).expect("it has closed");
+        assert_eq!(closed.watermark, 1_520_000);
+    }
+
     fn feed(clock: &Arc<SetClock>, workers: usize) -> Feed {
         let rules = Rules {
             pace: PACE,
