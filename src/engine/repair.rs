@@ -178,10 +178,6 @@ impl LiveSource for PendingSource {
         self.status.clone()
     }
 
-    fn release(&mut self, _positions: &[(u16, u64)]) -> Result<(), SourceError> {
-        Ok(())
-    }
-
     fn ends(&self) -> bool {
         true
     }

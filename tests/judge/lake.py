@@ -6,7 +6,6 @@ The events go, shuffled, into a log that grows while the engine makes a checkpoi
 many files. DuckDB computes the sales from the files that `millrace lake files` lists; they are compared with reference answers.
 Then the engine runs on until it has merged the files, and they are compared again. The last line is `N passed, M failed`.
 """
-import argparse
 import csv
 import io
 import json
@@ -22,7 +21,7 @@ import duckdb
 
 from compare import Tally
 from engine import Engine
-from real import SALES, SEED, compare_reference, open_text, reference
+from real import SALES, SEED, compare_reference, open_text, parser_of, reference, root_of
 
 PARTITIONS = 3
 PARTS = 12
@@ -147,13 +146,8 @@ def check(tally, name, directory, binary, scratch):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--millrace", required=True, help="the engine's binary")
-    parser.add_argument("--shared", required=True, type=Path, help="the directory of the data sets, or its parent")
-    parser.add_argument("--sets", default="uci_online_retail,rees46_sample")
-    options = parser.parse_args()
-    root = options.shared.resolve()
-    root = root / "data" if (root / "data").is_dir() else root
+    options = parser_of(__doc__).parse_args()
+    root = root_of(options)
     tally = Tally()
     for name in options.sets.split(","):
         with tempfile.TemporaryDirectory(prefix="millrace-lake-") as scratch:

@@ -132,15 +132,26 @@ def judge_one(tally, label, directory, engine, copies, bad_copies):
         only=lambda row: row["kind"] == "viewed_together" and row["product_id"] in listed))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parser_of(description):
+    """The options that all who judge real data have."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument("--millrace", required=True, help="the engine's binary")
     parser.add_argument("--shared", required=True, type=Path, help="the directory of the data sets, or its parent")
-    parser.add_argument("--workers", default="1,2,3", help="numbers of workers, separated by commas")
     parser.add_argument("--sets", default="uci_online_retail,rees46_sample")
-    options = parser.parse_args()
+    return parser
+
+
+def root_of(options):
+    """The directory of the data sets."""
     root = options.shared.resolve()
-    root = root / "data" if (root / "data").is_dir() else root
+    return root / "data" if (root / "data").is_dir() else root
+
+
+def main():
+    parser = parser_of(__doc__)
+    parser.add_argument("--workers", default="1,2,3", help="numbers of workers, separated by commas")
+    options = parser.parse_args()
+    root = root_of(options)
 
     tally = Tally()
     for name in options.sets.split(","):

@@ -23,7 +23,9 @@ pub trait LiveSource: Source {
     ///
     /// # Errors
     /// [`SourceError`] where the outside did not take it; nothing is lost by that.
-    fn release(&mut self, positions: &[(u16, u64)]) -> Result<(), SourceError>;
+    fn release(&mut self, _positions: &[(u16, u64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
 
     /// Whether `Ok(None)` says that nothing will ever come any more.
     fn ends(&self) -> bool {

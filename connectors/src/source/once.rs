@@ -59,10 +59,6 @@ impl<S: Source> LiveSource for Once<S> {
         self.status.clone()
     }
 
-    fn release(&mut self, _positions: &[(u16, u64)]) -> Result<(), SourceError> {
-        Ok(())
-    }
-
     fn ends(&self) -> bool {
         true
     }

@@ -91,7 +91,8 @@ mod tests {
     #[test]
     fn the_last_error_is_the_one_that_is_told() {
         let mut outcomes = [Outcome::Passing, Outcome::Indefinite, Outcome::Refused, Outcome::Passing].into_iter();
-        let result: Result<(), _> = with_retries(&RETRY, || Err(failed(outcomes.next().unwrap())));
+        let result: Result<(), _> =
+            with_retries(&RETRY, || Err(failed(outcomes.next().expect("an outcome for each try"))));
         assert_eq!(result.unwrap_err().outcome(), Outcome::Refused);
         assert_eq!(outcomes.len(), 1);
     }

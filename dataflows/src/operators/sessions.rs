@@ -20,7 +20,9 @@ use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::lists::{List, Lists};
 use crate::operators::local::LocalNames;
+use crate::operators::origins::Origins;
 use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
+use crate::operators::retirement::Retirement;
 use crate::operators::scatter::scatter;
 use crate::operators::tables::{IdHead, IdTable, prefetch};
 use crate::rows::{Change, Netting};
@@ -28,7 +30,6 @@ use crate::views::funnel::{Contribution, FunnelKeys};
 use crate::views::{quality, traffic};
 use millrace_schema::{Name, Warning};
 use rustc_hash::FxHashMap;
-use std::collections::BTreeMap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -116,121 +117,6 @@ struct Session {
     touched: Option<Box<TouchedSet>>,
     /// Its id is still in the table, and nothing else is kept of it.
     forgotten: bool,
-}
-
-/// The (referrer, device) pairs that there are, by number.
-#[derive(Debug)]
-pub struct Origins {
-    /// Of each, the local numbers.
-    pairs: Vec<(u32, u32)>,
-    numbers: FxHashMap<(Name, Name), u32>,
-    /// Those met lately, by a mix of their names: nearly every event has one of few.
-    recent: [((Name, Name), u32); Origins::RECENT],
-}
-
-impl Default for Origins {
-    fn default() -> Origins {
-        let none = ((Name::NONE, Name::NONE), Origins::NONE);
-        Origins { pairs: vec![(0, 0)], numbers: FxHashMap::from_iter([none]), recent: [none; Origins::RECENT] }
-    }
-}
-
-impl Origins {
-    const RECENT: usize = 128;
-    /// That of events that have neither.
-    const NONE: u32 = 0;
-
-    pub fn pairs(&self) -> &[(u32, u32)] {
-        &self.pairs
-    }
-
-    #[inline]
-    pub fn number(&mut self, activity: &Activity, locals: &mut LocalNames) -> u32 {
-        let Activity { referrer, device, .. } = *activity;
-        let recent = (referrer.0 ^ device.0.rotate_left(8)) as usize % Origins::RECENT;
-        let (names, number) = self.recent[recent];
-        if names == (referrer, device) {
-            return number;
-        }
-        let next = self.pairs.len() as u32;
-        let number = *self.numbers.entry((referrer, device)).or_insert(next);
-        if number == next {
-            self.pairs.push((locals.number(referrer), locals.number(device)));
-        }
-        self.recent[recent] = ((referrer, device), number);
-        number
-    }
-}
-
-/// When sessions are looked at for whether they can be forgotten, and what is left of those that were.
-#[derive(Debug)]
-struct Retirement {
-    /// Microseconds; `None` where nothing is forgotten.
-    period: Option<i64>,
-    /// Sessions by a period in which they had an event, at most their last.
-    wheel: BTreeMap<i64, Vec<u32>>,
-    /// Numbers of sessions that can be used again.
-    free: Vec<u32>,
-    /// Sessions that are forgotten, and their ids are not.
-    in_table: usize,
-    sweeping: bool,
-    /// What forgotten sessions contribute, by the first product viewed: its category may still change.
-    settled: Vec<Vec<(Contribution, u32)>>,
-    settled_total: usize,
-}
-
-impl Retirement {
-    const PERIODS: i64 = 8;
-
-    fn new(horizon: Option<i64>) -> Retirement {
-        Retirement {
-            period: horizon.map(|horizon| (horizon / Retirement::PERIODS).max(1)),
-            wheel: BTreeMap::new(),
-            free: Vec::new(),
-            in_table: 0,
-            sweeping: false,
-            settled: Vec::new(),
-            settled_total: 0,
-        }
-    }
-
-    /// Has a session looked at once the period of `time` is over.
-    fn watch(&mut self, session: u32, time: i64) {
-        if let Some(period) = self.period {
-            self.wheel.entry(time.div_euclid(period)).or_default().push(session);
-        }
-    }
-
-    /// The sessions of the first period that is over before `limit`.
-    fn due(&mut self, limit: i64) -> Option<Vec<u32>> {
-        let period = self.period?;
-        let first = self.wheel.first_entry()?;
-        (*first.key() < limit.div_euclid(period)).then(|| first.remove())
-    }
-
-    /// Keeps a contribution beyond its sessions.
-    fn settle(&mut self, contribution: Contribution, sessions: u32) {
-        let product = contribution.first_product as usize;
-        if product == 0 {
-            return;
-        }
-        if self.settled.len() <= product {
-            self.settled.resize_with(product + 1, Vec::new);
-        }
-        let settled = &mut self.settled[product];
-        let before = settled.len();
-        if before == settled.capacity() {
-            // Many sessions contribute the same.
-            settled.sort_unstable_by_key(|(contribution, _)| *contribution);
-            settled.dedup_by(|(later, count), (earlier, sum)| {
-                let same = later == earlier;
-                *sum += if same { *count } else { 0 };
-                same
-            });
-        }
-        settled.push((contribution, sessions));
-        self.settled_total = self.settled_total + settled.len() - before;
-    }
 }
 
 /// The operator's state on one worker.

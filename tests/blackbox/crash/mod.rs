@@ -23,15 +23,20 @@ fn shop() -> (Place, Vec<Vec<u8>>) {
     (place, lines)
 }
 
+/// The lake has the answers of the replay, and they follow from its own events.
+fn check(place: &Place, wanted: fn(&str) -> bool, report: &str) {
+    check_equal(&answers(place, "whole", wanted), &answers(place, "lake", wanted), report);
+    let said = place.ok("verify --data-dir lake");
+    assert!(said.contains(" 0 answers differ"), "{said}");
+}
+
 #[test]
 fn log() {
     let (place, lines) = shop();
     let input = Input::log(&place, lines);
     let crashes = Crashes::new(&place, input, "lake", &[]);
     let report = crashes.run(kills(20), 1);
-    check_equal(&answers(&place, "whole", OF_ALL), &answers(&place, "lake", OF_ALL), &report);
-    let said = place.ok("verify --data-dir lake");
-    assert!(said.contains(" 0 answers differ"), "{said}");
+    check(&place, OF_ALL, &report);
     println!("{report}");
 }
 
@@ -47,9 +52,7 @@ fn repairs() {
     let report = crashes.run(kills(12), 4);
     let set: String = horizons.iter().map(|setting| format!(" --set {setting}")).collect();
     place.ok(&format!("repair --all --data-dir lake{set}"));
-    check_equal(&answers(&place, "whole", OF_ALL), &answers(&place, "lake", OF_ALL), &report);
-    let said = place.ok("verify --data-dir lake");
-    assert!(said.contains(" 0 answers differ"), "{said}");
+    check(&place, OF_ALL, &report);
     println!("{report}");
 }
 
@@ -60,9 +63,7 @@ fn kafka() {
     let input = Input::kafka(broker.bootstrap(), lines);
     let crashes = Crashes::new(&place, input, "lake", &[]);
     let report = crashes.run(kills(6), 2);
-    check_equal(&answers(&place, "whole", OF_EVENTS), &answers(&place, "lake", OF_EVENTS), &report);
-    let said = place.ok("verify --data-dir lake");
-    assert!(said.contains(" 0 answers differ"), "{said}");
+    check(&place, OF_EVENTS, &report);
 }
 
 /// Requests fail, are done and reported as failed, and crawl.

@@ -127,8 +127,4 @@ impl LiveSource for LogTail {
     fn status(&self) -> Arc<SourceStatus> {
         self.status.clone()
     }
-
-    fn release(&mut self, _positions: &[(u16, u64)]) -> Result<(), SourceError> {
-        Ok(())
-    }
 }

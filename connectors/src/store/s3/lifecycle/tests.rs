@@ -4,7 +4,7 @@ fn of_others(id: Option<&str>) -> LifecycleRule {
     let filter = LifecycleRuleFilter::builder().prefix("logs/").build();
     let expiration = LifecycleExpiration::builder().days(3).build();
     let rule = LifecycleRule::builder().set_id(id.map(str::to_owned)).filter(filter).expiration(expiration);
-    rule.status(ExpirationStatus::Disabled).build().unwrap()
+    rule.status(ExpirationStatus::Disabled).build().expect("all it needs is given")
 }
 
 fn ours(days: u32) -> Lifecycle {
@@ -17,7 +17,7 @@ fn rules_of_others_stay_and_ours_are_replaced() {
     let others = [of_others(None), of_others(Some("millrace")), of_others(Some("theirs"))];
     let first = merge(&others, "lake", &ours(30));
     assert_eq!(first.len(), 6);
-    assert_eq!(first[3].filter().unwrap().prefix(), Some("lake/quarantine/"));
+    assert_eq!(first[3].filter().expect("each rule has one").prefix(), Some("lake/quarantine/"));
     let second = merge(&first, "lake", &ours(7));
     assert_eq!(second[..3], others);
     assert_eq!((second.len(), of_rules(&second, "lake")), (6, ours(7)));

@@ -1,0 +1,75 @@
+//! Sessions on their way out: which are looked at when, and what is left of those that were forgotten.
+
+use crate::views::funnel::Contribution;
+use std::collections::BTreeMap;
+
+/// When sessions are looked at for whether they can be forgotten, and what is left of those that were.
+#[derive(Debug)]
+pub(super) struct Retirement {
+    /// Microseconds; `None` where nothing is forgotten.
+    pub(super) period: Option<i64>,
+    /// Sessions by a period in which they had an event, at most their last.
+    pub(super) wheel: BTreeMap<i64, Vec<u32>>,
+    /// Numbers of sessions that can be used again.
+    pub(super) free: Vec<u32>,
+    /// Sessions that are forgotten, and their ids are not.
+    pub(super) in_table: usize,
+    pub(super) sweeping: bool,
+    /// What forgotten sessions contribute, by the first product viewed: its category may still change.
+    pub(super) settled: Vec<Vec<(Contribution, u32)>>,
+    pub(super) settled_total: usize,
+}
+
+impl Retirement {
+    const PERIODS: i64 = 8;
+
+    pub(super) fn new(horizon: Option<i64>) -> Retirement {
+        Retirement {
+            period: horizon.map(|horizon| (horizon / Retirement::PERIODS).max(1)),
+            wheel: BTreeMap::new(),
+            free: Vec::new(),
+            in_table: 0,
+            sweeping: false,
+            settled: Vec::new(),
+            settled_total: 0,
+        }
+    }
+
+    /// Has a session looked at once the period of `time` is over.
+    pub(super) fn watch(&mut self, session: u32, time: i64) {
+        if let Some(period) = self.period {
+            self.wheel.entry(time.div_euclid(period)).or_default().push(session);
+        }
+    }
+
+    /// The sessions of the first period that is over before `limit`.
+    pub(super) fn due(&mut self, limit: i64) -> Option<Vec<u32>> {
+        let period = self.period?;
+        let first = self.wheel.first_entry()?;
+        (*first.key() < limit.div_euclid(period)).then(|| first.remove())
+    }
+
+    /// Keeps a contribution beyond its sessions.
+    pub(super) fn settle(&mut self, contribution: Contribution, sessions: u32) {
+        let product = contribution.first_product as usize;
+        if product == 0 {
+            return;
+        }
+        if self.settled.len() <= product {
+            self.settled.resize_with(product + 1, Vec::new);
+        }
+        let settled = &mut self.settled[product];
+        let before = settled.len();
+        if before == settled.capacity() {
+            // Many sessions contribute the same.
+            settled.sort_unstable_by_key(|(contribution, _)| *contribution);
+            settled.dedup_by(|(later, count), (earlier, sum)| {
+                let same = later == earlier;
+                *sum += if same { *count } else { 0 };
+                same
+            });
+        }
+        settled.push((contribution, sessions));
+        self.settled_total = self.settled_total + settled.len() - before;
+    }
+}
