@@ -78,16 +78,6 @@ impl Released {
     }
 }
 
-/// What has been committed, for whoever asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Committed {
-    pub number: u64,
-    pub generation: u64,
-    pub epoch: u64,
-    /// Milliseconds since 1970.
-    pub at_ms: u64,
-}
-
 /// Files of a worker that belong to one checkpoint.
 #[derive(Default)]
 struct Share {
@@ -109,7 +99,6 @@ pub struct Committer {
     sweep: Sweep,
     released: Released,
     now_ms: Box<dyn Fn() -> u64 + Send>,
-    committed: Arc<Mutex<Committed>>,
     /// Of views, names and catalogs.
     next_file: usize,
     compaction: Option<Compaction>,
@@ -145,12 +134,6 @@ pub struct Parts {
 impl Committer {
     pub fn new(parts: Parts) -> Committer {
         let Parts { lake, settings, mode, keeps_state, names, workers, views, now_ms, shared, repaired } = parts;
-        let committed = Committed {
-            number: lake.manifest.number,
-            generation: lake.manifest.generation,
-            epoch: lake.manifest.epoch,
-            at_ms: now_ms(),
-        };
         Committer {
             store: lake.store.clone(),
             lake,
@@ -165,7 +148,6 @@ impl Committer {
             settings,
             released: Released::default(),
             now_ms,
-            committed: Arc::new(Mutex::new(committed)),
             next_file: 0,
             compaction: None,
             repaired,
@@ -197,10 +179,6 @@ impl Committer {
 
     pub fn released(&self) -> Released {
         self.released.clone()
-    }
-
-    pub fn committed(&self) -> Arc<Mutex<Committed>> {
-        self.committed.clone()
     }
 
     /// Commits until nobody writes any more. Of a run that was cut short, what is not sealed is left out.
@@ -346,14 +324,8 @@ impl Committer {
 
     fn write_views(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
         let name = self.name();
-        let at = At {
-            store: &self.store,
-            name: &name,
-            epoch,
-            names: &self.names,
-            compression: compression(&self.settings),
-            whole: false,
-        };
+        let at =
+            At { store: &self.store, name: &name, epoch, names: &self.names, compression: compression(&self.settings) };
         let mut all = Vec::new();
         for (view, rows) in self.views.iter_mut().zip(&cut.version.views) {
             let Written { index, changes, snapshot } = view.write(&rows.index, &at)?;
@@ -405,8 +377,6 @@ impl Committer {
         let earlier = before.own_files().chain(&self.lake.files).map(|file| &file.key).chain(&forgotten);
         let dropped = earlier.filter(|key| !named.contains(key)).cloned().collect();
         self.sweep.dropped(before.number, dropped);
-        *self.committed.lock().expect("no holder of what is committed panics") =
-            Committed { number: next.number, generation: next.generation, epoch: next.epoch, at_ms: (self.now_ms)() };
         self.released.put(&cut.positions);
         super::crash::point("released");
         // Not before this run has a checkpoint of its own: one that cannot take up the last may need those before.

@@ -22,7 +22,7 @@ mod views;
 mod writer;
 
 pub use at::{checkpoint_at, kept_manifests};
-pub use commit::{Committed, Committer, Cut, Mode, Parts, Released, compression};
+pub use commit::{Committer, Cut, Mode, Parts, Released, compression};
 pub use files::{FileEntry, Kind};
 pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
 #[cfg(feature = "s3")]

@@ -32,8 +32,6 @@ pub struct At<'a> {
     pub epoch: u64,
     pub names: &'a Names,
     pub compression: Compression,
-    /// All rows are written, however many.
-    pub whole: bool,
 }
 
 impl ViewFiles {
@@ -72,7 +70,7 @@ impl ViewFiles {
         }
         let rows = index.rows() as u64;
         let pending: u64 = self.entry.changes.iter().map(|file| file.rows).sum::<u64>() + changed;
-        let due = self.entry.snapshot.is_none() || pending > 0 && (at.whole || rows <= FEW_ROWS || pending >= rows);
+        let due = self.entry.snapshot.is_none() || pending > 0 && (rows <= FEW_ROWS || pending >= rows);
         if due {
             let key = format!("views/{name}/epoch={epoch}/{}.parquet", at.name);
             let mut rows = OfIndex { own: &mut self.own, index };
