@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """A long run with short horizons: what is held, what a repair and a check of everything take, and how fast it is back.
 
-    cargo build --release && python3 benches/long_run.py [--events N] [--workers W] [-- SETTING=VALUE…]
+    cargo build --release && python3 benches/long_run.py [--events N] [--days N] [--rate R] [--no-lake] [--workers W] [-- SETTING=VALUE…]
 
-Generates a log of N events once, one in a thousand of them late, under target/bench/. Runs it through the live engine with a lake and
-horizons of a minute, looking at the engine every two seconds; starts the engine again; repairs what is pending; verifies every
-answer against the lake's own events; and compares the answers with those of a replay of the log.
+Generates a log of N events once, one in a thousand of them late, under target/bench/. Appends it to another log, R records a second,
+which a live engine reads with a lake and horizons of a minute, and looks at the engine now and then; starts the engine again;
+repairs what is pending; verifies every answer against the lake's own events; and compares the answers with those of a replay of
+the log. Without a lake it shows the memory and ends. With a rate of 0 all is there at once.
 """
 
 import argparse
@@ -14,7 +15,9 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import subprocess
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -36,16 +39,50 @@ QUESTIONS = [
 ]
 
 
-def generate(events: int) -> pathlib.Path:
-    log = FOLDER / f"late-{events}"
+def generate(events: int, days: int) -> pathlib.Path:
+    log = FOLDER / f"late-{events}-{days}-days"
     if not log.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
         partial = FOLDER / "late-partial"
         shutil.rmtree(partial, ignore_errors=True)
-        command = [BINARY, "generate", "--events", str(events), "--seed", "5", "--days", "30", "--late-fraction", "0.001"]
+        command = [BINARY, "generate", "--events", str(events), "--seed", "5", "--days", str(days), "--late-fraction", "0.001"]
         subprocess.run([*command, "--quiet", "--log", partial, "--partitions", "4"], check=True)
         partial.rename(log)
     return log
+
+
+class Feeder(threading.Thread):
+    """Appends one log to another, all partitions alike, so many records a second."""
+
+    STEP_SECONDS = 0.05
+
+    def __init__(self, source: pathlib.Path, target: pathlib.Path, records: int, rate: int):
+        super().__init__(daemon=True)
+        shutil.rmtree(target, ignore_errors=True)
+        self.partitions = []
+        for entry in sorted(source.iterdir()):
+            if entry.is_dir():
+                (target / entry.name).mkdir(parents=True)
+                self.partitions.append((sorted(entry.iterdir()), target / entry.name))
+        shutil.copy(source / "log.json", target)
+        size = sum(segment.stat().st_size for segments, _ in self.partitions for segment in segments)
+        self.bytes_a_step = size if rate == 0 else int(size * rate * self.STEP_SECONDS / records)
+
+    def run(self) -> None:
+        pending = [self.pieces(*partition) for partition in self.partitions]
+        due = time.monotonic()
+        while pending:
+            pending = [pieces for pieces in pending if next(pieces, None)]
+            due += self.STEP_SECONDS
+            time.sleep(max(0, due - time.monotonic()))
+
+    def pieces(self, segments: list[pathlib.Path], folder: pathlib.Path):
+        share = max(1, self.bytes_a_step // len(self.partitions))
+        for segment in segments:
+            with open(segment, "rb") as source, open(folder / segment.name, "wb", buffering=0) as target:
+                while piece := source.read(share):
+                    target.write(piece)
+                    yield True
 
 
 def settings(*lists: list[str]) -> list[str]:
@@ -76,31 +113,44 @@ def timed(title: str, *command: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=12_000_000)
+    parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--rate", type=int, default=200_000)
+    parser.add_argument("--no-lake", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("set", nargs="*")
     arguments = parser.parse_args()
-    log, lake, whole = generate(arguments.events), FOLDER / "long-lake", FOLDER / "long-whole"
+    history, lake, whole = generate(arguments.events, arguments.days), FOLDER / "long-lake", FOLDER / "long-whole"
     for folder in (lake, whole):
         shutil.rmtree(folder, ignore_errors=True)
-    of_run = [f"serve.address={ADDRESS}", f"source.log.paths=['{log}']", f"live.workers={arguments.workers}", f"lake.url={lake}"]
-    of_run = settings(of_run, HORIZONS, arguments.set)
+    log = FOLDER / "long-log"
+    feeder = Feeder(history, log, arguments.events, arguments.rate)
+    of_run = [f"serve.address={ADDRESS}", f"source.log.paths=['{log}']", f"live.workers={arguments.workers}"]
+    of_lake = [] if arguments.no_lake else [f"lake.url={lake}"]
+    of_run = settings(of_run, of_lake, HORIZONS, arguments.set)
 
     print("| seconds | records read | event ids | sessions | orders | users | forgotten contributions | memory, MB |")
     print("|---|---|---|---|---|---|---|---|")
     begun = time.monotonic()
-    process = subprocess.Popen([BINARY, "run", "--until-end", "--quiet", "--format", "json", *of_run], stdout=subprocess.PIPE, text=True)
-    while process.stdout.readable():
-        time.sleep(2)
-        status = ask("status", "--addr", ADDRESS, "--format", "json")
-        if status is None:
+    process = subprocess.Popen([BINARY, "run", "--quiet", "--format", "json", *of_run], stdout=subprocess.PIPE, text=True)
+    feeder.start()
+    last_read = None
+    while True:
+        time.sleep(5)
+        status = json.loads(ask("status", "--addr", ADDRESS, "--format", "json") or "{}")
+        read = status["accounting"]["read"]
+        if read == last_read and not feeder.is_alive():
             break
-        status = json.loads(status)
+        last_read = read
         held = [status["held"].get(name, 0) for name in ("event_ids", "sessions", "orders", "users", "settled_contributions")]
-        row = [f"{time.monotonic() - begun:.0f}", status["accounting"]["read"], *held, status["memory_bytes"] // 1_000_000]
+        row = [f"{time.monotonic() - begun:.0f}", read, *held, status["memory_bytes"] // 1_000_000]
         print("| " + " | ".join(f"{value:,}" if isinstance(value, int) else value for value in row) + " |", flush=True)
+    process.send_signal(signal.SIGTERM)
     summary = json.loads(process.stdout.read())
     cpu, memory = peak_mb(process)
     print(f"\n{json.dumps(summary)}\n")
+    if arguments.no_lake:
+        print(f"peak memory {memory:,.0f} MB, {cpu:.1f} CPU seconds")
+        return
 
     print("| step | seconds | CPU seconds | peak memory, MB |")
     print("|---|---|---|---|")
@@ -123,7 +173,7 @@ def main() -> None:
     print(f"| … reading on | {now:.2f} | {cpu:.1f} | {memory:,.0f} |")
     said = timed("repair", "repair", "--data-dir", lake, *settings(HORIZONS, [f"live.workers={arguments.workers}"]))
     verified = timed("verify, everything", "verify", "--data-dir", lake)
-    replayed = timed("replay of the log, 1 worker", "replay", log, "--data-dir", whole, "--quiet", *settings([HORIZONS[2]], ["lake.events=false"]))
+    replayed = timed("replay of the log, 1 worker", "replay", history, "--data-dir", whole, "--quiet", *settings([HORIZONS[2]], ["lake.events=false"]))
     print(f"\n{said.strip()}\n{verified.strip()}\n{replayed.strip()}\n")
     differ = 0
     for question in QUESTIONS:

@@ -1,6 +1,6 @@
 //! What questions are put to: the accumulated rows of a view, however they are kept.
 
-use crate::rows::{Key, State, Sums};
+use crate::rows::{Key, Measures, State, Sums};
 
 /// The groups of one table from one key to another, both included. Bounds are of whole keys: unused parts at the end are
 /// 0 below and the greatest above.
@@ -33,7 +33,7 @@ impl Span {
 
 /// Rows that can be asked. Groups whose sums are all 0 are not there.
 pub trait RowSet {
-    fn get(&self, key: &Key) -> Option<Sums<'_>>;
+    fn get(&self, key: &Key) -> Option<Measures>;
 
     /// Hands over the groups of a span, in no particular order.
     fn scan(&self, span: &Span, each: &mut dyn FnMut(&Key, Sums<'_>));
@@ -43,8 +43,8 @@ pub trait RowSet {
 }
 
 impl RowSet for State {
-    fn get(&self, key: &Key) -> Option<Sums<'_>> {
-        State::get(self, key)
+    fn get(&self, key: &Key) -> Option<Measures> {
+        State::get(self, key).map(Sums::to_measures)
     }
 
     fn scan(&self, span: &Span, each: &mut dyn FnMut(&Key, Sums<'_>)) {

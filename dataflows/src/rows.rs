@@ -205,7 +205,7 @@ impl<'a> Sums<'a> {
     }
 
     /// Whether all components are equal.
-    fn same(self, other: Sums<'_>) -> bool {
+    pub(crate) fn same(self, other: Sums<'_>) -> bool {
         (0..self.0.len().max(other.0.len())).all(|index| self.get(index) == other.get(index))
     }
 

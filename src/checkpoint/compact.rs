@@ -6,7 +6,7 @@
 
 use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, StateEntry};
-use super::restore::{RestoredRows, base_bytes};
+use super::restore::RestoredRows;
 use super::sweep::prefix;
 use millrace_connectors::lake::{Compression, Unfinished, merge_events};
 use millrace_connectors::store::Store;
@@ -25,7 +25,7 @@ const FILES_MOST: usize = 256;
 const FEW_ROWS: u64 = 100_000;
 const STATE_FILE_BYTES: usize = 16 << 20;
 /// Rows of which those that are forgotten are in memory at a time, 128 bytes each.
-const GATHERED_MOST: u64 = 1_000_000;
+const GATHERED_MOST: u64 = 500_000;
 const ROW_GROUP_ROWS: usize = 512 << 10;
 
 /// A checkpoint to look at.
@@ -128,7 +128,7 @@ impl Compactor {
         let rows = || RestoredRows::new(store.clone(), manifest);
         let all = rows();
         let slices = all.rows() / GATHERED_MOST + 1;
-        let mut compaction = Compaction::new(&self.shared, watermark, all.base()?).in_slices(slices);
+        let mut compaction = Compaction::new(&self.shared, watermark).in_slices(slices);
         while let Some(file) = all.take() {
             all.read(&file, |kept| compaction.look(&kept))?;
         }
@@ -152,7 +152,7 @@ impl Compactor {
                 all.read(&file, |kept| compaction.gather_again(&kept))?;
             }
         }
-        let sums = base_bytes(&compaction.finish())?;
+        let sums = rows().sums()?.with(compaction.finish())?;
         let key = format!("_state/sums/{}.sums", self.name(manifest));
         let sums = FileEntry::of(Unfinished::of_bytes(&self.store, key, sums, 0).finish()?, manifest.epoch);
         let deltas = manifest.state.deltas.iter().map(|file| file.key.clone()).collect();

@@ -17,6 +17,7 @@ mod manifest;
 mod open;
 mod protocol;
 mod restore;
+mod sums;
 mod sweep;
 mod views;
 mod writer;

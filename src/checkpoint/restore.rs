@@ -2,12 +2,13 @@
 
 use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, ViewEntry};
+use super::sums::Sums;
 use crate::engine::results;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{EventRow, read_event_rows};
 use millrace_connectors::store::Store;
-use millrace_dataflows::durable::{Base, Kept, Needed, read_rows};
+use millrace_dataflows::durable::{Kept, Needed, read_rows};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::views::View;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
@@ -155,9 +156,8 @@ impl RestoredRows {
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn base(&self) -> anyhow::Result<Base> {
-        let Some(file) = &self.sums else { return Ok(Base::default()) };
-        read_base(&checked(&*self.store, file)?).with_context(|| format!("reading {}", file.key))
+    pub fn sums(&self) -> anyhow::Result<Sums> {
+        self.sums.as_ref().map_or(Ok(Sums::default()), |file| Ok(Sums(checked(&*self.store, file)?)))
     }
 }
 
@@ -189,18 +189,6 @@ impl OfLake {
 pub struct RestoredFile<'a> {
     pub number: u64,
     entry: &'a FileEntry,
-}
-
-/// # Errors
-/// Where the bytes are not those of [`base_bytes`].
-pub fn read_base(bytes: &[u8]) -> anyhow::Result<Base> {
-    Ok(postcard::from_bytes(bytes)?)
-}
-
-/// # Errors
-/// Never, as far as is known.
-pub fn base_bytes(base: &Base) -> anyhow::Result<Vec<u8>> {
-    Ok(postcard::to_allocvec(base)?)
 }
 
 /// The rows of a view, by key and each once.

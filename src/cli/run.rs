@@ -2,7 +2,7 @@
 
 use super::replay::{SummaryFormat, print_summary};
 use super::{SettingsArgs, serving, signal};
-use crate::engine::{Running, summary_of, usage};
+use crate::engine::{Running, allocator, summary_of, usage};
 use crate::serve::Server;
 use crate::serve::status::{Engine, EngineStatus};
 use anyhow::Context;
@@ -42,6 +42,7 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        allocator::give_back_what_is_large();
         let (started, cpu_before) = (Instant::now(), usage::cpu_time());
         let loaded = self.settings.load()?;
         loaded.validate_live()?;

@@ -5,7 +5,7 @@ use super::publish::PartitionTable;
 use crate::checkpoint::Released;
 use crate::engine::enter_sources;
 use millrace_connectors::source::{Chunk, LiveSource};
-use millrace_dataflows::context::{Keeps, Shared};
+use millrace_dataflows::context::Shared;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -90,10 +90,12 @@ impl Positions {
     }
 }
 
-/// Says how many records there may come to be, by what is left to read: tables then grow seldom. Under a horizon, most of
-/// that may be forgotten again.
+/// Says how many records there may come to be, by what is left to read: tables then grow seldom. Under a horizon most of that
+/// is forgotten again, and nothing is said.
 fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk) {
-    const GROWTH_MOST: usize = 4;
+    if shared.context.horizons.deduplication.is_some() {
+        return;
+    }
     let offsets_a_record = (chunk.next_offset() - chunk.base_offset).div_ceil(u64::from(chunk.records.max(1)));
     let left = source.status().with(|state| {
         state
@@ -103,13 +105,7 @@ fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk) {
             .sum::<Option<u64>>()
     });
     let Some(left) = left else { return };
-    let records = usize::try_from(read + left / offsets_a_record.max(1)).unwrap_or(usize::MAX);
-    let held = shared.held.get(Keeps::EventIds);
-    let most = match shared.context.horizons.deduplication {
-        None => usize::MAX,
-        Some(_) => held * GROWTH_MOST,
-    };
-    shared.expected.set(records.min(most));
+    shared.expected.set(usize::try_from(read + left / offsets_a_record.max(1)).unwrap_or(usize::MAX));
 }
 
 /// Enters partitions that the source has found.

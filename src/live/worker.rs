@@ -325,10 +325,11 @@ impl Inputs {
         }
         self.restore_at(last, &mut restoring);
         if self.is_clock {
-            let base = restored.base()?;
-            base.pairs().for_each(|pair| restoring.pairs.send(pair));
-            base.settled.into_iter().for_each(|settled| restoring.settled.send(settled));
-            base.warnings.into_iter().for_each(|warning| restoring.warnings.send(warning));
+            restored.sums()?.read(
+                |pair| restoring.pairs.send(pair),
+                |settled| restoring.settled.send(settled),
+                |warning| restoring.warnings.send(warning),
+            )?;
         }
         self.stamp.watermark = restored.watermark.unwrap_or(super::watermarks::Watermarks::UNKNOWN);
         Ok(())

@@ -3,7 +3,7 @@
 //! ```text
 //! kept ──look──▶ when each session and user was last active, what is known
 //! kept ──keep──▶ kept, for fewer things
-//!            └─▶ events of forgotten sessions ──finish──▶ pairs · settled · open warnings, added to the base
+//!            └─▶ events of forgotten sessions ──finish──▶ pairs · settled · open warnings, to be added to those before
 //! ```
 //! Two passes over rows in any order, which need not be in memory; in memory are a time for each session and user, and the
 //! events of the sessions that are forgotten now, or of a slice of them: then there is a pass more for each slice but the first.
@@ -22,7 +22,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What all forgotten sessions add to.
+/// What forgotten sessions add to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
     /// Of two products, the smaller name first.
@@ -59,7 +59,7 @@ pub struct Compaction {
 }
 
 impl Compaction {
-    pub fn new(shared: &Shared, watermark: i64, base: Base) -> Compaction {
+    pub fn new(shared: &Shared, watermark: i64) -> Compaction {
         let (calendar, horizons) = (shared.context.calendar.clone(), shared.context.horizons);
         let session_limit = horizons.session_limit(watermark);
         let mut buckets = Buckets::new(calendar.clone());
@@ -79,7 +79,7 @@ impl Compaction {
             forgotten: Vec::new(),
             slices: 1,
             slice: 0,
-            base,
+            base: Base::default(),
         }
     }
 
@@ -144,7 +144,7 @@ impl Compaction {
         }
     }
 
-    /// Adds the slice at hand to the base. Whether there is another: then every row is to be gathered once more.
+    /// Adds up the slice at hand. Whether there is another: then every row is to be gathered once more.
     pub fn next_slice(&mut self) -> bool {
         self.settle();
         self.slice += 1;
@@ -179,7 +179,7 @@ impl Compaction {
         *self.base.warnings.entry(warning).or_default() += 1;
     }
 
-    /// The base with what is forgotten now added, once there is no other slice.
+    /// What is forgotten now, once there is no other slice. It is to be added to what was before.
     pub fn finish(mut self) -> Base {
         self.settle();
         self.base

@@ -4,6 +4,7 @@
 //! reader that holds one sees one epoch.
 
 mod own_rows;
+mod packed;
 mod sheet;
 
 pub use own_rows::OwnRows;
@@ -43,7 +44,7 @@ impl Index {
 }
 
 impl RowSet for Index {
-    fn get(&self, key: &Key) -> Option<Sums<'_>> {
+    fn get(&self, key: &Key) -> Option<Measures> {
         self.sheets[usize::from(key.table)].get(&key.parts)
     }
 

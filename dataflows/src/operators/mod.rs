@@ -7,6 +7,7 @@ pub mod dedup;
 pub mod epochs;
 pub mod lists;
 pub mod local;
+pub mod order_lines;
 pub mod orders;
 pub mod origins;
 pub mod pairs;

@@ -13,60 +13,30 @@ use crate::context::{Buckets, Keeps, Shared};
 use crate::operators::categories::{History, HistoryChange};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
+use crate::operators::order_lines::{Chain, OrderLines};
 use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet, emit_difference};
 use crate::operators::scatter::scatter;
-use crate::operators::sessions::{IdHasher, Parts};
+use crate::operators::sessions::Parts;
+use crate::operators::tables::{IdHead, IdTable};
 use crate::rows::{Change, Netting};
 use crate::views::sales::{Contributor, Line, LineKind};
 use crate::views::{quality, traffic};
 use millrace_schema::{Body, Currency, Event, Id, Warning};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
-use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Order {
-    lines: Vec<Line>,
+    last: Chain,
+    lines: u32,
     /// How many of the lines have been counted as bought together.
     settled: u32,
     dirty: bool,
-    /// Only for orders that have ever had more lines than products are counted together.
-    touched: Option<Box<TouchedSet>>,
-}
-
-/// Orders grow line by line up to here, by doubling from here on.
-const FEW_LINES: usize = 4;
-
-impl Order {
-    /// Counts the products of the lines that came since the last time. Few lines say themselves what has been counted.
-    fn settle(&mut self, locals: &LocalNames, shared: &Shared, out: &mut PairChanges) {
-        let Order { lines, settled, touched, .. } = self;
-        let (before, arrived) = lines.split_at(*settled as usize);
-        *settled = u32::try_from(lines.len()).expect("an order has fewer than 2^32 lines");
-        if arrived.is_empty() {
-            return;
-        }
-        let kind = RelatedKind::BoughtTogether;
-        let cap = shared.context.related.max_products_per_session;
-        if touched.is_none() && lines.len() <= cap {
-            let products = |lines: &[Line]| {
-                let mut products: Vec<u32> = touches(lines).map(|(product, _)| product).collect();
-                products.sort_unstable();
-                products.dedup();
-                products
-            };
-            emit_difference(kind, &products(before), &products(lines), locals, out);
-            return;
-        }
-        let set = touched.get_or_insert_with(|| Box::new(TouchedSet::of(touches(before), cap)));
-        touches(arrived).for_each(|(product, time)| set.touch(product, time));
-        set.settle(kind, locals, shared, out);
-    }
 }
 
 /// The products that lines buy, and when.
@@ -80,11 +50,16 @@ struct Orders {
     locals: LocalNames,
     /// By local product number; `None` without a record.
     histories: Vec<Option<History>>,
-    /// Orders by local product number, once for each line.
-    by_product: Vec<Vec<u32>>,
-    numbers: hashbrown::HashMap<Id, u32, BuildHasherDefault<IdHasher>>,
+    /// The lines of each product, by local number.
+    of_products: Vec<Chain>,
+    numbers: IdTable,
     orders: Vec<Order>,
+    lines: OrderLines,
+    /// Of orders that have ever had more lines than products are counted together.
+    touched: FxHashMap<u32, TouchedSet>,
     dirty: Vec<u32>,
+    /// Reused: the lines of the order at hand.
+    at_hand: Vec<Line>,
     /// Refunds of products that no record names: purchases are counted with their sessions.
     unknown: FxHashMap<u32, FxHashMap<(i64, u16), i64>>,
     buckets: Buckets,
@@ -117,10 +92,13 @@ impl Orders {
         Orders {
             locals: LocalNames::new(shared.names.clone()),
             histories: vec![None],
-            by_product: vec![Vec::new()],
-            numbers: hashbrown::HashMap::default(),
+            of_products: vec![Chain::default()],
+            numbers: IdTable::default(),
             orders: Vec::new(),
+            lines: OrderLines::default(),
+            touched: FxHashMap::default(),
             dirty: Vec::new(),
+            at_hand: Vec::new(),
             unknown: FxHashMap::default(),
             buckets: Buckets::new(shared.context.calendar.clone()),
             contributor: Contributor::new(&shared, parts.sales),
@@ -139,7 +117,7 @@ impl Orders {
         let product = self.locals.number(name);
         if self.histories.len() <= product as usize {
             self.histories.resize(product as usize + 1, None);
-            self.by_product.resize_with(product as usize + 1, Vec::new);
+            self.of_products.resize(product as usize + 1, Chain::default());
         }
         product
     }
@@ -149,16 +127,14 @@ impl Orders {
         let changes: Vec<(u32, History)> =
             changes.into_iter().map(|(name, history)| (self.product(name), history)).collect();
         for (product, _) in &changes {
-            for order in std::mem::take(&mut self.by_product[*product as usize]) {
-                self.take_back(order);
-                self.by_product[*product as usize].push(order);
-            }
+            let orders: Vec<u32> = self.lines.orders_of_product(self.of_products[*product as usize]).collect();
+            orders.into_iter().for_each(|order| self.take_back(order));
         }
         let mut arrived = Vec::new();
         for event in batches.iter().flatten() {
             if let Some((id, line)) = self.line(event) {
                 let next = self.orders.len() as u32;
-                let order = *self.numbers.entry(id).or_insert(next);
+                let order = self.numbers.enter(IdHead::of(id), next, 0).unwrap_or(next);
                 if order == next {
                     self.orders.push(Order::default());
                 }
@@ -174,12 +150,12 @@ impl Orders {
             self.add(order, line);
         }
         for order in std::mem::take(&mut self.dirty) {
-            let state = &mut self.orders[order as usize];
-            state.dirty = false;
+            self.orders[order as usize].dirty = false;
+            self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
             if self.parts.related {
-                state.settle(&self.locals, &self.shared, &mut self.out.pairs);
+                self.settle(order);
             }
-            self.contribute(order, 1);
+            self.contribute(1);
         }
     }
 
@@ -187,12 +163,39 @@ impl Orders {
     fn take_back(&mut self, order: u32) {
         if !std::mem::replace(&mut self.orders[order as usize].dirty, true) {
             self.dirty.push(order);
-            self.contribute(order, -1);
+            self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
+            self.contribute(-1);
         }
     }
 
-    fn contribute(&mut self, order: u32, sign: i64) {
-        let lines = &self.orders[order as usize].lines;
+    /// Counts the products of the lines at hand that came since the last time. Few lines say themselves what has been counted.
+    fn settle(&mut self, number: u32) {
+        let order = &mut self.orders[number as usize];
+        let (before, arrived) = self.at_hand.split_at(order.settled as usize);
+        order.settled = order.lines;
+        if arrived.is_empty() {
+            return;
+        }
+        let (kind, cap) = (RelatedKind::BoughtTogether, self.shared.context.related.max_products_per_session);
+        let out = &mut self.out.pairs;
+        if self.at_hand.len() <= cap && !self.touched.contains_key(&number) {
+            let products = |lines: &[Line]| {
+                let mut products: Vec<u32> = touches(lines).map(|(product, _)| product).collect();
+                products.sort_unstable();
+                products.dedup();
+                products
+            };
+            emit_difference(kind, &products(before), &products(&self.at_hand), &self.locals, out);
+            return;
+        }
+        let set = self.touched.entry(number).or_insert_with(|| TouchedSet::of(touches(before), cap));
+        touches(arrived).for_each(|(product, time)| set.touch(product, time));
+        set.settle(kind, &self.locals, &self.shared, out);
+    }
+
+    /// Counts the lines at hand.
+    fn contribute(&mut self, sign: i64) {
+        let lines = &self.at_hand;
         if lines.is_empty() {
             return;
         }
@@ -230,14 +233,13 @@ impl Orders {
             currency,
             booked_at: event.booked_at(),
             partition: event.place.partition(),
-            session: event.session,
-            user: event.user,
+            session: event.session.low,
+            user: event.user.low,
         };
         Some((order, line))
     }
 
     fn add(&mut self, order: u32, line: Line) {
-        self.by_product[line.product as usize].push(order);
         if self.parts.traffic {
             let bucket = self.buckets.of(line.time);
             let currency = line.currency.code();
@@ -258,12 +260,9 @@ impl Orders {
             let source = self.shared.partitions.source(line.partition);
             self.out.quality.add(quality::warning_key(hour, source, Warning::UnknownProduct), quality::WARNED, 1);
         }
-        let lines = &mut self.orders[order as usize].lines;
-        if lines.len() < FEW_LINES {
-            // Most orders have a line or two: no room for more.
-            lines.reserve_exact(1);
-        }
-        lines.push(line);
+        let state = &mut self.orders[order as usize];
+        state.lines += 1;
+        self.lines.push(&line, order, &mut state.last, &mut self.of_products[line.product as usize]);
     }
 
     fn set_known(&mut self, product: u32) {
@@ -282,12 +281,12 @@ fn warn(lines: &[Line], shared: &Shared, buckets: &mut Buckets, sign: i64, out: 
         out.add(key, quality::WARNED, sign);
     };
     let purchased = || lines.iter().filter(|line| line.kind != LineKind::Refunded);
-    let mut first_user = Id::NONE;
+    let mut first_user = 0;
     let mut disagrees = false;
     for line in purchased() {
         disagrees |= purchased().next().is_some_and(|first| first.session != line.session);
-        if !line.user.is_none() {
-            disagrees |= !first_user.is_none() && first_user != line.user;
+        if line.user != 0 {
+            disagrees |= first_user != 0 && first_user != line.user;
             first_user = line.user;
         }
     }

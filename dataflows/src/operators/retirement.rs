@@ -15,6 +15,8 @@ pub(super) struct Retirement {
     /// Sessions that are forgotten, and their ids are not.
     pub(super) in_table: usize,
     pub(super) sweeping: bool,
+    /// Sessions that have begun since the last time that ids went.
+    pub(super) begun: usize,
     /// What forgotten sessions contribute, by the first product viewed: its category may still change.
     pub(super) settled: Vec<Vec<(Contribution, u32)>>,
     pub(super) settled_total: usize,
@@ -30,6 +32,7 @@ impl Retirement {
             free: Vec::new(),
             in_table: 0,
             sweeping: false,
+            begun: 0,
             settled: Vec::new(),
             settled_total: 0,
         }
@@ -68,6 +71,7 @@ impl Retirement {
                 *sum += if same { *count } else { 0 };
                 same
             });
+            settled.reserve_exact(settled.len() / 4 + 2);
         }
         settled.push((contribution, sessions));
         self.settled_total = self.settled_total + settled.len() - before;

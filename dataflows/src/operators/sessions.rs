@@ -10,7 +10,7 @@
 //! products touched grow event by event.
 //!
 //! Under a horizon, a session whose last event is older is forgotten. What it contributed stays in the rows; the
-//! contribution itself is kept by its first product, 32 bytes for all sessions that contribute the same, because the
+//! contribution itself is kept by its first product, 24 bytes for all sessions that contribute the same, because the
 //! product's category may change and restates it.
 
 use crate::context::{Bucket, Buckets, Keeps, Shared};
@@ -310,6 +310,7 @@ impl Sessions {
             None => self.sessions.push(Session::default()),
         }
         self.retirement.watch(session, time);
+        self.retirement.begun += 1;
     }
 
     /// No event before `limit` comes any more: forgets the sessions whose last event was before.
@@ -329,9 +330,13 @@ impl Sessions {
                 }
             }
         }
-        // Ids go when a quarter of them are of no use, a part of the table an epoch.
-        self.retirement.sweeping |= self.retirement.in_table * 4 > self.numbers.len();
-        if self.retirement.sweeping {
+        // Ids go when a quarter of them are of no use: some each time, and more where many sessions have begun since.
+        let share = IdTable::SHARDS * std::mem::take(&mut self.retirement.begun) / self.numbers.len().max(1);
+        for _ in 0..=share {
+            self.retirement.sweeping |= self.retirement.in_table * 4 > self.numbers.len();
+            if !self.retirement.sweeping {
+                break;
+            }
             let Retirement { free, in_table, sweeping, .. } = &mut self.retirement;
             let sessions = &mut self.sessions;
             let through = self.numbers.sweep(|session, _| {

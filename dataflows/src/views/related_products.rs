@@ -203,7 +203,7 @@ impl View for RelatedProducts {
         // A list by a score leaves out what is seldom together: its rows need not be looked at any further.
         let least = if wanted.score == Score::Count { 1 } else { i64::from(limits.min_together) };
         let mut lists: BTreeMap<(u64, Arc<str>), Product> = BTreeMap::new();
-        let of = |key: Key| rows.get(&key).map_or(0, |sums| sums.get(0));
+        let of = |key: Key| rows.get(&key).map_or(0, |measures| measures.get(0));
         for span in wanted.spans() {
             let mut last: Option<Product> = None;
             let mut keep = |product: Product| {

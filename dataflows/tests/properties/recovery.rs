@@ -24,17 +24,23 @@ fn left(ran: &Ran, lines: &[Line], epoch: u64, compactions: usize) -> Left {
         rows.extend(ran.accepted.iter().filter(|(epoch, _)| (from..=until).contains(epoch)).map(kept));
         let Some((_, &watermark)) = watermarks.range(..=until).next_back() else { continue };
         if compactions > 0 {
-            let mut compaction = Compaction::new(&ran.shared, watermark, base).in_slices(3);
+            let mut compaction = Compaction::new(&ran.shared, watermark).in_slices(3);
             rows.iter().for_each(|row| compaction.look(row));
             let left = rows.iter().filter_map(|row| compaction.keep(row)).collect();
             while compaction.next_slice() {
                 rows.iter().for_each(|row| compaction.gather_again(row));
             }
             rows = left;
-            base = compaction.finish();
+            add(&mut base, compaction.finish());
         }
     }
     Left { epoch, kept: rows, base, names: ran.shared.names.clone(), watermarks: Some(watermarks) }
+}
+
+fn add(base: &mut Base, more: Base) {
+    more.pairs.into_iter().for_each(|(pair, count)| *base.pairs.entry(pair).or_default() += count);
+    more.settled.into_iter().for_each(|(settled, count)| *base.settled.entry(settled).or_default() += count);
+    more.warnings.into_iter().for_each(|(warning, count)| *base.warnings.entry(warning).or_default() += count);
 }
 
 fn check(context: &Arc<ViewContext>, lines: &[Line], (first, second): (How, How), stop: u64, compactions: usize) {

@@ -7,7 +7,7 @@ use crate::serve::settings::ServeSettings;
 use millrace_dataflows::index::Index;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::row_set::{RowSet, Span};
-use millrace_dataflows::rows::{Key, Sums};
+use millrace_dataflows::rows::{Key, Measures, Sums};
 use millrace_dataflows::table::Table;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ struct Budget<'a> {
 }
 
 impl RowSet for Budget<'_> {
-    fn get(&self, key: &Key) -> Option<Sums<'_>> {
+    fn get(&self, key: &Key) -> Option<Measures> {
         self.index.get(key)
     }
 

@@ -43,7 +43,7 @@ const CARTS_ABANDONED: usize = 2;
 const CAPPED: usize = 3;
 const FIRST_STEP: usize = 4;
 
-/// What one session adds to the view, but for the category of its first product.
+/// What one session adds to the view, but for the category of its first product. Kept of every session: 20 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contribution {
     day: i32,
@@ -53,10 +53,34 @@ pub struct Contribution {
     device: u32,
     reached: Steps,
     ordered: Steps,
-    cart: bool,
-    sold: bool,
-    capped: bool,
-    duration_bucket: Option<u16>,
+    /// Bits that are set where it has a cart, has sold, is capped.
+    marks: u8,
+    duration: MaybeBucket,
+}
+
+const CART: u8 = 1;
+const SOLD: u8 = 2;
+const CAPPED_MARK: u8 = 4;
+
+/// A duration's bucket or none, in two bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct MaybeBucket(u16);
+
+impl MaybeBucket {
+    const NONE: u16 = u16::MAX;
+
+    fn of(bucket: Option<u16>) -> MaybeBucket {
+        debug_assert!(bucket != Some(Self::NONE), "no duration is that long");
+        MaybeBucket(bucket.unwrap_or(Self::NONE))
+    }
+
+    fn get(self) -> Option<u16> {
+        (self.0 != Self::NONE).then_some(self.0)
+    }
+}
+
+fn marks(cart: bool, sold: bool, capped: bool) -> u8 {
+    [(cart, CART), (sold, SOLD), (capped, CAPPED_MARK)].iter().filter(|(holds, _)| *holds).map(|(_, bit)| bit).sum()
 }
 
 impl Contribution {
@@ -69,10 +93,10 @@ impl Contribution {
             device: locals.name(self.device),
             reached: self.reached,
             ordered: self.ordered,
-            cart: self.cart,
-            sold: self.sold,
-            capped: self.capped,
-            duration_bucket: self.duration_bucket,
+            cart: self.has(CART),
+            sold: self.has(SOLD),
+            capped: self.has(CAPPED_MARK),
+            duration_bucket: self.duration.get(),
         }
     }
 
@@ -85,11 +109,13 @@ impl Contribution {
             device: locals.number(settled.device),
             reached: settled.reached,
             ordered: settled.ordered,
-            cart: settled.cart,
-            sold: settled.sold,
-            capped: settled.capped,
-            duration_bucket: settled.duration_bucket,
+            marks: marks(settled.cart, settled.sold, settled.capped),
+            duration: MaybeBucket::of(settled.duration_bucket),
         }
+    }
+
+    fn has(&self, mark: u8) -> bool {
+        self.marks & mark != 0
     }
 
     /// Whether both count in the same rows, the categories of products being what they are.
@@ -170,10 +196,8 @@ impl FunnelKeys {
             device: device.number,
             reached: progress.reached,
             ordered: progress.ordered,
-            cart: has(Act::AddToCart),
-            sold: has(Act::Sold),
-            capped: events.len() > counted.len(),
-            duration_bucket: progress.duration.map(buckets::bucket_of),
+            marks: marks(has(Act::AddToCart), has(Act::Sold), events.len() > counted.len()),
+            duration: MaybeBucket::of(progress.duration.map(buckets::bucket_of)),
         }
     }
 
@@ -200,7 +224,7 @@ impl FunnelKeys {
         if measures.iter().any(|&measure| measure != 0) {
             out.add_slice(Key::new(COUNTERS, group), &measures[..FIRST_STEP + 2 * self.steps]);
         }
-        if before.duration_bucket != now.duration_bucket {
+        if before.duration != now.duration {
             Self::emit_duration(before, group, -1, out);
             Self::emit_duration(now, group, 1, out);
         }
@@ -214,9 +238,9 @@ impl FunnelKeys {
     fn measures(&self, session: &Contribution) -> [i64; FIRST_STEP + 2 * MAX_FUNNEL_STEPS] {
         let mut measures = [0; FIRST_STEP + 2 * MAX_FUNNEL_STEPS];
         measures[SESSIONS] = 1;
-        measures[CARTS] = i64::from(session.cart);
-        measures[CARTS_ABANDONED] = i64::from(session.cart && !session.sold);
-        measures[CAPPED] = i64::from(session.capped);
+        measures[CARTS] = i64::from(session.has(CART));
+        measures[CARTS_ABANDONED] = i64::from(session.has(CART) && !session.has(SOLD));
+        measures[CAPPED] = i64::from(session.has(CAPPED_MARK));
         for step in 0..self.steps {
             measures[FIRST_STEP + step] = i64::from(session.reached >> step & 1);
             measures[FIRST_STEP + self.steps + step] = i64::from(session.ordered >> step & 1);
@@ -230,7 +254,7 @@ impl FunnelKeys {
         sign: i64,
         out: &mut Netting,
     ) {
-        if let Some(bucket) = session.duration_bucket {
+        if let Some(bucket) = session.duration.get() {
             out.add(Key::new(DURATIONS, [day, category, referrer, device, u64::from(bucket)]), 0, sign);
         }
     }

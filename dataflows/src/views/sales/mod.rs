@@ -27,7 +27,7 @@ use crate::settings::ViewContext;
 use crate::table::Table;
 use crate::views::{AnswerContext, Inputs, Measure, Part, Roller, TableSchema, View, ViewSchema};
 use grain::{COARSER, Cell, Grain};
-use millrace_schema::{Cents, Currency, Id, Name};
+use millrace_schema::{Cents, Currency, Name};
 
 const LINES: usize = 0;
 const ORDERS: usize = 1;
@@ -62,8 +62,10 @@ pub struct Line {
     pub currency: Currency,
     pub booked_at: i64,
     pub partition: u16,
-    pub session: Id,
-    pub user: Id,
+    /// Half of the hash, 0 for none: as much as tells the sessions of one order apart.
+    pub session: u64,
+    /// Likewise.
+    pub user: u64,
 }
 
 /// From an order's lines to rows.
@@ -296,8 +298,8 @@ mod tests {
             currency: Currency::parse("USD").expect("a code"),
             booked_at: time,
             partition: 0,
-            session: Id::NONE,
-            user: Id::NONE,
+            session: 0,
+            user: 0,
         })
     }
 

@@ -1,0 +1,161 @@
+//! What all forgotten sessions add to, as a file: three maps in order of their keys. They may be larger than all that is
+//! remembered, so they are read, and added to, an entry at a time.
+
+use anyhow::Context;
+use bytes::Bytes;
+use millrace_dataflows::durable::{Base, OpenWarning, PairCount, Settled};
+use millrace_dataflows::operators::pairs::RelatedKind;
+use millrace_schema::Name;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+
+/// More than the longest entry has.
+const ENTRY_BYTES_MOST: usize = 256;
+
+type Pair = (RelatedKind, Name, Name);
+
+/// The bytes of the file, none where nothing has been forgotten.
+#[derive(Debug, Default)]
+pub struct Sums(pub Bytes);
+
+impl Sums {
+    /// Hands over what there is.
+    ///
+    /// # Errors
+    /// Where the bytes are no sums.
+    pub fn read(
+        &self,
+        mut pairs: impl FnMut(PairCount),
+        mut settled: impl FnMut((Settled, u32)),
+        mut warnings: impl FnMut((OpenWarning, i64)),
+    ) -> anyhow::Result<()> {
+        let rest = &mut &self.0[..];
+        entries(rest, |(kind, a, b): Pair, count| pairs(PairCount { kind, a, b, count }))?;
+        entries(rest, |contribution, count| settled((contribution, count)))?;
+        entries(rest, |warning, count| warnings((warning, count)))
+    }
+
+    /// The file with more added.
+    ///
+    /// # Errors
+    /// As [`Sums::read`].
+    pub fn with(&self, added: Base) -> anyhow::Result<Vec<u8>> {
+        let rest = &mut &self.0[..];
+        let mut sums = Vec::with_capacity(self.0.len());
+        add(rest, added.pairs, &mut sums)?;
+        add(rest, added.settled, &mut sums)?;
+        add(rest, added.warnings, &mut sums)?;
+        Ok(sums)
+    }
+}
+
+/// Hands over the entries of the map that the bytes begin with, and leaves what comes after it.
+fn entries<K: DeserializeOwned, V: DeserializeOwned>(
+    bytes: &mut &[u8],
+    mut each: impl FnMut(K, V),
+) -> anyhow::Result<()> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let mut take = || -> postcard::Result<()> {
+        let (count, mut rest) = postcard::take_from_bytes::<u64>(bytes)?;
+        for _ in 0..count {
+            let ((key, value), after) = postcard::take_from_bytes(rest)?;
+            each(key, value);
+            rest = after;
+        }
+        *bytes = rest;
+        Ok(())
+    };
+    take().context("these are no sums of what is forgotten")
+}
+
+/// Merges the map that the bytes begin with and another.
+fn add<K, V>(bytes: &mut &[u8], added: BTreeMap<K, V>, out: &mut Vec<u8>) -> anyhow::Result<()>
+where
+    K: Ord + Serialize + DeserializeOwned,
+    V: AddAssign + Serialize + DeserializeOwned,
+{
+    let (mut count, mut again) = (added.len() as u64, *bytes);
+    entries(bytes, |key: K, _: V| count += u64::from(!added.contains_key(&key)))?;
+    put(&count, out);
+    let mut added = added.into_iter().peekable();
+    entries(&mut again, |key: K, mut value: V| {
+        while let Some(entry) = added.next_if(|(smaller, _)| *smaller < key) {
+            put(&entry, out);
+        }
+        if let Some((_, more)) = added.next_if(|(same, _)| *same == key) {
+            value += more;
+        }
+        put(&(key, value), out);
+    })?;
+    added.for_each(|entry| put(&entry, out));
+    Ok(())
+}
+
+fn put(value: &impl Serialize, out: &mut Vec<u8>) {
+    let mut room = [0; ENTRY_BYTES_MOST];
+    let bytes = postcard::to_slice(value, &mut room).expect("an entry is no longer than the longest");
+    out.extend_from_slice(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_dataflows::durable::Unknown;
+    use proptest::prelude::*;
+
+    fn base() -> impl Strategy<Value = Base> {
+        let pairs = prop::collection::btree_map((0..2_usize, 0..9_u64, 0..u64::MAX), 1..9_u32, 0..20);
+        let pairs = pairs.prop_map(|pairs| {
+            let named = |((kind, a, b), count)| ((RelatedKind::ALL[kind], Name(a), Name(b)), count);
+            pairs.into_iter().map(named).collect()
+        });
+        let settled = |(day, product, bucket): (i32, u64, Option<u16>)| Settled {
+            day,
+            first_product: Name(product),
+            referrer: Name(u64::MAX),
+            device: Name(product),
+            reached: 255,
+            ordered: 1,
+            cart: true,
+            sold: false,
+            capped: true,
+            duration_bucket: bucket,
+        };
+        let contributions = prop::collection::btree_map(
+            (-3..3_i32, 0..4_u64, prop::option::of(0..3_u16)).prop_map(settled),
+            1..9_u32,
+            0..20,
+        );
+        let warning =
+            |(product, hour): (u64, i64)| OpenWarning { about: Unknown::Product(Name(product)), hour, partition: 3 };
+        let warnings = prop::collection::btree_map((0..4_u64, 0..3_i64).prop_map(warning), -4..4_i64, 0..9);
+        (pairs, contributions, warnings).prop_map(|(pairs, settled, warnings)| Base { pairs, settled, warnings })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_added_is_there(all in prop::collection::vec(base(), 0..5)) {
+            let (mut sums, mut expected) = (Sums::default(), Base::default());
+            for base in all {
+                sums = Sums(sums.with(base.clone()).unwrap().into());
+                base.pairs.into_iter().for_each(|(key, count)| *expected.pairs.entry(key).or_default() += count);
+                base.settled.into_iter().for_each(|(key, count)| *expected.settled.entry(key).or_default() += count);
+                base.warnings.into_iter().for_each(|(key, count)| *expected.warnings.entry(key).or_default() += count);
+                let mut found = (Vec::new(), Vec::new(), Vec::new());
+                sums.read(|pair| found.0.push(pair), |settled| found.1.push(settled), |open| found.2.push(open)).unwrap();
+                prop_assert_eq!(found.0, expected.pairs().collect::<Vec<_>>());
+                prop_assert_eq!(found.1, expected.settled.clone().into_iter().collect::<Vec<_>>());
+                prop_assert_eq!(found.2, expected.warnings.clone().into_iter().collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn other_bytes_are_an_error_or_sums(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Sums(bytes.into()).read(|_| {}, |_| {}, |_| {});
+        }
+    }
+}
