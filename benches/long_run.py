@@ -171,10 +171,11 @@ def main() -> None:
     cpu, memory = peak_mb(process)
     print(f"| start again: first answers | {first:.2f} | | |")
     print(f"| … reading on | {now:.2f} | {cpu:.1f} | {memory:,.0f} |")
+    before = timed("verify, everything, before the repair", "verify", "--data-dir", lake)
     said = timed("repair", "repair", "--data-dir", lake, *settings(HORIZONS, [f"live.workers={arguments.workers}"]))
     verified = timed("verify, everything", "verify", "--data-dir", lake)
     replayed = timed("replay of the log, 1 worker", "replay", history, "--data-dir", whole, "--quiet", *settings([HORIZONS[2]], ["lake.events=false"]))
-    print(f"\n{said.strip()}\n{verified.strip()}\n{replayed.strip()}\n")
+    print(f"\n{before.strip()}\n{said.strip()}\n{verified.strip()}\n{replayed.strip()}\n")
     differ = 0
     for question in QUESTIONS:
         answers = [ask("query", *question.split(), "--data-dir", str(place), "--format", "csv") for place in (lake, whole)]

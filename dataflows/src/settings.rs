@@ -228,9 +228,14 @@ impl Horizons {
         self.deduplication.map_or(i64::MIN, |horizon| watermark.saturating_sub(horizon))
     }
 
-    /// No session whose last event is older than this is remembered.
+    /// No visit whose last event is older than this is remembered: what comes yet is later than it by more than a pause.
     pub fn session_limit(&self, watermark: i64) -> i64 {
-        self.sessions.map_or(i64::MIN, |horizon| watermark.saturating_sub(horizon))
+        self.pause().map_or(i64::MIN, |pause| self.limit(Kind::PageView, watermark).saturating_sub(pause))
+    }
+
+    /// Events of one session that are further apart, with none between them, are of two visits, and each counts as a session.
+    pub fn pause(&self) -> Option<i64> {
+        self.sessions
     }
 
     /// An event of this kind is pending where it is older. Dimension records never are.
@@ -238,7 +243,7 @@ impl Horizons {
         let of_session = match kind {
             Kind::Product | Kind::User | Kind::Inventory => return i64::MIN,
             Kind::Refund => i64::MIN,
-            _ => self.session_limit(watermark),
+            _ => self.sessions.map_or(i64::MIN, |horizon| watermark.saturating_sub(horizon)),
         };
         of_session.max(self.deduplication_limit(watermark))
     }

@@ -91,6 +91,7 @@ pub struct Committer {
     lake: Lake,
     settings: Settings,
     keeps_state: bool,
+    counts_whole: bool,
     mode: Mode,
     live: bool,
     names: Arc<Names>,
@@ -120,6 +121,8 @@ pub struct Parts {
     pub mode: Mode,
     /// Whether accepted events are written as state.
     pub keeps_state: bool,
+    /// Whether sessions are counted whole, and not by visits.
+    pub counts_whole: bool,
     pub names: Arc<Names>,
     pub workers: usize,
     /// As the lake has them: what was restored, or nothing.
@@ -133,11 +136,13 @@ pub struct Parts {
 
 impl Committer {
     pub fn new(parts: Parts) -> Committer {
-        let Parts { lake, settings, mode, keeps_state, names, workers, views, now_ms, shared, repaired } = parts;
+        let Parts { lake, settings, mode, keeps_state, counts_whole, names, workers, views, now_ms, shared, repaired } =
+            parts;
         Committer {
             store: lake.store.clone(),
             lake,
             keeps_state,
+            counts_whole,
             live: mode == Mode::Continue,
             mode,
             names,
@@ -262,6 +267,9 @@ impl Committer {
             next.state = StateEntry { base: Vec::new(), sums: None, deltas: Vec::new(), ..next.state };
         }
         next.state.complete &= self.keeps_state;
+        if self.counts_whole {
+            next.state.whole_until = Some(epoch);
+        }
         if self.keeps_state {
             next.state.deltas.extend(state);
             self.write_names(epoch, &mut next)?;

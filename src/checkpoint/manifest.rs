@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 const FORMAT: &str = "millrace-manifest";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 pub const FOLDER: &str = "_manifests/";
 /// Numbers of as many digits as names have.
 const NUMBERS: u64 = 1_000_000_000_000;
@@ -100,6 +100,8 @@ pub struct ViewEntry {
 pub struct StateEntry {
     /// Whether it is complete: a replay that was not asked to leaves none.
     pub complete: bool,
+    /// The last epoch of a replay or a repair, which count sessions whole. Later ones are counted by visits, where a horizon cuts them.
+    pub whole_until: Option<u64>,
     pub names: Vec<FileEntry>,
     /// How many texts are in those files.
     pub texts: u64,

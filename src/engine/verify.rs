@@ -6,6 +6,7 @@ use anyhow::Context;
 use millrace_connectors::lake::read_event_rows;
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
+use millrace_dataflows::oracle::visits::cut_sessions;
 use millrace_dataflows::oracle::{Observed, Outcome};
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
@@ -47,13 +48,18 @@ pub struct Verified {
 /// Where something cannot be read, or event files are not kept.
 pub fn verify(store: &dyn Store, manifest: &Manifest, files: &[FileEntry], extent: Extent) -> anyhow::Result<Verified> {
     let shared = shared_of(manifest)?;
-    let observed = observed(store, manifest, files)?;
+    let (mut observed, epochs) = observed(store, manifest, files)?;
     let accepted = manifest.accounted.accepted;
     anyhow::ensure!(
         i64::try_from(observed.len()).ok() == Some(accepted),
         "the lake's files hold {} events and the checkpoint counts {accepted} accepted ones: verify needs lake.events = true and lake.keep_days = 0 from the start",
         observed.len()
     );
+    if manifest.state.complete
+        && let Some(pause) = manifest.settings.horizons()?.pause()
+    {
+        cut_sessions(&mut observed, pause, |at| Some(epochs[at]) <= manifest.state.whole_until);
+    }
     let mut verified = Verified { events: observed.len(), ..Verified::default() };
     for (name, query) in questions(manifest, &observed, &shared, extent) {
         compare(store, manifest, &shared, &observed, name, &query, &mut verified)?;
@@ -61,14 +67,14 @@ pub fn verify(store: &dyn Store, manifest: &Manifest, files: &[FileEntry], exten
     Ok(verified)
 }
 
-/// The accepted records, as the oracles take them.
-fn observed(store: &dyn Store, manifest: &Manifest, files: &[FileEntry]) -> anyhow::Result<Vec<Observed>> {
+/// The accepted records, as the oracles take them, and the epochs that they were accepted at.
+fn observed(store: &dyn Store, manifest: &Manifest, files: &[FileEntry]) -> anyhow::Result<(Vec<Observed>, Vec<u64>)> {
     let decode_settings = manifest.settings.validate()?.decode;
     let ordinals: BTreeMap<(&str, u32), u16> = (0..)
         .zip(&manifest.sources.partitions)
         .map(|(ordinal, partition)| ((&*partition.source, partition.partition), ordinal))
         .collect();
-    let (mut observed, mut arena) = (Vec::new(), Bump::new());
+    let (mut observed, mut epochs, mut arena) = (Vec::new(), Vec::new(), Bump::new());
     for file in files.iter().filter(|file| matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions))) {
         let bytes = store.get(&file.key)?;
         anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says: it was changed or damaged", file.key);
@@ -78,6 +84,7 @@ fn observed(store: &dyn Store, manifest: &Manifest, files: &[FileEntry]) -> anyh
             let record = record.with_context(|| format!("an event of {}", file.key))?.to_owned();
             let ordinal = ordinals.get(&(&*row.source, row.partition)).copied();
             let ordinal = ordinal.with_context(|| format!("{} of {} is no partition", row.partition, row.source))?;
+            epochs.push(row.epoch);
             observed.push(Observed {
                 source: row.source,
                 place: Place::new(ordinal, row.offset),
@@ -88,7 +95,7 @@ fn observed(store: &dyn Store, manifest: &Manifest, files: &[FileEntry]) -> anyh
         }
         arena.reset();
     }
-    Ok(observed)
+    Ok((observed, epochs))
 }
 
 fn questions(

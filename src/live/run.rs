@@ -214,6 +214,7 @@ pub fn start_with(
             settings: settings.clone(),
             mode,
             keeps_state,
+            counts_whole: is_plain,
             names,
             workers,
             views: views.collect(),
@@ -227,7 +228,9 @@ pub fn start_with(
         threads.first("committer", move || committer.run(&received, &cut_receiver, &feed))?;
     }
 
-    let plan = Arc::new(WorkerPlan { feed: feed.clone(), shared: shared.clone(), enabled, restored });
+    let counts_whole = is_plain;
+    let plan = WorkerPlan { feed: feed.clone(), shared: shared.clone(), enabled, restored, counts_whole };
+    let plan = Arc::new(plan);
     let reject_bytes_max = settings.lake.quarantine_bytes_max;
     let ingests = writers.into_iter().map(|lake| {
         let outlet = Box::new(OutletOfWorker { recent: rejects.clone(), lake });

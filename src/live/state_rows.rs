@@ -10,17 +10,18 @@ const RUN_BYTES: usize = 16 << 20;
 
 /// A run at work for each checkpoint that is not sealed.
 pub struct StateRows {
+    needed: Needed,
     /// By the last epoch that each is for; of the one that no checkpoint ends yet, the largest.
     runs: VecDeque<(u64, RowWriter)>,
 }
 
-impl Default for StateRows {
-    fn default() -> StateRows {
-        StateRows { runs: VecDeque::from([(u64::MAX, RowWriter::default())]) }
-    }
-}
-
 impl StateRows {
+    /// Of sessions that are counted `whole`, whatever pauses there are, or by visits.
+    pub fn new(whole: bool) -> StateRows {
+        let needed = Needed::ALL.with(Needed::WHOLE, whole);
+        StateRows { needed, runs: VecDeque::from([(u64::MAX, RowWriter::default())]) }
+    }
+
     /// A checkpoint ends with this epoch. It is known before the first event of a later one is here.
     pub fn ends(&mut self, checkpoint: u64) {
         if let Some((until, _)) = self.runs.back_mut() {
@@ -31,7 +32,7 @@ impl StateRows {
 
     pub fn push(&mut self, epoch: u64, events: &[Event]) {
         if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
-            events.iter().for_each(|event| run.push(event, Needed::ALL));
+            events.iter().for_each(|event| run.push(event, self.needed));
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Plan {
     /// The views that are maintained. `quality` always is.
     pub enabled: Vec<String>,
     pub restored: Option<RestoredRows>,
+    /// Whether sessions are counted whole, and not by visits: so does what has no horizons.
+    pub counts_whole: bool,
 }
 
 /// The changes of one epoch, by view (its number among those that the dataflow renders).
@@ -265,7 +267,7 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
                 list.borrow_mut().entry(epoch).or_default().append(data);
             }
         });
-        let state: Left<StateRows> = Left::default();
+        let state: Left<StateRows> = Rc::new(RefCell::new(StateRows::new(plan.counts_whole)));
         if durable {
             let rows = state.clone();
             collect(outputs.accepted, &probe, move |epoch, data| {

@@ -46,10 +46,7 @@ impl Settings {
     /// [`SettingsError::BadValue`] naming the setting to change.
     pub fn validate_live(&self) -> Result<ValidatedLive, SettingsError> {
         let mut validated = self.validate()?;
-        let horizons = Horizons {
-            deduplication: horizon("horizons.deduplication", &self.horizons.deduplication)?,
-            sessions: horizon("horizons.sessions", &self.horizons.sessions)?,
-        };
+        let horizons = self.horizons()?;
         if horizons.sessions.is_some() && validated.views.funnel.unit == FunnelUnit::User {
             let expected = "unlimited, where views.funnel.unit is user: what a user does has no end";
             return Err(bad("horizons.sessions", self.horizons.sessions.as_str(), expected));
@@ -61,6 +58,17 @@ impl Settings {
         }
         validated.views.horizons = horizons;
         Ok(ValidatedLive { validated, start: self.start()? })
+    }
+
+    /// What a running engine forgets behind.
+    ///
+    /// # Errors
+    /// [`SettingsError::BadValue`] naming the setting to change.
+    pub fn horizons(&self) -> Result<Horizons, SettingsError> {
+        Ok(Horizons {
+            deduplication: horizon("horizons.deduplication", &self.horizons.deduplication)?,
+            sessions: horizon("horizons.sessions", &self.horizons.sessions)?,
+        })
     }
 
     fn start(&self) -> Result<Start, SettingsError> {

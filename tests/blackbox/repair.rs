@@ -23,6 +23,9 @@ fn what_was_pending_counts_as_if_it_had_come_in_time() {
     assert!(pending > 10 && accepted < whole[1], "{pending} of {read} are pending");
     assert!(pending_files(&place) > 0);
     assert_ne!(answers(&place, "whole", OF_EVENTS), answers(&place, "lake", OF_EVENTS));
+    // What was accepted is counted exactly, sessions by visits.
+    let said = place.ok("verify --data-dir lake");
+    assert!(said.contains(" 0 answers differ"), "{said}");
 
     let said = place.ok(&format!("repair --data-dir lake {SETTINGS}"));
     assert!(said.contains(&format!("{pending} records were pending")) && said.contains("nothing is pending"), "{said}");

@@ -5,8 +5,8 @@
 //! kept ──keep──▶ kept, for fewer things
 //!            └─▶ events of forgotten sessions ──finish──▶ pairs · settled · open warnings, to be added to those before
 //! ```
-//! Two passes over rows in any order, which need not be in memory; in memory are a time for each session and user, and the
-//! events of the sessions that are forgotten now, or of a slice of them: then there is a pass more for each slice but the first.
+//! Two passes over rows in any order, which need not be in memory; in memory are the visits of each session, a time for each user, and
+//! the events of the sessions that are forgotten now, or of a slice of them: then there is a pass more for each slice but the first.
 
 use super::{Kept, Needed, OpenWarning, PairCount, Settled, Unknown};
 use crate::context::{Buckets, Shared};
@@ -20,6 +20,7 @@ use millrace_schema::calendar::MICROS_PER_MINUTE;
 use millrace_schema::{Body, Event, Id, Kind, Name};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
 /// What forgotten sessions add to.
@@ -37,6 +38,42 @@ impl Base {
     }
 }
 
+/// The visits of a session, apart by more than a pause.
+#[derive(Debug, Default)]
+struct Visits(SmallVec<[Visit; 1]>);
+
+/// From its first event to its last.
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    first: i64,
+    last: i64,
+    /// It was counted as one, whatever pauses there were.
+    whole: bool,
+}
+
+impl Visits {
+    /// Takes an event in. It may bring visits together.
+    fn see(&mut self, time: i64, whole: bool, pause: i64) {
+        let mut seen = Visit { first: time, last: time, whole };
+        let is_of_it = |visit: &Visit, seen: &Visit| {
+            let is_near =
+                visit.first.saturating_sub(pause) <= seen.last && seen.first <= visit.last.saturating_add(pause);
+            visit.whole && seen.whole || is_near
+        };
+        while let Some(at) = self.0.iter().position(|visit| is_of_it(visit, &seen)) {
+            let Visit { first, last, whole } = self.0.swap_remove(at);
+            seen = Visit { first: first.min(seen.first), last: last.max(seen.last), whole: whole || seen.whole };
+        }
+        self.0.push(seen);
+    }
+
+    /// That of an event which has been taken in.
+    fn of(&self, time: i64) -> &Visit {
+        let visit = self.0.iter().find(|visit| visit.first <= time && time <= visit.last);
+        visit.expect("all events are taken in before they are kept")
+    }
+}
+
 /// One compaction. The watermark is that of the epoch that the rows are of.
 pub struct Compaction {
     shared: Shared,
@@ -45,8 +82,8 @@ pub struct Compaction {
     session_limit: i64,
     /// Users' minutes before it are forgotten, but for the last.
     first_minute: i64,
-    /// When each session had its last event.
-    sessions: FxHashMap<Id, i64>,
+    pause: i64,
+    sessions: FxHashMap<Id, Visits>,
     /// The last minute of each user before the first.
     users: FxHashMap<Id, i64>,
     products_known: FxHashSet<Name>,
@@ -72,6 +109,8 @@ impl Compaction {
             id_limit: horizons.deduplication_limit(watermark),
             session_limit,
             first_minute,
+            // Without a horizon of sessions none is forgotten.
+            pause: horizons.pause().unwrap_or(i64::MAX),
             sessions: FxHashMap::default(),
             users: FxHashMap::default(),
             products_known: FxHashSet::default(),
@@ -100,8 +139,8 @@ impl Compaction {
             _ => {}
         }
         if needed.holds(Needed::SESSION) && !event.session.is_none() {
-            let last = self.sessions.entry(event.session).or_insert(event.time);
-            *last = event.time.max(*last);
+            let visits = self.sessions.entry(event.session).or_default();
+            visits.see(event.time, needed.holds(Needed::WHOLE), self.pause);
         }
         let minute = event.time / MICROS_PER_MINUTE;
         if needed.holds(Needed::USER) && is_activity(event) && minute < self.first_minute {
@@ -118,7 +157,7 @@ impl Compaction {
             left = left.with(Needed::ID, kind.is_dimension() || event.time >= self.id_limit);
         }
         if needed.holds(Needed::SESSION) {
-            left = left.with(Needed::SESSION, self.is_open(event.session));
+            left = left.with(Needed::SESSION, self.is_open(event));
             self.gather(event);
         }
         left = left.with(Needed::ORDER, needed.holds(Needed::ORDER) && matches!(kind, Kind::Purchase | Kind::Refund));
@@ -130,16 +169,19 @@ impl Compaction {
             }
             left = left.with(Needed::USER, tells);
         }
+        if !left.holds(Needed::SESSION) {
+            left = left.with(Needed::WHOLE, false);
+        }
         (left != Needed::NOTHING).then_some(Kept { event: *event, needed: left })
     }
 
-    fn is_open(&self, session: Id) -> bool {
-        self.sessions.get(&session).is_some_and(|last| *last >= self.session_limit)
+    fn is_open(&self, event: &Event) -> bool {
+        self.sessions.get(&event.session).is_some_and(|visits| visits.of(event.time).last >= self.session_limit)
     }
 
     fn gather(&mut self, event: &Event) {
         let is_at_hand = event.session.low % self.slices == self.slice;
-        if is_at_hand && !self.is_open(event.session) && Activity::of(event, event.session).is_some() {
+        if is_at_hand && !self.is_open(event) && Activity::of(event, event.session).is_some() {
             self.forgotten.push(*event);
         }
     }
@@ -190,7 +232,9 @@ impl Compaction {
         forgotten.sort_unstable_by_key(|event| (event.session, event.time, event.id));
         let mut locals = LocalNames::new(self.shared.names.clone());
         let (keys, mut origins) = (FunnelKeys::new(&self.shared), Origins::default());
-        for session in forgotten.chunk_by(|a, b| a.session == b.session) {
+        let visits = std::mem::take(&mut self.sessions);
+        let visit = |event: &Event| visits[&event.session].of(event.time).first;
+        for session in forgotten.chunk_by(|a, b| a.session == b.session && visit(a) == visit(b)) {
             for event in session.iter().filter(|event| !event.product.is_none()) {
                 if !self.products_known.contains(&event.product) {
                     self.warn(Unknown::Product(event.product), event);
@@ -211,6 +255,7 @@ impl Compaction {
             }
             self.add_pairs(&events, &locals);
         }
+        self.sessions = visits;
     }
 
     fn add_pairs(&mut self, events: &[SessionEvent], locals: &LocalNames) {

@@ -36,11 +36,13 @@ impl Needed {
     pub const USER: Needed = Needed(8);
     /// It is a version of a product.
     pub const DIMENSION: Needed = Needed(16);
+    /// Its session was counted as one, whatever pauses there were. Alone it needs nothing.
+    pub const WHOLE: Needed = Needed(32);
     pub const ALL: Needed = Needed(31);
     pub const NOTHING: Needed = Needed(0);
 
     pub fn of_bits(bits: u8) -> Option<Needed> {
-        (bits & !Needed::ALL.0 == 0).then_some(Needed(bits))
+        (bits & !(Needed::ALL.0 | Needed::WHOLE.0) == 0).then_some(Needed(bits))
     }
 
     pub fn bits(self) -> u8 {

@@ -119,7 +119,8 @@ pub fn accept<'s>(
                         orders.give(*event);
                     }
                     if wanted.of_sessions && needed.holds(Needed::SESSION) {
-                        activities.extend(Activity::of(event, event.session));
+                        let activity = Activity::of(event, event.session);
+                        activities.extend(activity.map(|it| Activity { whole: needed.holds(Needed::WHOLE), ..it }));
                     }
                     if wanted.of_users
                         && needed.holds(Needed::SESSION)

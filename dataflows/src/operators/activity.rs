@@ -82,6 +82,8 @@ pub struct Activity {
     pub tie: u32,
     pub partition: u16,
     pub act: Act,
+    /// Restored, and of a session that was counted as one, whatever pauses there were.
+    pub whole: bool,
 }
 
 const _: () = assert!(size_of::<Activity>() == 64);
@@ -105,6 +107,7 @@ impl Activity {
             tie: (event.id.high >> 32) as u32,
             partition: event.place.partition(),
             act,
+            whole: false,
         })
     }
 }

@@ -150,6 +150,14 @@ impl TouchedSet {
         let before = std::mem::replace(&mut self.emitted, now);
         emit_difference(kind, &before, &self.emitted, locals, out);
     }
+
+    /// Takes back all that was emitted.
+    pub fn take_back(self, kind: RelatedKind, locals: &LocalNames, out: &mut PairChanges) {
+        if self.capped {
+            out.capped(kind, -1);
+        }
+        emit_difference(kind, &self.emitted, &[], locals, out);
+    }
 }
 
 /// Of products and when each was last touched, the most recent ones, ties by smaller text; ascending.

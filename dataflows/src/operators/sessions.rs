@@ -9,9 +9,11 @@
 //! of that list (a *contribution*); a touched session emits its contribution now less the one before. Traffic and the
 //! products touched grow event by event.
 //!
-//! Under a horizon, a session whose last event is older is forgotten. What it contributed stays in the rows; the
-//! contribution itself is kept by its first product, 24 bytes for all sessions that contribute the same, because the
+//! Under a horizon a session is counted by *visits* (`sessions/visits.rs`): events further apart than a pause are of two. A visit
+//! that no event can join any more is forgotten. What it contributed stays in the rows; the contribution itself is kept by its first product, 24 bytes for all sessions that contribute the same, because the
 //! product's category may change and restates it.
+
+mod visits;
 
 use crate::context::{Bucket, Buckets, Keeps, Shared};
 use crate::durable::{OpenWarning, Settled, Unknown};
@@ -35,6 +37,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use visits::{is_near, visits_of};
 
 /// One event of a session: 20 bytes, of which there are as many as events. Names are the operator's local numbers, 0
 /// for none.
@@ -88,10 +91,14 @@ impl SessionEvent {
     }
 }
 
+/// In a word of the order of an epoch's events: restored, and of a session that was counted as one.
+const WHOLE: u64 = 1 << 31;
+
 /// Sessions of up to this many events look for a product by scanning the list.
 const SMALL_SESSION: usize = 32;
 
 /// The distinct products that a small session has touched.
+#[derive(Default)]
 struct Products {
     list: [u32; SMALL_SESSION],
     length: usize,
@@ -115,14 +122,21 @@ struct Session {
     contribution: Option<Contribution>,
     /// Products touched, kept apart once the session is not small.
     touched: Option<Box<TouchedSet>>,
-    /// Its id is still in the table, and nothing else is kept of it.
+    /// Its number is not used again yet, and nothing else is kept of it.
     forgotten: bool,
+    /// Another visit of the same session: its number and 1, 0 for none. All hang from the one whose number goes with the id.
+    next: u32,
+    /// It hangs from another.
+    hangs: bool,
+    /// It was counted as one, whatever pauses there were.
+    whole: bool,
 }
 
 /// The operator's state on one worker.
 struct Sessions {
     shared: Shared,
     parts: Parts,
+    pause: Option<i64>,
     locals: LocalNames,
     /// The as-is category of each local product number; `(unknown)` without a record.
     categories: Vec<Name>,
@@ -206,6 +220,7 @@ impl Sessions {
                 pairs: PairChanges::new(peers),
                 quality: Netting::default(),
             },
+            pause: shared.context.horizons.pause(),
             shared,
             parts,
         }
@@ -278,7 +293,8 @@ impl Sessions {
                     self.warn_unknown(activity, product);
                 }
                 let session = self.session(activity);
-                self.order.push(u64::from(session) << 32 | self.arrived.len() as u64);
+                let whole = if activity.whole { WHOLE } else { 0 };
+                self.order.push(u64::from(session) << 32 | whole | self.arrived.len() as u64);
                 self.arrived.push(SessionEvent::new(activity, product, origin));
             }
         }
@@ -294,11 +310,10 @@ impl Sessions {
             self.begin(session, activity.time);
         } else if self.sessions[session as usize].forgotten {
             // It goes on after it was forgotten, and begins anew.
-            self.numbers.set(id, next, 0);
-            self.begin(next, activity.time);
+            let next = self.sessions[session as usize].next;
+            self.sessions[session as usize] = Session { next, ..Session::default() };
             self.retirement.in_table -= 1;
-            self.retirement.free.push(session);
-            return next;
+            self.retirement.watch(session, activity.time);
         }
         session
     }
@@ -325,7 +340,7 @@ impl Sessions {
                         state.contribution.take().into_iter().for_each(|settled| self.retirement.settle(settled, 1));
                         state.touched = None;
                         state.forgotten = true;
-                        self.retirement.in_table += 1;
+                        self.retirement.in_table += usize::from(!state.hangs);
                     }
                 }
             }
@@ -338,14 +353,14 @@ impl Sessions {
                 break;
             }
             let Retirement { free, in_table, sweeping, .. } = &mut self.retirement;
-            let sessions = &mut self.sessions;
+            let sessions = &self.sessions;
             let through = self.numbers.sweep(|session, _| {
-                let forgotten = sessions[session as usize].forgotten;
-                if forgotten {
-                    free.push(session);
+                let keep = visits_of(sessions, session).any(|visit| !sessions[visit as usize].forgotten);
+                if !keep {
+                    free.extend(visits_of(sessions, session));
                     *in_table -= 1;
                 }
-                !forgotten
+                keep
             });
             *sweeping = !through;
         }
@@ -373,6 +388,26 @@ impl Sessions {
         self.numbers.len() - self.retirement.in_table
     }
 
+    /// The visit that an event is of.
+    #[inline]
+    fn visit(&mut self, session: u32, time: i64, whole: bool) -> u32 {
+        let Some(pause) = self.pause else { return session };
+        let state = &mut self.sessions[session as usize];
+        if state.next == 0 {
+            let events = self.events.get(state.events);
+            let is_of_it = match events {
+                [] => true,
+                [first, .., last] => state.whole && whole || is_near(time, (first.time, last.time), pause),
+                [only] => state.whole && whole || is_near(time, (only.time, only.time), pause),
+            };
+            if is_of_it {
+                state.whole |= whole;
+                return session;
+            }
+        }
+        self.visit_among(session, time, whole, pause)
+    }
+
     /// Handles an epoch's events session by session. While one is at work, the memory that later ones need is on its
     /// way: first the session, then its list.
     fn epoch(&mut self, batches: &[Vec<Activity>]) {
@@ -395,11 +430,17 @@ impl Sessions {
             }
             position += group.len();
             let session = session_of(group[0]);
-            let mut products = None;
+            let (mut visit, mut products) = (session, None);
             for &word in group {
-                self.insert(session, arrived[word as u32 as usize], &mut products);
+                let event = arrived[(word as u32 & !(WHOLE as u32)) as usize];
+                let of = self.visit(session, event.time, word & WHOLE != 0);
+                if of != visit || self.sessions[session as usize].next != 0 {
+                    self.settle(visit);
+                    (visit, products) = (of, None);
+                }
+                self.insert(visit, event, &mut products);
             }
-            self.settle(session);
+            self.settle(visit);
         }
         (self.arrived, self.order) = (arrived, order);
         self.arrived.clear();
@@ -414,7 +455,7 @@ impl Sessions {
         let position = events.len() - after;
         if self.parts.traffic {
             let neighbours = (position.checked_sub(1).map(|i| events[i].time), events.get(position).map(|e| e.time));
-            count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours);
+            count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours, 1);
         }
         if self.parts.related && new.touched().is_some() {
             touch(&mut state.touched, products, events, &new, &self.locals, &self.shared, &mut self.out.pairs);
@@ -450,7 +491,7 @@ impl Sessions {
         if let Some(touched) = &mut state.touched {
             touched.settle(RelatedKind::ViewedTogether, &self.locals, &self.shared, &mut self.out.pairs);
         }
-        if !self.parts.funnel {
+        if !self.parts.funnel || state.events.is_empty() {
             return;
         }
         let now = self.keys.contribution(
@@ -482,12 +523,13 @@ impl Sessions {
     }
 }
 
-/// Counts an event, and its session where no neighbour in time is in the same bucket.
+/// Counts an event `sign` times, and its session where no neighbour in time is in the same bucket.
 fn count_traffic(
     buckets: &mut Buckets,
     out: &mut Netting,
     event: &SessionEvent,
     neighbours: (Option<i64>, Option<i64>),
+    sign: i64,
 ) {
     let measure = if event.act().is_page_view() {
         Some(traffic::PAGE_VIEWS)
@@ -502,11 +544,11 @@ fn count_traffic(
     for grain in traffic::GRAINS {
         let key = grain.key(bucket, 0);
         if let Some(measure) = measure {
-            out.add(key, measure, 1);
+            out.add(key, measure, sign);
         }
         let same = |other: Option<Bucket>| other.is_some_and(|other| grain.key(other, 0) == key);
         if !same(before) && !same(after) {
-            out.add(key, traffic::ACTIVE_SESSIONS, 1);
+            out.add(key, traffic::ACTIVE_SESSIONS, sign);
         }
     }
 }
@@ -532,7 +574,7 @@ fn touch(
         return;
     }
     let products = products.get_or_insert_with(|| {
-        let mut products = Products { list: [0; SMALL_SESSION], length: 0 };
+        let mut products = Products::default();
         events.iter().filter_map(SessionEvent::touched).for_each(|product| products.add(product));
         products
     });

@@ -22,6 +22,7 @@ pub mod quality;
 pub mod related_products;
 pub mod sales;
 pub mod traffic;
+pub mod visits;
 
 pub use accept::{Incoming, observe};
 

@@ -12,9 +12,14 @@ use proptest::sample::select;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Marks what comes too late as pending. Left out is what is not too late itself and belongs to something forgotten: a
-/// session that goes on, an event id with another time. That is not seen.
+/// Marks what comes too late as pending. Left out is an event that is not too late itself, and has the id of one that is
+/// forgotten, with another time. That is not seen.
 pub fn under(horizons: Horizons, lines: Vec<Line>) -> Vec<Line> {
+    under_after(horizons, lines, None)
+}
+
+/// The same with no horizons up to and with an epoch.
+pub fn under_after(horizons: Horizons, lines: Vec<Line>, none_until: Option<u64>) -> Vec<Line> {
     let watermarks = watermarks(&lines);
     let mut kept: Vec<Line> = Vec::new();
     let mut in_order = lines;
@@ -22,24 +27,23 @@ pub fn under(horizons: Horizons, lines: Vec<Line>) -> Vec<Line> {
     for epoch in in_order.chunk_by(|a, b| a.epoch == b.epoch) {
         let watermark = watermarks.range(..epoch[0].epoch).next_back().map_or(i64::MIN, |(_, watermark)| *watermark);
         let before: Vec<Incoming> = kept.iter().map(incoming).collect();
-        let (mut last, mut ids) = (BTreeMap::<String, i64>::new(), BTreeMap::<String, i64>::new());
+        let mut ids = BTreeMap::<String, i64>::new();
         for one in observe(&before).iter().filter(|one| one.outcome == Outcome::Accepted) {
             let record = one.record.as_ref().expect("it was accepted");
-            let latest = last.entry(record.session_id.clone()).or_insert(record.time);
-            *latest = record.time.max(*latest);
             ids.insert(record.event_id.clone(), record.time);
         }
         for line in epoch {
+            if none_until.is_some_and(|until| line.epoch <= until) {
+                kept.push(line.clone());
+                continue;
+            }
             let Ok(record) = incoming(line).decoded else {
                 kept.push(line.clone());
                 continue;
             };
             let pending = record.time < horizons.limit(record.kind, watermark);
-            let before = |time: Option<&i64>, limit: i64| time.is_some_and(|time| *time < limit);
-            let forgotten = !record.session_id.is_empty()
-                && before(last.get(&record.session_id), horizons.session_limit(watermark))
-                || !record.event_id.is_empty()
-                    && before(ids.get(&record.event_id), horizons.deduplication_limit(watermark));
+            let forgotten = !record.event_id.is_empty()
+                && ids.get(&record.event_id).is_some_and(|time| *time < horizons.deduplication_limit(watermark));
             if pending || !forgotten {
                 kept.push(Line { pending, ..line.clone() });
             }

@@ -6,6 +6,7 @@ use super::{LATENESS_MICROS, Line, SOURCES};
 use differential_dataflow::difference::{IsZero, Semigroup};
 use millrace_dataflows::index::{Index, IndexWriter, OwnRows};
 use millrace_dataflows::operators::dedup::Verdict;
+use millrace_dataflows::oracle::visits::cut_sessions;
 use millrace_dataflows::oracle::{Incoming, Observed, Outcome, observe};
 use millrace_dataflows::query::{Query, QueryError};
 use millrace_dataflows::row_set::RowSet;
@@ -50,6 +51,15 @@ pub fn states(nets: &Nets, epoch: u64) -> Vec<State> {
 pub fn observed(lines: &[Line], epoch: u64) -> Vec<Observed> {
     let incoming: Vec<Incoming> = lines.iter().filter(|line| line.epoch <= epoch).map(incoming).collect();
     observe(&incoming)
+}
+
+/// With the sessions cut where a horizon cuts them.
+fn visits(ran: &Ran, observed: &[Observed]) -> Vec<Observed> {
+    let mut visits = observed.to_vec();
+    if let Some(pause) = ran.shared.context.horizons.pause() {
+        cut_sessions(&mut visits, pause, |_| false);
+    }
+    visits
 }
 
 /// How far the lines are complete at each epoch: by the latest event time so far, as the watermark of one partition.
@@ -106,6 +116,7 @@ pub fn check(ran: &Ran, lines: &[Line], seed: u64, questions: usize) {
     let last = lines.iter().map(|line| line.epoch).max().unwrap_or(0);
     for epoch in 0..=last {
         let observed = observed(lines, epoch);
+        let visits = visits(ran, &observed);
         let states = states(&nets, epoch);
         let answers = answer_context(ran, &observed);
         // An index may be published at any epoch; now and then one is left out.
@@ -131,10 +142,12 @@ pub fn check(ran: &Ran, lines: &[Line], seed: u64, questions: usize) {
             if epoch == last && questions > 0 {
                 asked.extend(fixed(name));
             }
+            // An order's lines may be of one session and of two visits.
+            let observed = if *name == "quality" { &observed } else { &visits };
             for query in &asked {
-                check_answer(&*view, state, &answers, &observed, query, epoch);
+                check_answer(&*view, state, &answers, observed, query, epoch);
                 if let Some(indexes) = &published {
-                    check_answer(&*view, &indexes[number], &answers, &observed, query, epoch);
+                    check_answer(&*view, &indexes[number], &answers, observed, query, epoch);
                 }
             }
         }

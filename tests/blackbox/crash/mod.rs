@@ -40,17 +40,32 @@ fn log() {
     println!("{report}");
 }
 
+const HORIZONS: [&str; 3] = ["horizons.deduplication=1m", "horizons.sessions=1m", "views.allowed_lateness_ms=1000"];
+
+/// Sessions pause, are forgotten and go on, and where they are cut does not depend on when that was.
+#[test]
+fn horizons() {
+    let (place, lines) = shop();
+    place.replay("shop.jsonl", "whole", "--set views.allowed_lateness_ms=1000");
+    let crashes = Crashes::new(&place, Input::log(&place, lines), "lake", &[]).under(&HORIZONS);
+    let report = crashes.run(kills(12), 5);
+    let said = place.ok("verify --data-dir lake");
+    assert!(said.contains(" 0 answers differ"), "{said}{report}");
+    let set: String = HORIZONS.iter().map(|setting| format!(" --set {setting}")).collect();
+    place.ok(&format!("repair --all --data-dir lake{set}"));
+    check(&place, OF_ALL, &report);
+}
+
 /// Also while it merges what has become pending.
 #[test]
 fn repairs() {
     let (place, lines) = shop();
-    let horizons = ["horizons.deduplication=1m", "horizons.sessions=1m", "views.allowed_lateness_ms=1000"];
     place.replay("shop.jsonl", "whole", "--set views.allowed_lateness_ms=1000");
-    let mut settings = horizons.to_vec();
+    let mut settings = HORIZONS.to_vec();
     settings.push("lake.repair_every_ms=120");
     let crashes = Crashes::new(&place, Input::log(&place, lines), "lake", &[]).under(&settings);
     let report = crashes.run(kills(12), 4);
-    let set: String = horizons.iter().map(|setting| format!(" --set {setting}")).collect();
+    let set: String = HORIZONS.iter().map(|setting| format!(" --set {setting}")).collect();
     place.ok(&format!("repair --all --data-dir lake{set}"));
     check(&place, OF_ALL, &report);
     println!("{report}");

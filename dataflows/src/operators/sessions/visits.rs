@@ -1,0 +1,121 @@
+//! Visits: where a session pauses for longer than the horizon, what comes after counts as another.
+//!
+//! ```text
+//! e e e        e e          e     two visits and, later, an event between them: one visit
+//! └───┘ pause  └─┘   e e e ▲ e e
+//! ```
+//! Where the cuts are follows from the events alone, in whatever order they come, for a visit is remembered until no event can
+//! join it any more. What was counted whole, by a replay or a repair, is one visit from its first event to its last.
+
+use super::{Products, Session, SessionEvent, Sessions, count_traffic};
+use crate::operators::pairs::{RelatedKind, emit_difference};
+use smallvec::SmallVec;
+
+/// Whether an event at `time` is of a visit from its first event to its last.
+#[inline]
+pub fn is_near(time: i64, (first, last): (i64, i64), pause: i64) -> bool {
+    first.saturating_sub(pause) <= time && time <= last.saturating_add(pause)
+}
+
+/// A session's visits, beginning with the one whose number goes with the id.
+pub fn visits_of(sessions: &[Session], session: u32) -> impl Iterator<Item = u32> {
+    std::iter::successors(Some(session), |visit| sessions[*visit as usize].next.checked_sub(1))
+}
+
+impl Sessions {
+    fn span(&self, visit: u32) -> Option<(i64, i64)> {
+        let events = self.events.get(self.sessions[visit as usize].events);
+        Some((events.first()?.time, events.last()?.time))
+    }
+
+    /// The visit that an event is of, among several or as a new one. Visits that it brings together become one.
+    #[cold]
+    pub(super) fn visit_among(&mut self, session: u32, time: i64, whole: bool, pause: i64) -> u32 {
+        self.unlink_forgotten(session);
+        let mut others: SmallVec<[u32; 4]> = visits_of(&self.sessions, session).collect();
+        let mut together: SmallVec<[u32; 4]> = SmallVec::new();
+        let (mut first, mut last, mut whole) = (time, time, whole);
+        while let Some(at) = others.iter().position(|&visit| {
+            let both_whole = whole && self.sessions[visit as usize].whole;
+            self.span(visit)
+                .is_some_and(|of| both_whole || is_near(first, of, pause) || is_near(of.0, (first, last), pause))
+        }) {
+            let visit = others.swap_remove(at);
+            let of = self.span(visit).expect("it has events");
+            (first, last) = (first.min(of.0), last.max(of.1));
+            whole |= self.sessions[visit as usize].whole;
+            together.push(visit);
+        }
+        let is_free = |visit: &u32| self.span(*visit).is_none();
+        let of = match together.iter().find(|&&visit| visit == session).or(together.first()) {
+            Some(&visit) => visit,
+            None if is_free(&session) => session,
+            None => self.hang(session, time),
+        };
+        together.retain(|visit| *visit != of);
+        together.into_iter().for_each(|other| self.absorb(of, other));
+        self.sessions[of as usize].whole = whole;
+        of
+    }
+
+    /// Begins another visit of a session.
+    fn hang(&mut self, session: u32, time: i64) -> u32 {
+        let visit = self.retirement.free.last().copied().unwrap_or(self.sessions.len() as u32);
+        self.begin(visit, time);
+        let next = std::mem::replace(&mut self.sessions[session as usize].next, visit + 1);
+        (self.sessions[visit as usize].next, self.sessions[visit as usize].hangs) = (next, true);
+        visit
+    }
+
+    /// Numbers of visits that are forgotten can be used again, but for the one that goes with the id.
+    fn unlink_forgotten(&mut self, session: u32) {
+        let visits: SmallVec<[u32; 4]> = visits_of(&self.sessions, session).collect();
+        let mut before = session;
+        for &visit in &visits[1..] {
+            if self.sessions[visit as usize].forgotten {
+                self.sessions[before as usize].next = self.sessions[visit as usize].next;
+                self.retirement.free.push(visit);
+            } else {
+                before = visit;
+            }
+        }
+    }
+
+    /// Moves the events of one visit to another, and what they contribute.
+    fn absorb(&mut self, visit: u32, other: u32) {
+        let events = self.events.get(self.sessions[other as usize].events).to_vec();
+        self.take_back(other, &events);
+        self.events.release(&mut self.sessions[other as usize].events);
+        self.sessions[other as usize].whole = false;
+        let mut products = None;
+        events.into_iter().for_each(|event| self.insert(visit, event, &mut products));
+    }
+
+    /// Takes back all that a visit with these events has contributed.
+    fn take_back(&mut self, visit: u32, events: &[SessionEvent]) {
+        let Session { contribution, touched, .. } = &mut self.sessions[visit as usize];
+        if let Some(before) = contribution.take() {
+            let category = self.categories[before.first_product as usize];
+            self.keys.emit(&before, category, &self.locals, -1, &mut self.out.funnel);
+        }
+        if self.parts.related {
+            let kind = RelatedKind::ViewedTogether;
+            match touched.take() {
+                Some(touched) => touched.take_back(kind, &self.locals, &mut self.out.pairs),
+                None => {
+                    let mut products = Products::default();
+                    events.iter().filter_map(SessionEvent::touched).for_each(|product| products.add(product));
+                    let list = &mut products.list[..products.length];
+                    list.sort_unstable();
+                    emit_difference(kind, list, &[], &self.locals, &mut self.out.pairs);
+                }
+            }
+        }
+        if self.parts.traffic {
+            for (at, event) in events.iter().enumerate().rev() {
+                let neighbours = (at.checked_sub(1).map(|before| events[before].time), None);
+                count_traffic(&mut self.buckets, &mut self.out.traffic, event, neighbours, -1);
+            }
+        }
+    }
+}
