@@ -43,13 +43,11 @@ impl Screen {
             .iter()
             .map(|partition| partition.end_offset.unwrap_or(0).saturating_sub(partition.next_offset))
             .sum();
-        format!(
-            "epoch {} · {} ms old · {:.0} events/s · {read} read · lag {lag} · {} MB",
-            version.epoch,
-            now_ms.saturating_sub(version.epoch),
-            self.rate,
-            status.memory_bytes >> 20
-        )
+        let at = match version.epoch {
+            0 => "no epoch yet".to_owned(),
+            epoch => format!("epoch {epoch} · {} ms old", now_ms.saturating_sub(epoch)),
+        };
+        format!("{at} · {:.0} events/s · {read} read · lag {lag} · {} MB", self.rate, status.memory_bytes >> 20)
     }
 
     /// The tables below the header.

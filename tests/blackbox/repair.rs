@@ -27,7 +27,9 @@ fn what_was_pending_counts_as_if_it_had_come_in_time() {
     let said = place.ok("verify --data-dir lake");
     assert!(said.contains(" 0 answers differ"), "{said}");
 
+    let complete = watermark(&place);
     let said = place.ok(&format!("repair --data-dir lake {SETTINGS}"));
+    assert_eq!(watermark(&place), complete, "no source was read further");
     assert!(said.contains(&format!("{pending} records were pending")) && said.contains("nothing is pending"), "{said}");
     // Its rows by hour and rule, too.
     check_equal(&answers(&place, "whole", OF_ALL), &answers(&place, "lake", OF_ALL), "repaired");
@@ -93,6 +95,13 @@ fn an_engine_repairs_itself() {
     assert!(status.success() && said.contains("repaired "), "{status}: {said}");
     place.replay("shop-log", "whole", "--set views.allowed_lateness_ms=1000");
     check_equal(&answers(&place, "whole", OF_ALL), &answers(&place, "lake", OF_ALL), "repaired beside readers");
+}
+
+/// How far the newest checkpoint is complete, in microseconds.
+fn watermark(place: &Place) -> i64 {
+    let said = place.ok("inspect --data-dir lake --format json");
+    let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    said["watermark"].as_i64().expect("there is one")
 }
 
 fn pending_files(place: &Place) -> usize {

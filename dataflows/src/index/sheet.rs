@@ -425,7 +425,7 @@ struct Rows<'a, I> {
 
 impl<'a, I: Iterator<Item = &'a Leaf>> Rows<'a, I> {
     fn peek(&self) -> Option<(Parts, Sums<'_>)> {
-        let row = self.leaf.get(self.at..self.at + self.sheet.stride())?;
+        let row = self.leaf.get(self.at..self.at + self.sheet.stride()).filter(|row| !row.is_empty())?;
         Some((self.sheet.key_of(row), Sums::new(&row[self.sheet.parts..])))
     }
 

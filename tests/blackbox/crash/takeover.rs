@@ -1,5 +1,6 @@
 //! Two engines on one lake.
 
+use super::super::support::Place;
 use super::input::Input;
 use super::shop;
 use millrace_parts::or_skip;
@@ -43,46 +44,95 @@ fn one_that_stood_still_does_not_go_on_either() {
     take_over(true);
 }
 
+/// One whose settings do not fit is refused before it takes anything over: the other goes on.
+#[test]
+fn one_that_does_not_fit_takes_nothing_over() {
+    let Some(moto) = or_skip(Moto::start()) else { return };
+    let lake = Shared::new(&moto);
+    let mut input = lake.input();
+    let mut first: Child = lake.engine(&input, &[]).spawn().expect("the binary starts");
+    wait_for("the first checkpoint", || lake.manifests() >= 2);
+    let other = lake.engine(&input, &["--set", "store.time_zone=Europe/London"]).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert_eq!(other.status.code(), Some(1), "{said}");
+    assert!(said.contains("was written under other settings (store.time_zone: \"UTC\""), "{said}");
+    let before = lake.newest();
+    input.grow(1);
+    wait_for("another checkpoint of the first", || lake.newest() > before);
+    assert_eq!(first.try_wait().expect("it is ours"), None);
+    first.kill().expect("it is ours");
+    first.wait().expect("it is dead");
+}
+
 fn signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().expect("there is kill").success());
 }
 
-fn take_over(stands_still: bool) {
-    let Some(moto) = or_skip(Moto::start()) else { return };
-    moto.create_bucket("lake").expect("a bucket");
-    let (place, lines) = shop();
-    let mut input = Input::log(&place, lines);
-    input.grow(9);
-    let source = input.settings[0].clone();
-    let engine = |more: &[&str]| -> Command {
-        let mut command = place.command();
+/// A lake in a bucket, where there is no lock.
+struct Shared<'a> {
+    moto: &'a Moto,
+    place: Place,
+    lines: Vec<Vec<u8>>,
+}
+
+impl<'a> Shared<'a> {
+    fn new(moto: &'a Moto) -> Shared<'a> {
+        moto.create_bucket("lake").expect("a bucket");
+        let (place, lines) = shop();
+        Shared { moto, place, lines }
+    }
+
+    /// A part of the records; the rest is yet to come.
+    fn input(&self) -> Input {
+        let mut input = Input::log(&self.place, self.lines.clone());
+        input.grow(9);
+        input
+    }
+
+    fn engine(&self, input: &Input, more: &[&str]) -> Command {
+        let mut command = self.place.command();
         command.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any").args(["run", "--quiet"]).args(more);
-        let endpoint = format!("lake.s3.endpoint={}", moto.endpoint());
+        let endpoint = format!("lake.s3.endpoint={}", self.moto.endpoint());
         let settings = ["lake.url=s3://lake/x", &endpoint, "lake.s3.path_style=true", "lake.checkpoint_ms=50"];
-        for setting in settings.iter().copied().chain(["serve.address=", &source]) {
+        for setting in settings.iter().copied().chain(["serve.address=", &input.settings[0]]) {
             command.args(["--set", setting]);
         }
         command.args(["--set", "horizons.deduplication=unlimited", "--set", "horizons.sessions=unlimited"]);
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         command
-    };
-    let manifests = || {
-        let listed = moto.request("GET", "/lake?list-type=2&prefix=x/_manifests/0", &[], b"").expect("an answer");
-        listed.text.matches("<Key>").count()
-    };
-    let mut first: Child = engine(&[]).spawn().expect("the binary starts");
+    }
+
+    /// The numbers of the manifests that there are, as texts of one length.
+    fn numbers(&self) -> Vec<String> {
+        let listed = self.moto.request("GET", "/lake?list-type=2&prefix=x/_manifests/0", &[], b"").expect("an answer");
+        let numbers = listed.text.split("<Key>x/_manifests/").skip(1).filter_map(|rest| rest.get(..12));
+        numbers.map(str::to_owned).collect()
+    }
+
+    fn manifests(&self) -> usize {
+        self.numbers().len()
+    }
+
+    fn newest(&self) -> Option<String> {
+        self.numbers().into_iter().max()
+    }
+}
+
+fn take_over(stands_still: bool) {
+    let Some(moto) = or_skip(Moto::start()) else { return };
+    let lake = Shared::new(&moto);
+    let mut input = lake.input();
+    let manifests = || lake.manifests();
+    let mut first: Child = lake.engine(&input, &[]).spawn().expect("the binary starts");
     wait_for("the first checkpoint", || manifests() >= 2);
     let before = manifests();
     if stands_still {
         signal(&first, "-STOP");
     }
-    let mut second: Child = engine(&[]).spawn().expect("the binary starts");
+    let mut second: Child = lake.engine(&input, &[]).spawn().expect("the binary starts");
     wait_for("the second claim", || manifests() > before || manifests() >= 3);
     if stands_still {
-        let oldest = || {
-            let listed = moto.request("GET", "/lake?list-type=2&prefix=x/_manifests/0", &[], b"").expect("an answer");
-            listed.text.split("<Key>x/_manifests/").nth(1).and_then(|rest| rest.get(..12)?.parse::<u64>().ok())
-        };
+        let oldest = || lake.numbers().first().and_then(|number| number.parse::<u64>().ok());
         let first_number = oldest().expect("there is one") + before as u64;
         for left in [9, 8, 7, 6, 5, 4, 3, 2] {
             input.grow(left);
@@ -104,9 +154,9 @@ fn take_over(stands_still: bool) {
     assert!(said.contains("another engine has taken over s3://lake/x") && !said.contains("panicked"), "{said}");
     second.kill().expect("it is ours");
     second.wait().expect("it is dead");
-    let done = engine(&["--until-end", "--format", "json"]).output().expect("the binary starts");
+    let done = lake.engine(&input, &["--until-end", "--format", "json"]).output().expect("the binary starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let mut verify = place.command();
+    let mut verify = lake.place.command();
     verify.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any");
     verify.args(["verify", "--data-dir", "s3://lake/x", "--set", "lake.s3.path_style=true", "--set"]);
     let done = verify.arg(format!("lake.s3.endpoint={}", moto.endpoint())).output().expect("the binary starts");

@@ -56,6 +56,25 @@ fn tokens_have_roles() {
     assert_eq!(denied, 5);
 }
 
+/// It is answered once another has gone.
+#[test]
+fn a_connection_beyond_the_limit_waits() {
+    let serving = Serving::whole(&ServeSettings { connections_max: 2, ..settings() }, 5);
+    let answers = |channel: &Channel| {
+        let mut client = Client::new(channel.clone());
+        let asked = client.query(request("traffic", &Query::default()));
+        let answer = serving.runtime.block_on(async { tokio::time::timeout(Duration::from_millis(200), asked).await });
+        answer.is_ok_and(|answer| answer.is_ok())
+    };
+    let (first, second) = (channel(&serving), channel(&serving));
+    assert!(answers(&first) && answers(&second));
+    let third = channel(&serving);
+    assert!(!answers(&third));
+    assert!(answers(&second));
+    drop(first);
+    eventually("there is a place", || answers(&third));
+}
+
 #[test]
 fn without_tokens_neighbours_administer() {
     let serving = Serving::whole(&settings(), 5);
