@@ -42,10 +42,12 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        allocator::give_back_what_is_large();
         let (started, cpu_before) = (Instant::now(), usage::cpu_time());
         let loaded = self.settings.load()?;
         loaded.validate_live()?;
+        if !loaded.settings.lake.url.is_empty() {
+            allocator::give_back_what_is_large();
+        }
         let stop = signal::stop_flag()?;
         signal::end_on_panic();
         let say = |text: String| {
