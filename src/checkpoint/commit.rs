@@ -44,6 +44,8 @@ pub enum Incoming {
 /// What the publisher knows at a checkpoint.
 pub struct Cut {
     pub version: Published,
+    /// The watermark that the records of its last epoch were read under, UTC microseconds.
+    pub read_under: Option<i64>,
     /// By partition ordinal: the offset after the last record that is in.
     pub positions: Vec<u64>,
     /// By partition ordinal.
@@ -167,6 +169,7 @@ impl Committer {
             shared,
             compression: compression(&self.settings),
             target_bytes: self.settings.lake.target_file_bytes,
+            state_rows_least: self.settings.lake.merge_state_rows as u64,
             next_file: 0,
         };
         let (jobs, todo) = sync_channel(1);
@@ -249,6 +252,7 @@ impl Committer {
         next.settings = deciding(&self.settings);
         next.written_at = rfc3339_micros((self.now_ms)() as i64 * 1_000);
         next.watermark = cut.version.watermark;
+        next.state.read_under = cut.read_under;
         next.sources = sources(cut);
         next.accounted = accounted(&cut.version);
 

@@ -21,8 +21,6 @@ const FEW_FILES: usize = 8;
 /// What is merged at once is in memory. After so many rows the next checkpoint has its turn.
 const ROWS_MOST: u64 = 500_000;
 const FILES_MOST: usize = 256;
-/// Below that, a state is restored in no time.
-const FEW_ROWS: u64 = 100_000;
 const STATE_FILE_BYTES: usize = 16 << 20;
 /// Rows of which those that are forgotten are in memory at a time, 128 bytes each.
 const GATHERED_MOST: u64 = 500_000;
@@ -63,6 +61,8 @@ pub struct Compactor {
     pub shared: Shared,
     pub compression: Compression,
     pub target_bytes: u64,
+    /// A state with fewer new rows is left as it is.
+    pub state_rows_least: u64,
     /// Numbers the files.
     pub next_file: usize,
 }
@@ -94,9 +94,9 @@ impl Compactor {
             replacement.removed.extend(gone);
         }
         // Nothing is forgotten before there is a watermark.
-        if let Some(watermark) = job.manifest.watermark
+        if let Some(watermark) = job.manifest.state.read_under
             && self.shared.context.horizons.any()
-            && is_due(&job.manifest.state)
+            && is_due(&job.manifest.state, self.state_rows_least)
         {
             replacement.state = Some(self.compact_state(&job.manifest, watermark)?);
         }
@@ -168,9 +168,9 @@ impl Compactor {
 }
 
 /// The deltas are as much as what they would be added to.
-fn is_due(state: &StateEntry) -> bool {
+fn is_due(state: &StateEntry, rows_least: u64) -> bool {
     let rows = |files: &[FileEntry]| files.iter().map(|file| file.rows).sum::<u64>();
-    rows(&state.deltas) > rows(&state.base).max(FEW_ROWS)
+    rows(&state.deltas) > rows(&state.base).max(rows_least)
 }
 
 fn folder_of(key: &str) -> &str {
@@ -201,6 +201,74 @@ fn plan(files: &[FileEntry], target_bytes: u64) -> Option<Vec<FileEntry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_connectors::store::Local;
+    use millrace_dataflows::context::Partitions;
+    use millrace_dataflows::durable::{Kept, Needed};
+    use millrace_dataflows::settings::{Horizons, ViewContext};
+    use millrace_schema::{Body, Event, Id, Name, Names, Page, Place, Warnings};
+
+    fn looks(minute: i64) -> Event {
+        let id = Id { high: 1, low: minute as u64 };
+        let page = Body::PageView { page: Page::Product, referrer: Name::NONE, device: Name::NONE };
+        Event {
+            id,
+            content: 0,
+            warnings: Warnings::default(),
+            place: Place::new(0, 0),
+            time: minute * 60_000_000,
+            received: Event::NOT_RECEIVED,
+            session: id,
+            user: Id::NONE,
+            product: Name(7),
+            body: page,
+        }
+    }
+
+    /// An epoch that is in flight is read under less than is known when the one before it closes: its events may still join what
+    /// would be forgotten by that.
+    #[test]
+    fn what_is_forgotten_is_judged_by_what_the_next_epochs_are_read_under() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store: Arc<dyn Store> = Arc::new(Local::new(directory.path(), false));
+        let minutes = |minutes: i64| minutes * 60_000_000;
+        let horizons = Horizons { deduplication: Some(minutes(1)), sessions: Some(minutes(1)) };
+        let settings = crate::settings::Settings::default();
+        let context = ViewContext { horizons, ..settings.validate().expect("the defaults hold").views };
+        let shared = Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()));
+        let mut compactor = Compactor {
+            store: store.clone(),
+            shared,
+            compression: Compression::Snappy,
+            target_bytes: 1,
+            state_rows_least: 1,
+            next_file: 0,
+        };
+        let mut writer = RowWriter::default();
+        [10, 20].into_iter().for_each(|minute| writer.push(&looks(minute), Needed::ALL));
+        let mut manifest = Manifest { watermark: Some(minutes(30)), ..Manifest::empty(&settings) };
+        let delta = compactor.state_file(&manifest, "deltas", &mut writer).expect("it is written");
+        manifest.state.deltas.push(delta);
+        let mut compacted = |read_under: Option<i64>| -> Option<Vec<i64>> {
+            let mut job = Job { manifest: manifest.clone(), files: Vec::new() };
+            job.manifest.state.read_under = read_under;
+            let mut replacement = Replacement::default();
+            compactor.work(&job, &mut replacement).expect("it is compacted");
+            replacement.state?.apply(&mut job.manifest.state);
+            assert!(job.manifest.state.deltas.is_empty());
+            let (rows, mut left) = (RestoredRows::new(store.clone(), &job.manifest), Vec::new());
+            let mut of_session = |kept: Kept| {
+                left.extend(kept.needed.holds(Needed::SESSION).then_some(kept.event.time));
+            };
+            while let Some(file) = rows.take() {
+                rows.read(&file, &mut of_session).expect("it is read");
+            }
+            Some(left)
+        };
+        assert_eq!(compacted(None), None);
+        assert_eq!(compacted(Some(minutes(12))), Some(vec![minutes(10), minutes(20)]));
+        assert_eq!(compacted(Some(minutes(13))), Some(vec![minutes(20)]));
+        assert_eq!(compacted(Some(minutes(30))), Some(Vec::new()));
+    }
 
     fn file(key: &str, bytes: u64) -> FileEntry {
         FileEntry { key: key.to_owned(), rows: bytes / 10, bytes, checksum: String::new(), epoch: 1 }

@@ -102,6 +102,9 @@ pub struct StateEntry {
     pub complete: bool,
     /// The last epoch of a replay or a repair, which count sessions whole. Later ones are counted by visits, where a horizon cuts them.
     pub whole_until: Option<u64>,
+    /// The watermark that the epoch's records were read under, UTC microseconds. What comes later may be older than the manifest's
+    /// watermark, for it can have been in flight when the epoch closed, and is no older than this one: what is forgotten is judged by it.
+    pub read_under: Option<i64>,
     pub names: Vec<FileEntry>,
     /// How many texts are in those files.
     pub texts: u64,

@@ -141,12 +141,12 @@ mod tests {
         fn what_is_added_is_there(all in prop::collection::vec(base(), 0..5)) {
             let (mut sums, mut expected) = (Sums::default(), Base::default());
             for base in all {
-                sums = Sums(sums.with(base.clone()).unwrap().into());
+                sums = Sums(sums.with(base.clone()).expect("sums read back").into());
                 base.pairs.into_iter().for_each(|(key, count)| *expected.pairs.entry(key).or_default() += count);
                 base.settled.into_iter().for_each(|(key, count)| *expected.settled.entry(key).or_default() += count);
                 base.warnings.into_iter().for_each(|(key, count)| *expected.warnings.entry(key).or_default() += count);
                 let mut found = (Vec::new(), Vec::new(), Vec::new());
-                sums.read(|pair| found.0.push(pair), |settled| found.1.push(settled), |open| found.2.push(open)).unwrap();
+                sums.read(|pair| found.0.push(pair), |settled| found.1.push(settled), |open| found.2.push(open)).expect("sums read back");
                 prop_assert_eq!(found.0, expected.pairs().collect::<Vec<_>>());
                 prop_assert_eq!(found.1, expected.settled.clone().into_iter().collect::<Vec<_>>());
                 prop_assert_eq!(found.2, expected.warnings.clone().into_iter().collect::<Vec<_>>());

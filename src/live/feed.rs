@@ -46,6 +46,9 @@ pub struct Closed {
     /// The last of them.
     pub epoch: u64,
     pub watermark: i64,
+    /// The watermark that its records were read under: an earlier one, and no later than that of any epoch after it. `watermark`
+    /// may be later than what those in flight meanwhile are read under.
+    pub read_under: i64,
     /// Partitions that were read, and the offset after the last record that is in.
     pub positions: BTreeMap<u16, u64>,
     /// Whether the epoch ends a checkpoint: by partition, the latest event time that is in.
@@ -67,7 +70,7 @@ struct State {
     ends_at_start: Vec<Option<u64>>,
     caught_up: bool,
     /// Epochs that are cut and not closed.
-    in_flight: VecDeque<u64>,
+    in_flight: VecDeque<Stamp>,
     /// The first open epoch of each worker.
     open_of: Vec<u64>,
     /// What closed and is not published.
@@ -281,13 +284,13 @@ impl Feed {
     /// Closes the epochs before `open`. Returns whether another was cut.
     fn close_before(&self, state: &mut State, open: u64, now_ms: u64) -> bool {
         let mut closed_any = false;
-        while let Some(epoch) = state.in_flight.pop_front_if(|epoch| *epoch < open) {
-            self.close_epoch(state, epoch, now_ms);
+        while let Some(stamp) = state.in_flight.pop_front_if(|stamp| stamp.epoch < open) {
+            self.close_epoch(state, stamp, now_ms);
             closed_any = true;
         }
         if state.done && open == u64::MAX {
-            let last = state.open.epoch;
-            state.checkpoints.open.push_back(last);
+            let last = state.open;
+            state.checkpoints.open.push_back(last.epoch);
             self.close_epoch(state, last, now_ms);
             closed_any = true;
         }
@@ -297,7 +300,7 @@ impl Feed {
         closed_any && self.cut_if_due(state, now_ms)
     }
 
-    fn close_epoch(&self, state: &mut State, epoch: u64, now_ms: u64) {
+    fn close_epoch(&self, state: &mut State, Stamp { epoch, watermark: read_under, .. }: Stamp, now_ms: u64) {
         let most =
             self.rules.ahead_ms.and_then(|ahead| i64::try_from((now_ms + ahead) * 1_000).ok()).unwrap_or(i64::MAX);
         while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() <= epoch) {
@@ -313,7 +316,7 @@ impl Feed {
         let watermark = self.advance(state, now_ms);
         let ends = state.checkpoints.open.pop_front_if(|last| *last <= epoch).is_some();
         let checkpoint = ends.then(|| state.watermarks.latests());
-        state.closed.push_back(Closed { epoch, watermark, positions, checkpoint });
+        state.closed.push_back(Closed { epoch, watermark, read_under, positions, checkpoint });
     }
 
     /// Takes what closed before `open`, as one, up to the end of a checkpoint. `None` where that is nothing.
@@ -361,7 +364,7 @@ impl Feed {
         }
         let watermark = self.advance(state, now_ms);
         let epoch = state.open.epoch;
-        state.in_flight.push_back(epoch);
+        state.in_flight.push_back(state.open);
         let checkpoints = &mut state.checkpoints;
         if self.rules.checkpoint_ms.is_some_and(|interval| now_ms.saturating_sub(checkpoints.last_ms) >= interval)
             && checkpoints.dirty
@@ -466,6 +469,48 @@ mod tests {
             ahead_ms: None,
         };
         Feed::new(rules, clock.clone(), Arc::default(), Watermarks::new(0, 0), workers, 0, false)
+    }
+
+    /// Those in flight are read under what was known when they began: less than is known when an epoch closes.
+    #[test]
+    fn no_epoch_is_read_under_less_than_one_before_it() {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+        let rules = Rules {
+            pace: PACE,
+            numbering: Numbering::Clock,
+            checkpoint_ms: Some(0),
+            only_the_end_counts: false,
+            ahead_ms: None,
+        };
+        let source = Arc::new(SourceStatus::default());
+        source.with(|source| source.partitions.resize_with(1, Default::default));
+        let feed = Feed::new(rules, clock.clone(), source, Watermarks::new(0, 0), 1, 0, false);
+        let mut told = Vec::new();
+        let mut closed = Vec::new();
+        for step in 1..=6 {
+            clock.0.fetch_add(20, Ordering::Relaxed);
+            let Next::Nothing(stamp) = feed.next() else { panic!("there is no chunk") };
+            told.push(stamp);
+            feed.push(None, &[(0, step)]);
+            feed.heard(stamp.epoch, 0, Some(step as i64 * 1_000_000));
+            // Two are in flight.
+            if let [.., in_flight, _] = told[..] {
+                feed.close(0, in_flight.epoch);
+                closed.extend(feed.take_closed(in_flight.epoch));
+            }
+        }
+        feed.finish();
+        feed.close(0, u64::MAX);
+        closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX)));
+        assert!(closed.len() > 3 && closed.iter().all(|closed| closed.checkpoint.is_some()), "{closed:?}");
+        for one in &closed {
+            let stamp = told.iter().find(|stamp| stamp.epoch == one.epoch).expect("workers were told of it");
+            assert_eq!(one.read_under, stamp.watermark);
+            assert!(told.iter().filter(|later| later.epoch > one.epoch).all(|later| later.watermark >= one.read_under));
+        }
+        let is_ahead =
+            |one: &Closed| told.iter().any(|later| later.epoch > one.epoch && later.watermark < one.watermark);
+        assert!(closed.iter().any(is_ahead), "nothing was in flight: {closed:?} {told:?}");
     }
 
     #[test]

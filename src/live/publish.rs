@@ -60,11 +60,15 @@ impl Collector {
         }
         Commit {
             epoch: closed.epoch,
-            watermark: (closed.watermark != Watermarks::UNKNOWN).then_some(closed.watermark),
+            watermark: known(closed.watermark),
             positions: (!closed.positions.is_empty()).then(|| by_source(&self.positions, partitions)),
             changes,
         }
     }
+}
+
+fn known(watermark: i64) -> Option<i64> {
+    (watermark != Watermarks::UNKNOWN).then_some(watermark)
 }
 
 /// Positions by ordinal, as positions by source and partition.
@@ -116,9 +120,11 @@ pub fn publish(
                     publisher.add(collector.commit(&closed, boundary, &partitions));
                     unpublished = true;
                     if let (Some(cuts), Some(latests)) = (cuts, closed.checkpoint) {
+                        let read_under = known(closed.read_under);
                         let (version, positions) = (publisher.publish(), collector.positions.clone());
                         // Where nobody listens, the committer has failed, and says so itself.
-                        let _ = cuts.send(Cut { version, positions, latests, partitions: partitions.clone() });
+                        let _ =
+                            cuts.send(Cut { version, read_under, positions, latests, partitions: partitions.clone() });
                     }
                 }
             }

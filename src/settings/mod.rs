@@ -123,6 +123,8 @@ pub struct LakeSettings {
     pub compaction: bool,
     /// What small event files are merged up to.
     pub target_file_bytes: u64,
+    /// A state with fewer new rows is not merged: it is restored in no time.
+    pub merge_state_rows: usize,
     /// Event files of days before so many, counted back from the watermark, are removed; 0: none are. No answer depends on it.
     pub keep_days: usize,
     /// How long the changes of a view stay in the lake that it can do without.
@@ -190,6 +192,7 @@ impl Default for LakeSettings {
             keep_changes_ms: 86_400_000,
             compaction: true,
             target_file_bytes: 64 << 20,
+            merge_state_rows: 100_000,
             keep_days: 0,
             sync: true,
             events: true,

@@ -120,6 +120,7 @@ impl Settings {
         within("views.related_products.candidates", related.candidates, 1, usize::MAX)?;
         within("views.related_products.list_length", related.list_length, 1, related.candidates)?;
         within("lake.checkpoint_ms", self.lake.checkpoint_ms as usize, 10, 86_400_000)?;
+        within("lake.merge_state_rows", self.lake.merge_state_rows, 1, usize::MAX)?;
         within("lake.target_file_bytes", self.lake.target_file_bytes as usize, 1, 1 << 30)?;
         within("lake.keep_days", self.lake.keep_days, 0, 36_600)?;
         within("lake.repair_every_ms", self.lake.repair_every_ms as usize, 0, 31_536_000_000)?;

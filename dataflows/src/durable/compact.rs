@@ -14,7 +14,7 @@ use crate::operators::activity::Activity;
 use crate::operators::local::LocalNames;
 use crate::operators::origins::Origins;
 use crate::operators::pairs::{RelatedKind, most_recent};
-use crate::operators::sessions::SessionEvent;
+use crate::operators::sessions::{SessionEvent, are_near};
 use crate::views::funnel::FunnelKeys;
 use millrace_schema::calendar::MICROS_PER_MINUTE;
 use millrace_schema::{Body, Event, Id, Kind, Name};
@@ -56,9 +56,7 @@ impl Visits {
     fn see(&mut self, time: i64, whole: bool, pause: i64) {
         let mut seen = Visit { first: time, last: time, whole };
         let is_of_it = |visit: &Visit, seen: &Visit| {
-            let is_near =
-                visit.first.saturating_sub(pause) <= seen.last && seen.first <= visit.last.saturating_add(pause);
-            visit.whole && seen.whole || is_near
+            visit.whole && seen.whole || are_near((visit.first, visit.last), (seen.first, seen.last), pause)
         };
         while let Some(at) = self.0.iter().position(|visit| is_of_it(visit, &seen)) {
             let Visit { first, last, whole } = self.0.swap_remove(at);
@@ -74,7 +72,7 @@ impl Visits {
     }
 }
 
-/// One compaction. The watermark is that of the epoch that the rows are of.
+/// One compaction. No event that comes after the rows may be read under an earlier watermark than the one it is given.
 pub struct Compaction {
     shared: Shared,
     buckets: Buckets,

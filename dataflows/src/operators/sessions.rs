@@ -37,7 +37,8 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use visits::{is_near, visits_of};
+pub use visits::are_near;
+use visits::visits_of;
 
 /// One event of a session: 20 bytes, of which there are as many as events. Names are the operator's local numbers, 0
 /// for none.
@@ -126,8 +127,8 @@ struct Session {
     forgotten: bool,
     /// Another visit of the same session: its number and 1, 0 for none. All hang from the one whose number goes with the id.
     next: u32,
-    /// It hangs from another.
-    hangs: bool,
+    /// The one that it hangs from: its number and 1, 0 for none.
+    head: u32,
     /// It was counted as one, whatever pauses there were.
     whole: bool,
 }
@@ -310,9 +311,9 @@ impl Sessions {
             self.begin(session, activity.time);
         } else if self.sessions[session as usize].forgotten {
             // It goes on after it was forgotten, and begins anew.
+            self.retirement.in_table -= usize::from(self.all_forgotten(session));
             let next = self.sessions[session as usize].next;
             self.sessions[session as usize] = Session { next, ..Session::default() };
-            self.retirement.in_table -= 1;
             self.retirement.watch(session, activity.time);
         }
         session
@@ -340,7 +341,8 @@ impl Sessions {
                         state.contribution.take().into_iter().for_each(|settled| self.retirement.settle(settled, 1));
                         state.touched = None;
                         state.forgotten = true;
-                        self.retirement.in_table += usize::from(!state.hangs);
+                        let head = state.head.checked_sub(1).unwrap_or(session);
+                        self.retirement.in_table += usize::from(self.all_forgotten(head));
                     }
                 }
             }
@@ -395,10 +397,11 @@ impl Sessions {
         let state = &mut self.sessions[session as usize];
         if state.next == 0 {
             let events = self.events.get(state.events);
-            let is_of_it = match events {
-                [] => true,
-                [first, .., last] => state.whole && whole || is_near(time, (first.time, last.time), pause),
-                [only] => state.whole && whole || is_near(time, (only.time, only.time), pause),
+            let is_of_it = match (events.first(), events.last()) {
+                (Some(first), Some(last)) => {
+                    state.whole && whole || are_near((time, time), (first.time, last.time), pause)
+                }
+                _ => true,
             };
             if is_of_it {
                 state.whole |= whole;
@@ -434,9 +437,13 @@ impl Sessions {
             for &word in group {
                 let event = arrived[(word as u32 & !(WHOLE as u32)) as usize];
                 let of = self.visit(session, event.time, word & WHOLE != 0);
-                if of != visit || self.sessions[session as usize].next != 0 {
+                if of != visit {
                     self.settle(visit);
-                    (visit, products) = (of, None);
+                    visit = of;
+                }
+                if self.sessions[session as usize].next != 0 {
+                    // It may have events of another by now.
+                    products = None;
                 }
                 self.insert(visit, event, &mut products);
             }

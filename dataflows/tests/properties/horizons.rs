@@ -3,8 +3,10 @@
 
 use super::{config, how, records, settings};
 use crate::support::compare::{check, incoming, watermarks};
-use crate::support::run::run;
+use crate::support::run::{Ran, run};
 use crate::support::{Line, context};
+use millrace_dataflows::context::Keeps;
+use millrace_dataflows::operators::activity::Activity;
 use millrace_dataflows::oracle::{Incoming, Outcome, observe};
 use millrace_dataflows::settings::{Horizons, ViewContext};
 use proptest::prelude::*;
@@ -69,6 +71,23 @@ proptest! {
         // A user's activity has no end.
         let context = if funnel.funnel.unit == context().funnel.unit { funnel } else { ViewContext { horizons, ..context() } };
         let lines = under(horizons, records::lines(&sent));
-        check(&run(&Arc::new(context), &lines, how), &lines, seed, 4);
+        let ran = run(&Arc::new(context), &lines, how);
+        check(&ran, &lines, seed, 4);
+        check_open(&ran, &lines);
     }
+}
+
+/// The sessions that are said to be open are those that can go on, and at most those of an eighth of the horizon besides.
+fn check_open(ran: &Ran, lines: &[Line]) {
+    let horizons = ran.shared.context.horizons;
+    let limit = watermarks(lines).into_values().next_back().map_or(i64::MIN, |last| horizons.session_limit(last));
+    let mut latest = BTreeMap::<_, i64>::new();
+    for (_, event) in ran.accepted.iter().filter(|(_, event)| Activity::of(event, event.session).is_some()) {
+        let time = latest.entry(event.session).or_insert(event.time);
+        *time = event.time.max(*time);
+    }
+    let since = |limit: i64| latest.values().filter(|time| **time >= limit).count();
+    let eighth = horizons.sessions.map_or(0, |horizon| horizon / 8);
+    let (least, most, said) = (since(limit), since(limit.saturating_sub(eighth)), ran.shared.held.get(Keeps::Sessions));
+    assert!((least..=most).contains(&said), "{said} sessions are said to be open, and {least} to {most} are");
 }

@@ -42,13 +42,17 @@ fn log() {
 
 const HORIZONS: [&str; 3] = ["horizons.deduplication=1m", "horizons.sessions=1m", "views.allowed_lateness_ms=1000"];
 
-/// Sessions pause, are forgotten and go on, and where they are cut does not depend on when that was.
+/// Sessions pause, are forgotten and go on, and where they are cut does not depend on when that was, nor on when what is left of
+/// them was merged.
 #[test]
 fn horizons() {
     let (place, lines) = shop();
     place.replay("shop.jsonl", "whole", "--set views.allowed_lateness_ms=1000");
-    let crashes = Crashes::new(&place, Input::log(&place, lines), "lake", &[]).under(&HORIZONS);
+    let settings = [&HORIZONS[..], &["lake.merge_state_rows=100"]].concat();
+    let crashes = Crashes::new(&place, Input::log(&place, lines), "lake", &[]).under(&settings);
     let report = crashes.run(kills(12), 5);
+    let merged = place.ok("lake files --data-dir lake --kind state --format csv");
+    assert!(merged.contains("_state/base/"), "{merged}");
     let said = place.ok("verify --data-dir lake");
     assert!(said.contains(" 0 answers differ"), "{said}{report}");
     let set: String = HORIZONS.iter().map(|setting| format!(" --set {setting}")).collect();

@@ -11,10 +11,10 @@ use super::{Products, Session, SessionEvent, Sessions, count_traffic};
 use crate::operators::pairs::{RelatedKind, emit_difference};
 use smallvec::SmallVec;
 
-/// Whether an event at `time` is of a visit from its first event to its last.
+/// Whether events from a first to a last and others from a first to a last are of one visit.
 #[inline]
-pub fn is_near(time: i64, (first, last): (i64, i64), pause: i64) -> bool {
-    first.saturating_sub(pause) <= time && time <= last.saturating_add(pause)
+pub fn are_near(some: (i64, i64), others: (i64, i64), pause: i64) -> bool {
+    some.0.saturating_sub(pause) <= others.1 && others.0 <= some.1.saturating_add(pause)
 }
 
 /// A session's visits, beginning with the one whose number goes with the id.
@@ -37,8 +37,7 @@ impl Sessions {
         let (mut first, mut last, mut whole) = (time, time, whole);
         while let Some(at) = others.iter().position(|&visit| {
             let both_whole = whole && self.sessions[visit as usize].whole;
-            self.span(visit)
-                .is_some_and(|of| both_whole || is_near(first, of, pause) || is_near(of.0, (first, last), pause))
+            self.span(visit).is_some_and(|of| both_whole || are_near((first, last), of, pause))
         }) {
             let visit = others.swap_remove(at);
             let of = self.span(visit).expect("it has events");
@@ -63,7 +62,7 @@ impl Sessions {
         let visit = self.retirement.free.last().copied().unwrap_or(self.sessions.len() as u32);
         self.begin(visit, time);
         let next = std::mem::replace(&mut self.sessions[session as usize].next, visit + 1);
-        (self.sessions[visit as usize].next, self.sessions[visit as usize].hangs) = (next, true);
+        (self.sessions[visit as usize].next, self.sessions[visit as usize].head) = (next, session + 1);
         visit
     }
 
@@ -81,14 +80,34 @@ impl Sessions {
         }
     }
 
-    /// Moves the events of one visit to another, and what they contribute.
+    /// The visits are those of one session, and all of them are forgotten.
+    pub(super) fn all_forgotten(&self, session: u32) -> bool {
+        visits_of(&self.sessions, session).all(|visit| self.sessions[visit as usize].forgotten)
+    }
+
+    /// Moves the events of one visit to another, and what they contribute: the later events after the earlier ones, where
+    /// they go without moving any.
     fn absorb(&mut self, visit: u32, other: u32) {
+        if self.span(other) < self.span(visit) {
+            self.exchange(visit, other);
+        }
         let events = self.events.get(self.sessions[other as usize].events).to_vec();
         self.take_back(other, &events);
         self.events.release(&mut self.sessions[other as usize].events);
         self.sessions[other as usize].whole = false;
         let mut products = None;
         events.into_iter().for_each(|event| self.insert(visit, event, &mut products));
+    }
+
+    fn exchange(&mut self, visit: u32, other: u32) {
+        let [a, b] = self.sessions.get_disjoint_mut([visit as usize, other as usize]).expect("they are two");
+        std::mem::swap(&mut a.events, &mut b.events);
+        std::mem::swap(&mut a.contribution, &mut b.contribution);
+        std::mem::swap(&mut a.touched, &mut b.touched);
+        if let Some(product) = a.contribution.as_ref().map(|known| known.first_product).filter(|&product| product != 0)
+        {
+            self.list_by_first_product(product, visit);
+        }
     }
 
     /// Takes back all that a visit with these events has contributed.
