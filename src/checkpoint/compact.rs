@@ -209,7 +209,7 @@ mod tests {
 
     fn looks(minute: i64) -> Event {
         let id = Id { high: 1, low: minute as u64 };
-        let page = Body::PageView { page: Page::Product, referrer: Name::NONE, device: Name::NONE };
+        let page = Body::PageView { page: Page::ProductDetail, referrer: Name::NONE, device: Name::NONE };
         Event {
             id,
             content: 0,
