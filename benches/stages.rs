@@ -125,7 +125,8 @@ fn run(shared: &Shared, events: &[Event], enabled: &[String]) {
         let (mut input, mut receipts) = worker.dataflow(|scope| {
             let (input, stream) = scope.new_input();
             let (receipts, receipt_stream) = scope.new_input::<Vec<Change>>();
-            let sources = Sources { events: stream, receipts: receipt_stream, watermarks: None, restored: None };
+            let sources =
+                Sources { events: stream, receipts: receipt_stream, watermarks: None, restored: None, recalled: None };
             let outputs = graph::build(scope, sources, &shared, &enabled, false);
             outputs.views.into_iter().for_each(|(_, rows)| drop(rows.inner.probe_with(&probe)));
             (input, receipts)

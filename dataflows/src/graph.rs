@@ -13,10 +13,10 @@
 //!               └─ verdicts ──▶ (to the reader that has the bytes)
 //! receipts (what each reader counted) ─────────────────▶ quality
 //! ```
-//! What is restored joins claims, accept, sessions, users and pairs.
+//! What is restored, or recalled, joins claims, accept, sessions, users and pairs.
 
 use crate::context::Shared;
-use crate::durable::Restored;
+use crate::durable::{Kept, Restored};
 use crate::operators::accept::{Wanted, accept};
 use crate::operators::categories::histories;
 use crate::operators::dedup::{Verdict, claim, claim_again, deduplicate};
@@ -43,6 +43,9 @@ pub struct Sources<'s> {
     /// horizons they are not needed.
     pub watermarks: Option<StreamVec<'s, u64, i64>>,
     pub restored: Option<Restored<'s>>,
+    /// Accepted events that may be forgotten, and are to be remembered again: with what comes too late, in one epoch. From before they are
+    /// looked up until then nothing may be forgotten. Of visits all events; see [`crate::durable::Recall`].
+    pub recalled: Option<StreamVec<'s, u64, Kept>>,
 }
 
 /// What leaves the dataflow.
@@ -76,15 +79,17 @@ pub fn build<'s>(
         sightings: parts.traffic || parts.quality,
         accepted: durable,
     };
-    let Sources { events, receipts, watermarks, restored } = sources;
+    let Sources { events, receipts, watermarks, restored, recalled } = sources;
     let horizon = shared.context.horizons.deduplication;
     let watermarks = watermarks.filter(|_| shared.context.horizons.any()).map(Broadcast::broadcast);
     let (events, mut claims) = claim(events, horizon);
-    let (mut kept, mut counted, mut settled, mut warnings) = (None, None, None, None);
+    let (mut kept, mut counted, mut settled, mut warnings) = (recalled, None, None, None);
     if let Some(restored) = restored {
-        claims = scope.concatenate([claims, claim_again(restored.kept.clone(), horizon)]);
-        (kept, counted) = (Some(restored.kept), Some(restored.pairs));
-        (settled, warnings) = (Some(restored.settled), Some(restored.warnings));
+        kept = Some(scope.concatenate(kept.into_iter().chain([restored.kept])));
+        (counted, settled, warnings) = (Some(restored.pairs), Some(restored.settled), Some(restored.warnings));
+    }
+    if let Some(kept) = &kept {
+        claims = scope.concatenate([claims, claim_again(kept.clone(), horizon)]);
     }
     let lost = deduplicate(claims, watermarks.clone(), shared);
     let accepted = accept(events, lost, kept, shared, wanted);

@@ -4,7 +4,7 @@
 //! have their names; the views, names and catalog are written; the manifest is put. Only after that is the source told, and only
 //! after that is anything deleted.
 
-use super::compact::{Compactor, Job, Replacement};
+use super::compact::{Compactor, Job, Merge, Replacement, Task};
 use super::files::{FileEntry, Kind};
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
 use super::open::{Lake, put};
@@ -22,6 +22,7 @@ use millrace_dataflows::context::Shared;
 use millrace_dataflows::views::quality::Accounting;
 use millrace_schema::Names;
 use millrace_schema::calendar::{Calendar, format_day, rfc3339_micros};
+use millrace_schema::decode::DecodeSettings;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -50,6 +51,8 @@ pub struct Cut {
     pub positions: Vec<u64>,
     /// By partition ordinal.
     pub latests: Vec<Option<i64>>,
+    /// Files of pending records that have been merged since the last.
+    pub merged: Vec<String>,
     pub partitions: Vec<PartitionInfo>,
 }
 
@@ -105,6 +108,8 @@ pub struct Committer {
     /// Of views, names and catalogs.
     next_file: usize,
     compaction: Option<Compaction>,
+    /// Since when nothing was forgotten when pending records were last looked up.
+    looked_up: Option<u64>,
     /// Files of pending records that are in with the first checkpoint, and with it a state that is written anew.
     repaired: Option<Vec<String>>,
 }
@@ -130,15 +135,22 @@ pub struct Parts {
     /// As the lake has them: what was restored, or nothing.
     pub views: Vec<ViewFiles>,
     pub now_ms: Box<dyn Fn() -> u64 + Send>,
-    /// Where files are to be merged beside.
-    pub shared: Option<Shared>,
+    /// What works beside.
+    pub beside: Option<Beside>,
     /// See [`Committer::run`]: files of pending records that this run reads.
     pub repaired: Option<Vec<String>>,
 }
 
+/// What it takes to merge files and pending records beside the engine.
+pub struct Beside {
+    pub shared: Shared,
+    pub decode: DecodeSettings,
+    pub merge: Merge,
+}
+
 impl Committer {
     pub fn new(parts: Parts) -> Committer {
-        let Parts { lake, settings, mode, keeps_state, counts_whole, names, workers, views, now_ms, shared, repaired } =
+        let Parts { lake, settings, mode, keeps_state, counts_whole, names, workers, views, now_ms, beside, repaired } =
             parts;
         Committer {
             store: lake.store.clone(),
@@ -157,13 +169,14 @@ impl Committer {
             now_ms,
             next_file: 0,
             compaction: None,
+            looked_up: None,
             repaired,
         }
-        .with_compaction(shared)
+        .with_compaction(beside)
     }
 
-    fn with_compaction(mut self, shared: Option<Shared>) -> Committer {
-        let Some(shared) = shared.filter(|_| self.settings.lake.compaction) else { return self };
+    fn with_compaction(mut self, beside: Option<Beside>) -> Committer {
+        let Some(Beside { shared, decode, merge }) = beside else { return self };
         let compactor = Compactor {
             store: self.store.clone(),
             shared,
@@ -171,6 +184,8 @@ impl Committer {
             target_bytes: self.settings.lake.target_file_bytes,
             state_rows_least: self.settings.lake.merge_state_rows as u64,
             next_file: 0,
+            decode,
+            merge,
         };
         let (jobs, todo) = sync_channel(1);
         let (finished, done) = channel();
@@ -211,6 +226,11 @@ impl Committer {
                         assert_eq!(cut.version.epoch, epoch, "cuts come in the order of the checkpoints");
                         self.commit(epoch, &cut)?;
                         feed.committed();
+                        if !cut.merged.is_empty() {
+                            super::crash::point("late-merged");
+                            feed.release();
+                        }
+                        self.begin_job(epoch, feed.held_since());
                     }
                 }
             }
@@ -269,6 +289,12 @@ impl Committer {
             next.added.retain(|file| !gone.contains(&file.key));
             next.removed.extend(pending);
             next.state = StateEntry { base: Vec::new(), sums: None, deltas: Vec::new(), ..next.state };
+        }
+        if !cut.merged.is_empty() {
+            let gone: BTreeSet<&String> = cut.merged.iter().collect();
+            lake_files.retain(|file| !gone.contains(&file.key));
+            next.added.retain(|file| !gone.contains(&file.key));
+            next.removed.extend(cut.merged.iter().cloned());
         }
         next.state.complete &= self.keeps_state;
         if self.counts_whole {
@@ -397,9 +423,22 @@ impl Committer {
         }
         super::crash::point("swept");
         (self.lake.manifest, self.lake.files, self.mode) = (next, files, Mode::Continue);
-        if let Some(compaction) = self.compaction.as_mut().filter(|compaction| !compaction.is_busy) {
-            let job = Job { manifest: self.lake.manifest.clone(), files: self.lake.files.clone() };
-            compaction.is_busy = compaction.jobs.try_send(job).is_ok();
+    }
+
+    /// Has the compactor work on the checkpoint. While pending records are merged, it does not merge files: what is recalled stays in
+    /// the state until that is done.
+    fn begin_job(&mut self, epoch: u64, held_since: Option<u64>) {
+        let Some(compaction) = self.compaction.as_mut().filter(|compaction| !compaction.is_busy) else { return };
+        let task = match held_since {
+            None if self.settings.lake.compaction => Task::Compact,
+            // All that may be forgotten again is in the files of the checkpoint.
+            Some(since) if since <= epoch && self.looked_up != held_since => Task::FindLate,
+            _ => return,
+        };
+        let job = Job { manifest: self.lake.manifest.clone(), files: self.lake.files.clone(), task };
+        compaction.is_busy = compaction.jobs.try_send(job).is_ok();
+        if compaction.is_busy && task == Task::FindLate {
+            self.looked_up = held_since;
         }
     }
 }

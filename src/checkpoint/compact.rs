@@ -5,6 +5,7 @@
 //! ```
 
 use super::files::{FileEntry, Kind};
+use super::late::{Late, find_late};
 use super::manifest::{Manifest, StateEntry};
 use super::restore::RestoredRows;
 use super::sweep::prefix;
@@ -12,6 +13,7 @@ use millrace_connectors::lake::{Compression, Unfinished, merge_events};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Compaction, RowWriter};
+use millrace_schema::decode::DecodeSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
@@ -30,7 +32,19 @@ const ROW_GROUP_ROWS: usize = 512 << 10;
 pub struct Job {
     pub manifest: Manifest,
     pub files: Vec<FileEntry>,
+    pub task: Task,
 }
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Files are merged.
+    Compact,
+    /// Pending records are looked up: the files of the checkpoint stay where they are meanwhile.
+    FindLate,
+}
+
+/// Takes what is to be merged with the answers; `None` where nothing is to be, or it cannot be.
+pub type Merge = Box<dyn Fn(Option<Late>) + Send>;
 
 /// What takes the place of what.
 #[derive(Debug, Default)]
@@ -65,6 +79,8 @@ pub struct Compactor {
     pub state_rows_least: u64,
     /// Numbers the files.
     pub next_file: usize,
+    pub decode: DecodeSettings,
+    pub merge: Merge,
 }
 
 impl Compactor {
@@ -72,9 +88,21 @@ impl Compactor {
     pub fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Replacement>) {
         for job in jobs {
             let mut replacement = Replacement::default();
-            // What was made before it failed counts.
-            if let Err(error) = self.work(&job, &mut replacement) {
-                eprintln!("warning: files were not merged: {error:#}");
+            match job.task {
+                Task::Compact => {
+                    // What was made before it failed counts.
+                    if let Err(error) = self.work(&job, &mut replacement) {
+                        eprintln!("warning: files were not merged: {error:#}");
+                    }
+                }
+                Task::FindLate => {
+                    let late = find_late(&self.store, &job.manifest, &job.files, &self.shared, &self.decode);
+                    super::crash::point("late-found");
+                    (self.merge)(late.unwrap_or_else(|error| {
+                        eprintln!("warning: pending records stay pending: {error:#}");
+                        None
+                    }));
+                }
             }
             if done.send(replacement).is_err() {
                 return;
@@ -242,6 +270,8 @@ mod tests {
             target_bytes: 1,
             state_rows_least: 1,
             next_file: 0,
+            decode: DecodeSettings::default(),
+            merge: Box::new(|_| {}),
         };
         let mut writer = RowWriter::default();
         [10, 20].into_iter().for_each(|minute| writer.push(&looks(minute), Needed::ALL));
@@ -249,7 +279,7 @@ mod tests {
         let delta = compactor.state_file(&manifest, "deltas", &mut writer).expect("it is written");
         manifest.state.deltas.push(delta);
         let mut compacted = |read_under: Option<i64>| -> Option<Vec<i64>> {
-            let mut job = Job { manifest: manifest.clone(), files: Vec::new() };
+            let mut job = Job { manifest: manifest.clone(), files: Vec::new(), task: Task::Compact };
             job.manifest.state.read_under = read_under;
             let mut replacement = Replacement::default();
             compactor.work(&job, &mut replacement).expect("it is compacted");

@@ -19,8 +19,11 @@ pub const POINTS: [&str; 9] = [
     "restored",
 ];
 
+/// Where pending records are merged beside: before they are handed over, and once a checkpoint has them.
+pub const POINTS_OF_REPAIR: [&str; 2] = ["late-found", "late-merged"];
+
 pub fn point(name: &str) {
-    debug_assert!(POINTS.contains(&name), "{name} is not in the list");
+    debug_assert!(POINTS.contains(&name) || POINTS_OF_REPAIR.contains(&name), "{name} is not in a list");
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static SEEN: AtomicU64 = AtomicU64::new(0);
     let wanted = WANTED.get_or_init(|| {

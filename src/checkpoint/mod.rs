@@ -13,6 +13,7 @@ mod commit;
 mod compact;
 pub mod crash;
 mod files;
+mod late;
 mod manifest;
 mod open;
 mod protocol;
@@ -23,8 +24,10 @@ mod views;
 mod writer;
 
 pub use at::{checkpoint_at, kept_manifests};
-pub use commit::{Committer, Cut, Mode, Parts, Released, compression};
+pub use commit::{Beside, Committer, Cut, Mode, Parts, Released, compression};
+pub use compact::Merge;
 pub use files::{FileEntry, Kind};
+pub use late::{Late, check_whole, chunks_of, pending_of};
 pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
 #[cfg(feature = "s3")]
 pub use open::s3_of;

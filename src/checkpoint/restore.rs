@@ -120,7 +120,7 @@ impl RestoredRows {
         RestoredRows {
             files: files.iter().filter(is_event).cloned().collect(),
             sums: None,
-            lake: Some(OfLake { decode, names, ordinals }),
+            lake: Some(OfLake { decode, names, ordinals, whole_until: manifest.state.whole_until }),
             ..RestoredRows::new(store, manifest)
         }
     }
@@ -138,6 +138,12 @@ impl RestoredRows {
     pub fn take(&self) -> Option<RestoredFile<'_>> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.files.get(number).map(|entry| RestoredFile { number: number as u64, entry })
+    }
+
+    /// The files in a folder.
+    pub fn files_in(&self, folder: &str) -> impl Iterator<Item = RestoredFile<'_>> {
+        let files = self.files.iter().zip(0..).filter(move |(entry, _)| entry.key.starts_with(folder));
+        files.map(|(entry, number)| RestoredFile { number, entry })
     }
 
     /// Hands over the rows of a file.
@@ -167,6 +173,8 @@ struct OfLake {
     names: Arc<Names>,
     /// By source and number.
     ordinals: BTreeMap<(String, u32), u16>,
+    /// Events up to this epoch are of sessions that were counted whole.
+    whole_until: Option<u64>,
 }
 
 impl OfLake {
@@ -179,7 +187,8 @@ impl OfLake {
             let ordinal = self.ordinals.get(&(source.clone(), *partition)).copied();
             let ordinal = ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
             let event = decoded.to_event(Place::new(ordinal, *offset), &mut names)?;
-            each(Kept { event, needed: Needed::ALL });
+            let whole = self.whole_until.is_some_and(|until| row.epoch <= until);
+            each(Kept { event, needed: Needed::ALL.with(Needed::WHOLE, whole) });
         }
         Ok(())
     }

@@ -9,7 +9,6 @@ use millrace_schema::Name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
 
 /// More than the longest entry has.
 const ENTRY_BYTES_MOST: usize = 256;
@@ -44,9 +43,9 @@ impl Sums {
     pub fn with(&self, added: Base) -> anyhow::Result<Vec<u8>> {
         let rest = &mut &self.0[..];
         let mut sums = Vec::with_capacity(self.0.len());
-        add(rest, added.pairs, &mut sums)?;
-        add(rest, added.settled, &mut sums)?;
-        add(rest, added.warnings, &mut sums)?;
+        add::<_, u32>(rest, added.pairs, &mut sums)?;
+        add::<_, u32>(rest, added.settled, &mut sums)?;
+        add::<_, i64>(rest, added.warnings, &mut sums)?;
         Ok(sums)
     }
 }
@@ -72,26 +71,36 @@ fn entries<K: DeserializeOwned, V: DeserializeOwned>(
     take().context("these are no sums of what is forgotten")
 }
 
-/// Merges the map that the bytes begin with and another.
-fn add<K, V>(bytes: &mut &[u8], added: BTreeMap<K, V>, out: &mut Vec<u8>) -> anyhow::Result<()>
+/// Merges the map that the bytes begin with and another. What comes to nothing is left out.
+fn add<K, V>(bytes: &mut &[u8], added: BTreeMap<K, i64>, out: &mut Vec<u8>) -> anyhow::Result<()>
 where
     K: Ord + Serialize + DeserializeOwned,
-    V: AddAssign + Serialize + DeserializeOwned,
+    V: Copy + Into<i64> + TryFrom<i64> + Serialize + DeserializeOwned,
 {
-    let (mut count, mut again) = (added.len() as u64, *bytes);
-    entries(bytes, |key: K, _: V| count += u64::from(!added.contains_key(&key)))?;
-    put(&count, out);
-    let mut added = added.into_iter().peekable();
-    entries(&mut again, |key: K, mut value: V| {
-        while let Some(entry) = added.next_if(|(smaller, _)| *smaller < key) {
-            put(&entry, out);
-        }
-        if let Some((_, more)) = added.next_if(|(same, _)| *same == key) {
-            value += more;
-        }
-        put(&(key, value), out);
+    let (mut gone, mut again, mut new) = (0, *bytes, added.values().filter(|value| **value != 0).count() as u64);
+    let mut before = 0;
+    entries(bytes, |key: K, value: V| {
+        before += 1;
+        let more = added.get(&key).copied().unwrap_or(0);
+        new -= u64::from(more != 0);
+        gone += u64::from(value.into() + more == 0);
     })?;
-    added.for_each(|entry| put(&entry, out));
+    put(&(before + new - gone), out);
+    let (mut added, mut is_less) = (added.into_iter().peekable(), false);
+    let mut put_sum = |key: K, value: i64| match V::try_from(value) {
+        _ if value == 0 => {}
+        Ok(value) => put(&(key, value), out),
+        Err(_) => is_less = true,
+    };
+    entries(&mut again, |key: K, value: V| {
+        while let Some((key, value)) = added.next_if(|(smaller, _)| *smaller < key) {
+            put_sum(key, value);
+        }
+        let more = added.next_if(|(same, _)| *same == key).map_or(0, |(_, more)| more);
+        put_sum(key, value.into() + more);
+    })?;
+    added.for_each(|(key, value)| put_sum(key, value));
+    anyhow::ensure!(!is_less, "more is to be taken back of these sums than there is");
     Ok(())
 }
 
@@ -108,7 +117,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn base() -> impl Strategy<Value = Base> {
-        let pairs = prop::collection::btree_map((0..2_usize, 0..9_u64, 0..u64::MAX), 1..9_u32, 0..20);
+        let pairs = prop::collection::btree_map((0..2_usize, 0..9_u64, 0..u64::MAX), 1..9_i64, 0..20);
         let pairs = pairs.prop_map(|pairs| {
             let named = |((kind, a, b), count)| ((RelatedKind::ALL[kind], Name(a), Name(b)), count);
             pairs.into_iter().map(named).collect()
@@ -127,7 +136,7 @@ mod tests {
         };
         let contributions = prop::collection::btree_map(
             (-3..3_i32, 0..4_u64, prop::option::of(0..3_u16)).prop_map(settled),
-            1..9_u32,
+            1..9_i64,
             0..20,
         );
         let warning =
@@ -147,8 +156,11 @@ mod tests {
                 base.warnings.into_iter().for_each(|(key, count)| *expected.warnings.entry(key).or_default() += count);
                 let mut found = (Vec::new(), Vec::new(), Vec::new());
                 sums.read(|pair| found.0.push(pair), |settled| found.1.push(settled), |open| found.2.push(open)).expect("sums read back");
-                prop_assert_eq!(found.0, expected.pairs().collect::<Vec<_>>());
-                prop_assert_eq!(found.1, expected.settled.clone().into_iter().collect::<Vec<_>>());
+                let pairs = |pair: &PairCount| ((pair.kind, pair.a, pair.b), i64::from(pair.count));
+                expected.warnings.retain(|_, count| *count != 0);
+                prop_assert_eq!(found.0.iter().map(pairs).collect::<BTreeMap<_, _>>(), expected.pairs.clone());
+                let settled = found.1.into_iter().map(|(settled, count)| (settled, i64::from(count)));
+                prop_assert_eq!(settled.collect::<BTreeMap<_, _>>(), expected.settled.clone());
                 prop_assert_eq!(found.2, expected.warnings.clone().into_iter().collect::<Vec<_>>());
             }
         }

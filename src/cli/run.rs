@@ -64,7 +64,7 @@ impl RunArgs {
         let mut next_line = started + LINE_EVERY;
         while !live.has_ended() {
             std::thread::sleep(LOOK);
-            live.repair_if_due(&say, &should_stop)?;
+            live.repair_if_due(&say)?;
             if stop.load(Ordering::Relaxed) || self.until_end && is_at_end(&live.engine.status()) {
                 live.engine.drain();
                 server.iter().for_each(Server::begin_drain);

@@ -40,6 +40,15 @@ pub struct StateRun {
     pub bytes: Vec<u8>,
 }
 
+/// What the records of a chunk are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadAs {
+    /// Read for the first time. Those that are older than the horizons behind the watermark, UTC microseconds, are pending.
+    New { watermark: i64 },
+    /// Counted as pending until now. None of them is too old.
+    Late,
+}
+
 /// A chunk whose events are in the dataflow and whose verdicts are not in yet.
 struct Waiting {
     chunk: Chunk,
@@ -64,8 +73,6 @@ pub struct Ingest {
     buckets: Buckets,
     /// Of rejected records so many bytes are handed over.
     reject_bytes_max: usize,
-    /// What is read has been counted as pending.
-    were_pending: bool,
     waiting: BTreeMap<u64, Vec<Waiting>>,
     verdicts: BTreeMap<u64, BTreeMap<Place, Verdict>>,
 }
@@ -85,15 +92,9 @@ impl Ingest {
             horizons: shared.context.horizons,
             buckets: Buckets::new(calendar.clone()),
             reject_bytes_max,
-            were_pending: false,
             waiting: BTreeMap::new(),
             verdicts: BTreeMap::new(),
         }
-    }
-
-    /// What is read was pending until now.
-    pub fn of_pending(self) -> Ingest {
-        Ingest { were_pending: true, ..self }
     }
 
     pub fn wants_state(&self) -> bool {
@@ -118,9 +119,12 @@ impl Ingest {
 
     /// Decodes a chunk. Every record becomes an event, is pending (older than the horizons behind the watermark), or becomes
     /// a row of the quarantine. Returns the largest time of an event in it, UTC microseconds.
-    pub fn chunk(&mut self, epoch: u64, watermark: i64, chunk: Chunk, mut send: impl FnMut(Event)) -> Option<i64> {
+    pub fn chunk(&mut self, epoch: u64, read_as: ReadAs, chunk: Chunk, mut send: impl FnMut(Event)) -> Option<i64> {
         let source = self.partitions.source(chunk.partition);
-        let limits = Kind::ALL.map(|kind| self.horizons.limit(kind, watermark));
+        let limits = match read_as {
+            ReadAs::New { watermark } => Kind::ALL.map(|kind| self.horizons.limit(kind, watermark)),
+            ReadAs::Late => Kind::ALL.map(|_| i64::MIN),
+        };
         let mut latest = None;
         let mut offsets = Vec::with_capacity(chunk.records as usize);
         let (mut rejected, mut pending) = (Vec::new(), Vec::new());
@@ -138,7 +142,7 @@ impl Ingest {
                             continue;
                         }
                         self.receipts.valid(&event, source);
-                        if self.were_pending {
+                        if read_as == ReadAs::Late {
                             self.receipts.no_longer_pending(&event, source);
                         }
                         if !kind.is_dimension() {

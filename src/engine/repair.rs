@@ -6,14 +6,14 @@
 //! ```
 //! Nothing has been forgotten then, so it is also decided rightly what is a copy, and which session goes on.
 
-use crate::checkpoint::{Kind, Lake, Mode};
+use crate::checkpoint::{Kind, Lake, Mode, check_whole, chunks_of, pending_of};
 use crate::live::{Numbering, Pace, Plan, Rules, start_with};
 use crate::serve::Published;
 use crate::settings::Settings;
 use anyhow::Context;
-use millrace_connectors::lake::{PendingRecord, read_pending};
+use millrace_connectors::lake::PendingRecord;
 use millrace_connectors::source::{
-    Chunk, LiveSource, MessageChunk, PartitionInfo, PartitionState, Progress, Resume, Source, SourceError, SourceStatus,
+    Chunk, LiveSource, PartitionInfo, PartitionState, Progress, Resume, Source, SourceError, SourceStatus,
 };
 use millrace_dataflows::settings::Horizons;
 use millrace_dataflows::views::quality::Accounting;
@@ -30,8 +30,6 @@ pub struct Repaired {
     pub accepted: i64,
     pub epoch: u64,
 }
-
-const CHUNK_RECORDS: usize = 4_096;
 
 /// How often somebody looks whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
@@ -53,22 +51,10 @@ pub fn repair(
     if before.pending == 0 && !all || lake.manifest.epoch == 0 {
         return Ok(Some(Repaired { epoch: lake.manifest.epoch, ..Repaired::default() }));
     }
-    let events: u64 = lake
-        .files
-        .iter()
-        .filter(|file| matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions)))
-        .map(|file| file.rows)
-        .sum();
-    anyhow::ensure!(
-        i64::try_from(events).ok() == Some(before.accepted),
-        "{place} holds {events} of {} accepted events, and a repair needs them all: lake.events = true and lake.keep_days = 0 from the start",
-        before.accepted
-    );
+    check_whole(&place, &lake.manifest, &lake.files)?;
     let mut records = Vec::new();
     for file in lake.files.iter().filter(|file| Kind::of(&file.key) == Some(Kind::Pending)) {
-        let bytes = lake.store.get(&file.key).with_context(|| format!("reading {}", file.key))?;
-        anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says: it was changed or damaged", file.key);
-        records.extend(read_pending(&file.key, bytes)?);
+        records.extend(pending_of(&*lake.store, file)?);
     }
     anyhow::ensure!(
         i64::try_from(records.len()).ok() == Some(before.pending),
@@ -98,7 +84,6 @@ pub fn repair(
         lake: Some((lake, Mode::Continue)),
         keeps_state: true,
         repair: true,
-        board: None,
         shown_settings: String::new(),
     };
     let live = start_with(settings, plan, |resume| Ok(Box::new(PendingSource::new(records, resume))))?;
@@ -137,23 +122,12 @@ struct PendingSource {
 }
 
 impl PendingSource {
-    fn new(mut records: Vec<PendingRecord>, resume: Resume) -> PendingSource {
+    fn new(records: Vec<PendingRecord>, resume: Resume) -> PendingSource {
         let status = Arc::new(SourceStatus::default());
         // None has been read to its end, so the least of them says how far all are complete, as it did before.
         let state = |next: &u64| PartitionState { next: *next, end: None, ..PartitionState::default() };
         status.with(|source| source.partitions = resume.positions.iter().map(state).collect());
-        records.sort_by_key(|record| (record.partition, record.offset));
-        let mut chunks = VecDeque::new();
-        let alike =
-            |a: &PendingRecord, b: &PendingRecord| (a.partition, a.default_kind) == (b.partition, b.default_kind);
-        for run in records.chunk_by(alike) {
-            for run in run.chunks(CHUNK_RECORDS) {
-                let mut chunk = MessageChunk::new(run[0].partition, run[0].default_kind, usize::MAX);
-                run.iter().for_each(|record| chunk.push(record.offset, record.received_at, &record.bytes));
-                chunks.extend(chunk.finish());
-            }
-        }
-        PendingSource { partitions: resume.partitions, chunks, status }
+        PendingSource { partitions: resume.partitions, chunks: chunks_of(records).into(), status }
     }
 }
 

@@ -70,7 +70,6 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         lake: Some((lake, Mode::Replace)),
         keeps_state: settings.replay.state,
         repair: false,
-        board: None,
         shown_settings: String::new(),
     };
     progress.total(bytes.total_bytes);

@@ -1,29 +1,28 @@
 //! An engine that goes on, and now and then merges what has become pending.
 //!
 //! ```text
-//! engine ──drained──▶ last checkpoint ──repair──▶ repaired checkpoint ──restored──▶ engine
-//!    └─────────────────── the same board: readers stay where they are ───────────────┘
+//! every so often: nothing is forgotten any more ─▶ next checkpoint ─▶ pending records and what they need are looked up in the lake
+//!      └──────────────── merged in one epoch, like any other ◀──────────────────────────────────────┘
 //! ```
-//! While it repairs, nothing is read, and answers are those of the last epoch.
+//! It reads on meanwhile.
 
 use super::repair::{Repaired, pending, repair};
-use crate::checkpoint::{Lake, Superseded};
-use crate::live::{self, CurrentEngine, Live};
+use crate::checkpoint::Lake;
+use crate::live::{self, Live, LiveEngine};
 use crate::serve::Board;
-use crate::serve::status::Engine;
 use crate::settings::Settings;
 use anyhow::Context;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub struct Running {
-    settings: Settings,
-    shown_settings: String,
-    /// None once it has ended.
-    live: Option<Live>,
+    live: Live,
     pub board: Arc<Board>,
-    pub engine: Arc<CurrentEngine>,
-    next_repair: Option<Instant>,
+    pub engine: Arc<LiveEngine>,
+    /// Time between two repairs, and when the next is due; `None` where there is none.
+    repairs: Option<(Duration, Instant)>,
+    /// Records that were pending when it began to merge them.
+    merging: Option<i64>,
 }
 
 impl Running {
@@ -46,65 +45,45 @@ impl Running {
             let repaired = repair(lake, settings, settings.live.workers, false, should_stop)?;
             tell(&repaired.context("it was told to end while it repaired; the lake is as it was")?, say);
         }
-        let live = live::start(settings, shown_settings.clone(), generation, None)?;
-        let mut running = Running {
-            settings: settings.clone(),
-            shown_settings,
+        let live = live::start(settings, shown_settings, generation)?;
+        let every = Duration::from_millis(lake.repair_every_ms);
+        Ok(Running {
             board: live.board.clone(),
-            engine: Arc::new(CurrentEngine::new(live.engine.clone())),
-            live: Some(live),
-            next_repair: None,
-        };
-        running.schedule();
-        Ok(running)
+            engine: live.engine.clone(),
+            live,
+            repairs: settings.repairs_itself().then(|| (every, Instant::now() + every)),
+            merging: None,
+        })
     }
 
-    fn schedule(&mut self) {
-        let lake = &self.settings.lake;
-        let every = (lake.repair_every_ms > 0 && !lake.url.is_empty()).then_some(lake.repair_every_ms);
-        self.next_repair = every.map(|ms| Instant::now() + Duration::from_millis(ms));
-    }
-
-    /// Repairs, if it is time to and something is pending; returns when the engine reads again.
+    /// Begins to merge what is pending, if it is time to, and says so when it has been.
     ///
     /// # Errors
-    /// Where the engine failed, cannot be started again, or another has taken over the lake. A repair that fails is said, and the
-    /// engine goes on without.
-    pub fn repair_if_due(&mut self, say: &dyn Fn(String), should_stop: &dyn Fn() -> bool) -> anyhow::Result<()> {
-        if self.next_repair.is_none_or(|at| Instant::now() < at) || self.has_ended() {
+    /// Where the views do not say what is pending.
+    pub fn repair_if_due(&mut self, say: &dyn Fn(String)) -> anyhow::Result<()> {
+        let Some((every, next)) = &mut self.repairs else { return Ok(()) };
+        if let Some(before) = self.merging.filter(|_| !self.engine.is_merging()) {
+            self.merging = None;
+            *next = Instant::now() + *every;
+            let left = pending(&self.board.current())?;
+            say(format!("repaired {before} records that were pending; {left} are pending now"));
+        }
+        if self.merging.is_some() || Instant::now() < *next {
             return Ok(());
         }
-        self.schedule();
+        *next = Instant::now() + *every;
         let version = self.board.current();
         let records = pending(&version)?;
-        if records == 0 || self.engine.is_drained() {
-            return Ok(());
+        if records > 0 && self.engine.merge_pending() {
+            say(format!("repairing {records} pending records at epoch {}", version.epoch));
+            self.merging = Some(records);
         }
-        let Some(live) = self.live.take() else { return Ok(()) };
-        say(format!("repairing {records} pending records; until then answers are those of epoch {}", version.epoch));
-        let ours = live.generation;
-        live.engine.drain();
-        live.join()?;
-        let lake = Lake::claim_if(&self.settings.lake.url, &self.settings, ours, &|_| Ok(()))?;
-        let ours = lake.manifest.generation;
-        let should_stop = || should_stop() || self.engine.is_drained();
-        match repair(lake, &self.settings, self.settings.live.workers, false, &should_stop) {
-            Ok(Some(repaired)) => tell(&repaired, say),
-            Ok(None) => return Ok(()),
-            Err(error) if error.is::<Superseded>() => return Err(error),
-            Err(error) => say(format!("warning: pending records stay pending: {error:#}")),
-        }
-        let shown = self.shown_settings.clone();
-        let live = live::start(&self.settings, shown, Some(ours), Some(self.board.clone()))?;
-        self.engine.replace(live.engine.clone());
-        self.live = Some(live);
-        self.schedule();
         Ok(())
     }
 
-    /// Whether it has ended: after [`Engine::drain`], or because some part failed.
+    /// Whether it has ended: after [`crate::serve::status::Engine::drain`], or because some part failed.
     pub fn has_ended(&self) -> bool {
-        self.live.as_ref().is_none_or(Live::has_ended)
+        self.live.has_ended()
     }
 
     /// Waits until everything that was read is published.
@@ -112,7 +91,7 @@ impl Running {
     /// # Errors
     /// As [`Live::join`].
     pub fn join(self) -> anyhow::Result<()> {
-        self.live.map_or(Ok(()), Live::join)
+        self.live.join()
     }
 }
 

@@ -5,7 +5,6 @@ use super::publish::PartitionTable;
 use super::rejects::RecentRejects;
 use crate::engine::{QUARANTINE_COLUMNS, usage};
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
-use arc_swap::ArcSwap;
 use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, SourceStatus};
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::table::Table;
@@ -29,6 +28,15 @@ impl LiveEngine {
     /// Records that have been read.
     pub fn records(&self) -> u64 {
         self.feed.records_read()
+    }
+
+    /// Begins to merge what is pending. False where it does already, or has ended.
+    pub fn merge_pending(&self) -> bool {
+        self.feed.hold()
+    }
+
+    pub fn is_merging(&self) -> bool {
+        self.feed.held_since().is_some()
     }
 
     fn partitions(&self) -> Vec<PartitionStatus> {
@@ -86,52 +94,5 @@ impl Engine for LiveEngine {
 
     fn settings(&self) -> String {
         self.settings.clone()
-    }
-}
-
-/// Whichever engine runs at present.
-pub struct CurrentEngine {
-    engine: ArcSwap<LiveEngine>,
-    /// Whoever runs next ends, too.
-    drained: AtomicBool,
-}
-
-impl CurrentEngine {
-    pub fn new(engine: Arc<LiveEngine>) -> CurrentEngine {
-        CurrentEngine { engine: ArcSwap::new(engine), drained: AtomicBool::new(false) }
-    }
-
-    pub fn replace(&self, engine: Arc<LiveEngine>) {
-        self.engine.store(engine);
-        if self.is_drained() {
-            self.drain();
-        }
-    }
-
-    pub fn is_drained(&self) -> bool {
-        self.drained.load(Ordering::SeqCst)
-    }
-}
-
-impl Engine for CurrentEngine {
-    fn status(&self) -> EngineStatus {
-        self.engine.load().status()
-    }
-
-    fn drain(&self) {
-        self.drained.store(true, Ordering::SeqCst);
-        self.engine.load().drain();
-    }
-
-    fn quarantine(&self) -> Table {
-        self.engine.load().quarantine()
-    }
-
-    fn quarantine_columns(&self) -> Vec<String> {
-        self.engine.load().quarantine_columns()
-    }
-
-    fn settings(&self) -> String {
-        self.engine.load().settings()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! reader ──chunk──▶ [stamp with the open epoch] ──▶ queue ──▶ workers
+//! what was pending, and what is recalled for it ──▶ ┘               │
 //! time, closed epochs ──▶ [cut: the next epoch begins]            │ event times heard
 //!                              └── watermark ◀────────────────────┘
 //! ```
@@ -11,12 +12,16 @@
 use super::clock::Clock;
 use super::pace::{Moment, Pace};
 use super::watermarks::Watermarks;
+use crate::checkpoint::Late;
 use millrace_connectors::source::{Chunk, SourceStatus};
+use millrace_dataflows::durable::Kept;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Thread;
 use std::time::Duration;
 
+/// Rows that a worker remembers again at a time.
+const RECALLED_AT_ONCE: usize = 4_096;
 /// Chunks that may wait for a worker.
 const QUEUE_CHUNKS: usize = 16;
 
@@ -28,12 +33,18 @@ pub struct Stamp {
     pub watermark: i64,
     /// The last epoch before it that ends a checkpoint; 0 where none does.
     pub checkpoint: u64,
+    /// Whether anything is forgotten at its end.
+    pub forgets: bool,
 }
 
 /// What a worker finds.
 #[derive(Debug)]
 pub enum Next {
     Chunk(Stamp, Chunk),
+    /// Records that were pending until now.
+    Late(Stamp, Chunk),
+    /// Events that are to be remembered again.
+    Recalled(Stamp, Vec<Kept>),
     /// Nothing for now. What is to come has this stamp or a later one.
     Nothing(Stamp),
     /// Nothing will come any more. The last epoch has this stamp, and it ends a checkpoint.
@@ -51,12 +62,21 @@ pub struct Closed {
     pub read_under: i64,
     /// Partitions that were read, and the offset after the last record that is in.
     pub positions: BTreeMap<u16, u64>,
+    /// Files whose records were pending and are in.
+    pub merged: Vec<String>,
     /// Whether the epoch ends a checkpoint: by partition, the latest event time that is in.
     pub checkpoint: Option<Vec<Option<i64>>>,
 }
 
+/// What waits for a worker.
+enum Fed {
+    Chunk(Chunk),
+    Late(Chunk),
+    Recalled(Vec<Kept>),
+}
+
 struct State {
-    queue: VecDeque<(Stamp, Chunk)>,
+    queue: VecDeque<(Stamp, Fed)>,
     /// The epoch that records are stamped with.
     open: Stamp,
     opened_ms: u64,
@@ -81,6 +101,10 @@ struct State {
     read: VecDeque<(u64, u16, u64)>,
     watermarks: Watermarks,
     checkpoints: Checkpoints,
+    /// No epoch after this one forgets anything, while what is pending is merged.
+    held_since: Option<u64>,
+    /// Files whose records were pending: epoch, file.
+    merged: VecDeque<(u64, String)>,
     done: bool,
 }
 
@@ -149,7 +173,7 @@ impl Feed {
         let last_ms = if is_live { 0 } else { now_ms };
         let state = State {
             queue: VecDeque::new(),
-            open: Stamp { epoch, watermark: watermarks.whole(), checkpoint: 0 },
+            open: Stamp { epoch, watermark: watermarks.whole(), checkpoint: 0, forgets: true },
             opened_ms: now_ms,
             all_records: 0,
             records: 0,
@@ -163,6 +187,8 @@ impl Feed {
             read: VecDeque::new(),
             watermarks,
             checkpoints: Checkpoints { last_ms, dirty: is_live, open: VecDeque::new(), uncommitted: 0 },
+            held_since: None,
+            merged: VecDeque::new(),
             done: false,
         };
         Feed { rules, clock, source, state: Mutex::new(state), room: Condvar::new(), workers: Mutex::default() }
@@ -185,7 +211,7 @@ impl Feed {
             state.watermarks.arrived(chunk.partition, now_ms);
             state.records += u64::from(chunk.records);
             state.all_records += u64::from(chunk.records);
-            state.queue.push_back((stamp, chunk));
+            state.queue.push_back((stamp, Fed::Chunk(chunk)));
         }
         self.look_how_far(&mut state);
         self.cut_if_due(&mut state, now_ms);
@@ -204,6 +230,46 @@ impl Feed {
             self.wake();
         }
         look_again
+    }
+
+    /// From the next epoch on nothing is forgotten, until [`Feed::release`]. False where that is so already, or nothing more comes.
+    pub fn hold(&self) -> bool {
+        let mut state = self.lock();
+        let begins = state.held_since.is_none() && !state.done;
+        if begins {
+            state.held_since = Some(state.open.epoch);
+        }
+        begins
+    }
+
+    /// The last epoch that may have forgotten anything, while nothing is forgotten.
+    pub fn held_since(&self) -> Option<u64> {
+        self.lock().held_since
+    }
+
+    pub fn release(&self) {
+        self.lock().held_since = None;
+    }
+
+    /// Has what was pending merged, in one epoch with what it takes to do so. Where there is nothing, things are forgotten again.
+    pub fn merge(&self, late: Option<Late>) {
+        let mut state = self.lock();
+        match late {
+            Some(Late { mut recalled, chunks, files }) if !state.done => {
+                let stamp = state.open;
+                while !recalled.is_empty() {
+                    let rest = recalled.split_off(recalled.len().min(RECALLED_AT_ONCE));
+                    let rows = std::mem::replace(&mut recalled, rest);
+                    state.queue.push_back((stamp, Fed::Recalled(rows)));
+                }
+                state.records += chunks.iter().map(|chunk| u64::from(chunk.records)).sum::<u64>();
+                state.queue.extend(chunks.into_iter().map(|chunk| (stamp, Fed::Late(chunk))));
+                state.merged.extend(files.into_iter().map(|file| (stamp.epoch, file)));
+            }
+            _ => state.held_since = None,
+        }
+        drop(state);
+        self.wake();
     }
 
     /// Everything there is has been read, for now.
@@ -251,9 +317,13 @@ impl Feed {
     pub fn next(&self) -> Next {
         let mut state = self.lock();
         match state.queue.pop_front() {
-            Some((stamp, chunk)) => {
+            Some((stamp, fed)) => {
                 self.room.notify_one();
-                Next::Chunk(stamp, chunk)
+                match fed {
+                    Fed::Chunk(chunk) => Next::Chunk(stamp, chunk),
+                    Fed::Late(chunk) => Next::Late(stamp, chunk),
+                    Fed::Recalled(rows) => Next::Recalled(stamp, rows),
+                }
             }
             None if state.done => Next::Done(state.open),
             None => Next::Nothing(state.open),
@@ -313,10 +383,14 @@ impl Feed {
         while let Some((_, partition, next)) = state.read.pop_front_if(|(of, ..)| *of <= epoch) {
             positions.insert(partition, next);
         }
+        let mut merged = Vec::new();
+        while let Some((_, file)) = state.merged.pop_front_if(|(of, _)| *of <= epoch) {
+            merged.push(file);
+        }
         let watermark = self.advance(state, now_ms);
         let ends = state.checkpoints.open.pop_front_if(|last| *last <= epoch).is_some();
         let checkpoint = ends.then(|| state.watermarks.latests());
-        state.closed.push_back(Closed { epoch, watermark, read_under, positions, checkpoint });
+        state.closed.push_back(Closed { epoch, watermark, read_under, positions, merged, checkpoint });
     }
 
     /// Takes what closed before `open`, as one, up to the end of a checkpoint. `None` where that is nothing.
@@ -326,8 +400,10 @@ impl Feed {
         while all.as_ref().is_none_or(|all| all.checkpoint.is_none())
             && let Some(closed) = state.closed.pop_front_if(|closed| closed.epoch < open)
         {
-            let positions = all.map_or_else(BTreeMap::new, |all| all.positions);
-            all = Some(Closed { positions: positions.into_iter().chain(closed.positions).collect(), ..closed });
+            let (mut positions, mut merged) = all.map_or_else(Default::default, |all| (all.positions, all.merged));
+            positions.extend(closed.positions);
+            merged.extend(closed.merged);
+            all = Some(Closed { positions, merged, ..closed });
         }
         all
     }
@@ -367,7 +443,7 @@ impl Feed {
         state.in_flight.push_back(state.open);
         let checkpoints = &mut state.checkpoints;
         if self.rules.checkpoint_ms.is_some_and(|interval| now_ms.saturating_sub(checkpoints.last_ms) >= interval)
-            && checkpoints.dirty
+            && (checkpoints.dirty || state.held_since.is_some())
             // Each worker sees each: the next is not cut before all have closed the last.
             && checkpoints.open.is_empty()
             && checkpoints.uncommitted < UNCOMMITTED_MOST
@@ -377,8 +453,12 @@ impl Feed {
             (checkpoints.last_ms, checkpoints.dirty) = (now_ms, false);
             state.open.checkpoint = epoch;
         }
-        state.open =
-            Stamp { epoch: self.rules.numbering.next(epoch, now_ms, state.reading_again), watermark, ..state.open };
+        state.open = Stamp {
+            epoch: self.rules.numbering.next(epoch, now_ms, state.reading_again),
+            watermark,
+            forgets: state.held_since.is_none(),
+            ..state.open
+        };
         state.opened_ms = now_ms;
         state.records = 0;
         state.caught_up = false;
@@ -500,9 +580,10 @@ mod tests {
             }
         }
         feed.finish();
+        let Next::Done(last) = feed.next() else { panic!("there is no chunk") };
+        told.push(last);
         feed.close(0, u64::MAX);
         closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX)));
-        assert!(closed.len() > 3 && closed.iter().all(|closed| closed.checkpoint.is_some()), "{closed:?}");
         for one in &closed {
             let stamp = told.iter().find(|stamp| stamp.epoch == one.epoch).expect("workers were told of it");
             assert_eq!(one.read_under, stamp.watermark);
@@ -510,7 +591,10 @@ mod tests {
         }
         let is_ahead =
             |one: &Closed| told.iter().any(|later| later.epoch > one.epoch && later.watermark < one.watermark);
-        assert!(closed.iter().any(is_ahead), "nothing was in flight: {closed:?} {told:?}");
+        assert!(
+            closed.iter().filter(|one| one.checkpoint.is_some()).any(is_ahead),
+            "nothing was in flight: {closed:?} {told:?}"
+        );
     }
 
     #[test]

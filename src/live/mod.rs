@@ -18,7 +18,7 @@ mod watermarks;
 mod worker;
 
 pub use clock::{Clock, SystemClock};
-pub use engine::{CurrentEngine, LiveEngine};
+pub use engine::LiveEngine;
 pub use feed::{Feed, Numbering, Rules};
 pub use pace::Pace;
 pub use publish::PartitionTable;

@@ -23,12 +23,14 @@ pub struct Collector {
     waiting: Vec<Report>,
     /// By partition ordinal.
     positions: Vec<u64>,
+    /// Files whose records were pending and are in, since the last checkpoint.
+    merged: Vec<String>,
 }
 
 impl Collector {
     /// `positions` are the offsets where reading begins, by partition ordinal.
     pub fn new(workers: usize, positions: Vec<u64>) -> Collector {
-        Collector { open: vec![0; workers], waiting: Vec::new(), positions }
+        Collector { open: vec![0; workers], waiting: Vec::new(), positions, merged: Vec::new() }
     }
 
     pub fn report(&mut self, report: Report) {
@@ -58,6 +60,7 @@ impl Collector {
             }
             self.positions[index] = next;
         }
+        self.merged.extend(closed.merged.iter().cloned());
         Commit {
             epoch: closed.epoch,
             watermark: known(closed.watermark),
@@ -121,10 +124,17 @@ pub fn publish(
                     unpublished = true;
                     if let (Some(cuts), Some(latests)) = (cuts, closed.checkpoint) {
                         let read_under = known(closed.read_under);
+                        let merged = std::mem::take(&mut collector.merged);
                         let (version, positions) = (publisher.publish(), collector.positions.clone());
                         // Where nobody listens, the committer has failed, and says so itself.
-                        let _ =
-                            cuts.send(Cut { version, read_under, positions, latests, partitions: partitions.clone() });
+                        let _ = cuts.send(Cut {
+                            version,
+                            read_under,
+                            positions,
+                            latests,
+                            merged,
+                            partitions: partitions.clone(),
+                        });
                     }
                 }
             }

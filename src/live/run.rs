@@ -23,6 +23,7 @@ use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::views::VIEWS;
 use millrace_schema::Names;
+use millrace_schema::decode::DecodeSettings;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -50,22 +51,14 @@ pub struct Plan {
     pub keeps_state: bool,
     /// Pending records are read, and all views made anew from the lake's events with them. `validated` has no horizons then.
     pub repair: bool,
-    /// Where readers look already.
-    pub board: Option<Arc<Board>>,
     pub shown_settings: String,
 }
 
-/// Starts reading, with the settings as they may be shown to whoever asks: from the lake of `generation` only, where one is given,
-/// and on the board where readers look already, if there is one.
+/// Starts reading, with the settings as they may be shown to whoever asks: from the lake of `generation` only, where one is given.
 ///
 /// # Errors
 /// Where a setting does not fit, the lake cannot be opened, or the source cannot.
-pub fn start(
-    settings: &Settings,
-    shown_settings: String,
-    generation: Option<u64>,
-    board: Option<Arc<Board>>,
-) -> anyhow::Result<Live> {
+pub fn start(settings: &Settings, shown_settings: String, generation: Option<u64>) -> anyhow::Result<Live> {
     let live = settings.validate_live()?;
     let url = &settings.lake.url;
     let rendered = rendered(settings);
@@ -94,7 +87,6 @@ pub fn start(
         lake: lake.map(|lake| (lake, Mode::Continue)),
         keeps_state: true,
         repair: false,
-        board,
         shown_settings,
     };
     start_with(settings, plan, |resume| source::open(settings, live.start, resume))
@@ -109,7 +101,7 @@ pub fn start_with(
     plan: Plan,
     open: impl FnOnce(Resume) -> anyhow::Result<Box<dyn LiveSource>>,
 ) -> anyhow::Result<Live> {
-    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, board, shown_settings } = plan;
+    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, shown_settings } = plan;
     let generation = lake.as_ref().map(|(lake, _)| lake.manifest.generation);
     let context = Arc::new(validated.views.clone());
     let names = Arc::new(Names::default());
@@ -122,9 +114,6 @@ pub fn start_with(
         false => Publisher::new(&shared, &rendered, settings.serve.keep_epochs()),
     };
     let mut publisher = new_publisher();
-    if let Some(board) = board {
-        publisher = publisher.onto(board);
-    }
     let board = publisher.board();
 
     let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > 0);
@@ -219,7 +208,7 @@ pub fn start_with(
             workers,
             views: views.collect(),
             now_ms: Box::new(move || clock.now_ms()),
-            shared: (!is_plain).then(|| shared.clone()),
+            beside: (!is_plain).then(|| beside(&shared, &validated.decode, &feed)),
             repaired: repair.then(|| pending_keys(&lake)),
             lake,
         });
@@ -229,13 +218,21 @@ pub fn start_with(
     }
 
     let counts_whole = is_plain;
-    let plan = WorkerPlan { feed: feed.clone(), shared: shared.clone(), enabled, restored, counts_whole };
+    let plan = WorkerPlan {
+        feed: feed.clone(),
+        shared: shared.clone(),
+        enabled,
+        restored,
+        counts_whole,
+        recalls: !is_plain && shared.context.horizons.any(),
+        all_is_late: repair,
+    };
     let plan = Arc::new(plan);
     let reject_bytes_max = settings.lake.quarantine_bytes_max;
     let ingests = writers.into_iter().map(|lake| {
         let outlet = Box::new(OutletOfWorker { recent: rejects.clone(), lake });
         let ingest = Ingest::new(validated.decode.clone(), &shared, outlet, reject_bytes_max);
-        Mutex::new(Some(if repair { ingest.of_pending() } else { ingest }))
+        Mutex::new(Some(ingest))
     });
     let ingests: Arc<Vec<_>> = Arc::new(ingests.collect());
     let config = match workers {
@@ -278,6 +275,11 @@ fn rendered(settings: &Settings) -> Vec<&'static str> {
     let enabled = &settings.views.enabled;
     let names = VIEWS.map(|(name, _)| name).into_iter();
     names.filter(|name| *name == "quality" || enabled.iter().any(|on| on == name)).collect()
+}
+
+fn beside(shared: &Shared, decode: &DecodeSettings, feed: &Arc<Feed>) -> checkpoint::Beside {
+    let feed = feed.clone();
+    checkpoint::Beside { shared: shared.clone(), decode: decode.clone(), merge: Box::new(move |late| feed.merge(late)) }
 }
 
 /// The files of pending records.

@@ -1,7 +1,7 @@
 //! One worker's accepted events on their way to the state, in runs that end with checkpoints.
 
 use crate::engine::ingest::{Ingest, StateRun};
-use millrace_dataflows::durable::{Needed, RowWriter};
+use millrace_dataflows::durable::{Kept, Needed, RowWriter};
 use millrace_schema::Event;
 use std::collections::VecDeque;
 
@@ -33,6 +33,16 @@ impl StateRows {
     pub fn push(&mut self, epoch: u64, events: &[Event]) {
         if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
             events.iter().for_each(|event| run.push(event, self.needed));
+        }
+    }
+
+    /// Rows of events that were forgotten, and are needed again.
+    pub fn push_recalled(&mut self, epoch: u64, recalled: &[Kept]) {
+        if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
+            for Kept { event, needed } in recalled.iter().filter(|kept| kept.needed.holds(Needed::SESSION)) {
+                // Of ids and users nothing is missing once they are forgotten again.
+                run.push(event, needed.with(Needed::ID, false).with(Needed::USER, false));
+            }
         }
     }
 

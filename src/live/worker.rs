@@ -3,7 +3,7 @@
 use super::feed::{Feed, Next, Stamp};
 use super::state_rows::StateRows;
 use crate::checkpoint::RestoredRows;
-use crate::engine::ingest::Ingest;
+use crate::engine::ingest::{Ingest, ReadAs};
 use crate::serve::commit::Changed;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, OpenWarning, PairCount, Restored, Settled};
@@ -37,6 +37,10 @@ pub struct Plan {
     pub restored: Option<RestoredRows>,
     /// Whether sessions are counted whole, and not by visits: so does what has no horizons.
     pub counts_whole: bool,
+    /// Whether what was pending may be merged.
+    pub recalls: bool,
+    /// All that is read was pending until now.
+    pub all_is_late: bool,
 }
 
 /// The changes of one epoch, by view (its number among those that the dataflow renders).
@@ -75,6 +79,7 @@ struct Inputs {
     events: Handle<u64, Event>,
     receipts: Handle<u64, Change>,
     watermarks: Handle<u64, i64>,
+    recalled: Option<Handle<u64, Kept>>,
     restoring: Option<Restoring>,
     /// What the records of the present epoch are read under.
     stamp: Stamp,
@@ -128,9 +133,25 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
                 unreported.seen(stamp.checkpoint, &outcomes);
                 inputs.advance(stamp, &mut ingest);
                 let partition = chunk.partition;
-                let latest = ingest.chunk(stamp.epoch, stamp.watermark, chunk, |event| inputs.events.send(event));
+                // What a repair reads was pending; it is read at once with all else, and nothing else comes.
+                let read_as = if plan.all_is_late { ReadAs::Late } else { ReadAs::New { watermark: stamp.watermark } };
+                let latest = ingest.chunk(stamp.epoch, read_as, chunk, |event| inputs.events.send(event));
                 plan.feed.heard(stamp.epoch, partition, latest);
                 inputs.events.flush();
+                worker.step();
+            }
+            Next::Late(stamp, chunk) => {
+                unreported.seen(stamp.checkpoint, &outcomes);
+                inputs.advance(stamp, &mut ingest);
+                ingest.chunk(stamp.epoch, ReadAs::Late, chunk, |event| inputs.events.send(event));
+                inputs.events.flush();
+                worker.step();
+            }
+            Next::Recalled(stamp, rows) => {
+                unreported.seen(stamp.checkpoint, &outcomes);
+                inputs.advance(stamp, &mut ingest);
+                outcomes.state.borrow_mut().push_recalled(stamp.epoch, &rows);
+                inputs.recall(rows);
                 worker.step();
             }
         }
@@ -236,6 +257,13 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
         let (receipts, receipt_stream) = scope.new_input();
         let (watermarks, watermark_stream) = scope.new_input();
         let (mut restoring, mut restored) = (None, None);
+        let (recalled, recalled_stream) = match plan.recalls {
+            true => {
+                let (input, stream) = scope.new_input();
+                (Some(input), Some(stream))
+            }
+            false => (None, None),
+        };
         if plan.restored.is_some() {
             let (kept_input, kept) = scope.new_input();
             let (pairs_input, pairs) = scope.new_input();
@@ -246,7 +274,13 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
             restoring = Some(Restoring { kept, pairs, settled, warnings });
         }
         let watermarks_in = Some(watermark_stream);
-        let sources = Sources { events: event_stream, receipts: receipt_stream, watermarks: watermarks_in, restored };
+        let sources = Sources {
+            events: event_stream,
+            receipts: receipt_stream,
+            watermarks: watermarks_in,
+            restored,
+            recalled: recalled_stream,
+        };
         let outputs = graph::build(scope, sources, &plan.shared, &plan.enabled, durable);
         let (probe, verdict_probe) = (probe::Handle::new(), probe::Handle::new());
         let changes: Left<BTreeMap<u64, Changes>> = Left::default();
@@ -276,8 +310,8 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
                 }
             });
         }
-        let stamp = Stamp { epoch: 0, watermark: super::watermarks::Watermarks::UNKNOWN, checkpoint: 0 };
-        let inputs = Inputs { events, receipts, watermarks, restoring, stamp, is_clock };
+        let stamp = Stamp { epoch: 0, watermark: super::watermarks::Watermarks::UNKNOWN, checkpoint: 0, forgets: true };
+        let inputs = Inputs { events, receipts, watermarks, recalled, restoring, stamp, is_clock };
         (inputs, Outcomes { probe, verdict_probe, verdicts, state, changes })
     })
 }
@@ -307,6 +341,15 @@ impl Inputs {
         let Some(mut restoring) = self.restoring.take() else { return Ok(()) };
         let last = restored.epoch;
         let in_flight = 2 * worker.peers() as u64;
+        self.restore_at(last.min(1), &mut restoring);
+        if self.is_clock {
+            // Before the rows: what was recalled is taken back from what they add to.
+            restored.sums()?.read(
+                |pair| restoring.pairs.send(pair),
+                |settled| restoring.settled.send(settled),
+                |warning| restoring.warnings.send(warning),
+            )?;
+        }
         while let Some(file) = restored.take() {
             let epoch = (file.number + 1).min(last);
             self.restore_at(epoch, &mut restoring);
@@ -326,13 +369,6 @@ impl Inputs {
             worker.step();
         }
         self.restore_at(last, &mut restoring);
-        if self.is_clock {
-            restored.sums()?.read(
-                |pair| restoring.pairs.send(pair),
-                |settled| restoring.settled.send(settled),
-                |warning| restoring.warnings.send(warning),
-            )?;
-        }
         self.stamp.watermark = restored.watermark.unwrap_or(super::watermarks::Watermarks::UNKNOWN);
         Ok(())
     }
@@ -341,6 +377,7 @@ impl Inputs {
         self.events.advance_to(epoch);
         self.receipts.advance_to(epoch);
         self.watermarks.advance_to(epoch);
+        self.recalled.iter_mut().for_each(|recalled| recalled.advance_to(epoch));
         restoring.kept.advance_to(epoch);
         restoring.pairs.advance_to(epoch);
         restoring.settled.advance_to(epoch);
@@ -355,13 +392,22 @@ impl Inputs {
             self.events.advance_to(stamp.epoch);
             self.receipts.advance_to(stamp.epoch);
             self.watermarks.advance_to(stamp.epoch);
+            self.recalled.iter_mut().for_each(|recalled| recalled.advance_to(stamp.epoch));
             self.stamp = stamp;
+        }
+    }
+
+    fn recall(&mut self, rows: Vec<Kept>) {
+        if let Some(recalled) = &mut self.recalled {
+            rows.into_iter().for_each(|row| recalled.send(row));
+            recalled.flush();
         }
     }
 
     fn end_epoch(&mut self, now: u64, ingest: &mut Ingest) {
         ingest.receipts().drain(now).for_each(|change| self.receipts.send(change));
-        if self.is_clock && self.stamp.watermark != super::watermarks::Watermarks::UNKNOWN {
+        let is_known = self.stamp.watermark != super::watermarks::Watermarks::UNKNOWN;
+        if self.is_clock && self.stamp.forgets && is_known {
             self.watermarks.send(self.stamp.watermark);
         }
     }

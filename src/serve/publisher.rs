@@ -57,11 +57,6 @@ impl Publisher {
         Publisher { board: Arc::new(Board::new(first.clone(), keep_for)), next: first, writers, dirty }
     }
 
-    /// Publishes where readers look already. Nothing shows before [`Publisher::restore`] or [`Publisher::publish`].
-    pub fn onto(self, board: Arc<Board>) -> Publisher {
-        Publisher { board, ..self }
-    }
-
     pub fn board(&self) -> Arc<Board> {
         self.board.clone()
     }

@@ -117,7 +117,7 @@ pub struct LakeSettings {
     pub keep_checkpoints: usize,
     /// Whether a running engine begins with a repair where something is pending: a pass over all events of the lake.
     pub repair_at_start: bool,
-    /// How often a running engine merges what is pending, if anything is; 0: only by `millrace repair`.
+    /// How often a running engine merges what is pending, if anything is and it has all events; 0: only `millrace repair` does.
     pub repair_every_ms: u64,
     /// Whether small files are merged beside a running engine.
     pub compaction: bool,
@@ -188,7 +188,7 @@ impl Default for LakeSettings {
             checkpoint_ms: 10_000,
             keep_checkpoints: 3,
             repair_at_start: false,
-            repair_every_ms: 0,
+            repair_every_ms: 600_000,
             keep_changes_ms: 86_400_000,
             compaction: true,
             target_file_bytes: 64 << 20,

@@ -51,13 +51,14 @@ impl Settings {
             let expected = "unlimited, where views.funnel.unit is user: what a user does has no end";
             return Err(bad("horizons.sessions", self.horizons.sessions.as_str(), expected));
         }
-        let lake = &self.lake;
-        if lake.repair_every_ms > 0 && (!lake.events || lake.keep_days > 0) {
-            let expected = "0, unless lake.events = true and lake.keep_days = 0: a repair needs all accepted events";
-            return Err(bad("lake.repair_every_ms", lake.repair_every_ms as i64, expected));
-        }
         validated.views.horizons = horizons;
         Ok(ValidatedLive { validated, start: self.start()? })
+    }
+
+    /// Whether a running engine merges what is pending: for that it needs all accepted events.
+    pub fn repairs_itself(&self) -> bool {
+        let lake = &self.lake;
+        lake.repair_every_ms > 0 && !lake.url.is_empty() && lake.events && lake.keep_days == 0
     }
 
     /// What a running engine forgets behind.

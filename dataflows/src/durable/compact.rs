@@ -8,68 +8,28 @@
 //! Two passes over rows in any order, which need not be in memory; in memory are the visits of each session, a time for each user, and
 //! the events of the sessions that are forgotten now, or of a slice of them: then there is a pass more for each slice but the first.
 
-use super::{Kept, Needed, OpenWarning, PairCount, Settled, Unknown};
+use super::{Kept, Needed, OpenWarning, Settled, Unknown};
 use crate::context::{Buckets, Shared};
 use crate::operators::activity::Activity;
 use crate::operators::local::LocalNames;
 use crate::operators::origins::Origins;
 use crate::operators::pairs::{RelatedKind, most_recent};
-use crate::operators::sessions::{SessionEvent, are_near};
+use crate::operators::sessions::SessionEvent;
+use crate::operators::sessions::spans::Spans;
 use crate::views::funnel::FunnelKeys;
 use millrace_schema::calendar::MICROS_PER_MINUTE;
 use millrace_schema::{Body, Event, Id, Kind, Name};
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 use std::collections::BTreeMap;
 
-/// What forgotten sessions add to.
+/// What forgotten sessions add to. Less than nothing where a session that was recalled is not what it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Base {
     /// Of two products, the smaller name first.
-    pub pairs: BTreeMap<(RelatedKind, Name, Name), u32>,
-    pub settled: BTreeMap<Settled, u32>,
+    pub pairs: BTreeMap<(RelatedKind, Name, Name), i64>,
+    pub settled: BTreeMap<Settled, i64>,
     pub warnings: BTreeMap<OpenWarning, i64>,
-}
-
-impl Base {
-    pub fn pairs(&self) -> impl Iterator<Item = PairCount> + '_ {
-        self.pairs.iter().map(|(&(kind, a, b), &count)| PairCount { kind, a, b, count })
-    }
-}
-
-/// The visits of a session, apart by more than a pause.
-#[derive(Debug, Default)]
-struct Visits(SmallVec<[Visit; 1]>);
-
-/// From its first event to its last.
-#[derive(Clone, Copy, Debug)]
-struct Visit {
-    first: i64,
-    last: i64,
-    /// It was counted as one, whatever pauses there were.
-    whole: bool,
-}
-
-impl Visits {
-    /// Takes an event in. It may bring visits together.
-    fn see(&mut self, time: i64, whole: bool, pause: i64) {
-        let mut seen = Visit { first: time, last: time, whole };
-        let is_of_it = |visit: &Visit, seen: &Visit| {
-            visit.whole && seen.whole || are_near((visit.first, visit.last), (seen.first, seen.last), pause)
-        };
-        while let Some(at) = self.0.iter().position(|visit| is_of_it(visit, &seen)) {
-            let Visit { first, last, whole } = self.0.swap_remove(at);
-            seen = Visit { first: first.min(seen.first), last: last.max(seen.last), whole: whole || seen.whole };
-        }
-        self.0.push(seen);
-    }
-
-    /// That of an event which has been taken in.
-    fn of(&self, time: i64) -> &Visit {
-        let visit = self.0.iter().find(|visit| visit.first <= time && time <= visit.last);
-        visit.expect("all events are taken in before they are kept")
-    }
 }
 
 /// One compaction. No event that comes after the rows may be read under an earlier watermark than the one it is given.
@@ -81,12 +41,12 @@ pub struct Compaction {
     /// Users' minutes before it are forgotten, but for the last.
     first_minute: i64,
     pause: i64,
-    sessions: FxHashMap<Id, Visits>,
+    sessions: FxHashMap<Id, Spans>,
     /// The last minute of each user before the first.
     users: FxHashMap<Id, i64>,
     products_known: FxHashSet<Name>,
     users_known: FxHashSet<Id>,
-    forgotten: Vec<Event>,
+    forgotten: Vec<Kept>,
     /// Of so many slices of the sessions, the one whose events are gathered.
     slices: u64,
     slice: u64,
@@ -156,7 +116,7 @@ impl Compaction {
         }
         if needed.holds(Needed::SESSION) {
             left = left.with(Needed::SESSION, self.is_open(event));
-            self.gather(event);
+            self.gather(*event, *needed);
         }
         left = left.with(Needed::ORDER, needed.holds(Needed::ORDER) && matches!(kind, Kind::Purchase | Kind::Refund));
         left = left.with(Needed::DIMENSION, needed.holds(Needed::DIMENSION) && kind.is_dimension());
@@ -168,7 +128,7 @@ impl Compaction {
             left = left.with(Needed::USER, tells);
         }
         if !left.holds(Needed::SESSION) {
-            left = left.with(Needed::WHOLE, false);
+            left = left.with(Needed::WHOLE, false).with(Needed::RECALLED, false);
         }
         (left != Needed::NOTHING).then_some(Kept { event: *event, needed: left })
     }
@@ -177,10 +137,10 @@ impl Compaction {
         self.sessions.get(&event.session).is_some_and(|visits| visits.of(event.time).last >= self.session_limit)
     }
 
-    fn gather(&mut self, event: &Event) {
+    fn gather(&mut self, event: Event, needed: Needed) {
         let is_at_hand = event.session.low % self.slices == self.slice;
-        if is_at_hand && !self.is_open(event) && Activity::of(event, event.session).is_some() {
-            self.forgotten.push(*event);
+        if is_at_hand && !self.is_open(&event) && Activity::of(&event, event.session).is_some() {
+            self.forgotten.push(Kept { event, needed });
         }
     }
 
@@ -194,7 +154,7 @@ impl Compaction {
     /// A further pass: every row once for each slice.
     pub fn gather_again(&mut self, Kept { event, needed }: &Kept) {
         if needed.holds(Needed::SESSION) {
-            self.gather(event);
+            self.gather(*event, *needed);
         }
     }
 
@@ -227,36 +187,66 @@ impl Compaction {
 
     fn settle(&mut self) {
         let mut forgotten = std::mem::take(&mut self.forgotten);
-        forgotten.sort_unstable_by_key(|event| (event.session, event.time, event.id));
-        let mut locals = LocalNames::new(self.shared.names.clone());
-        let (keys, mut origins) = (FunnelKeys::new(&self.shared), Origins::default());
+        let recalled = |kept: &Kept| kept.needed.holds(Needed::RECALLED);
+        forgotten.sort_unstable_by_key(|kept| (kept.event.session, kept.event.time, kept.event.id, recalled(kept)));
+        // What is there as it was has not been forgotten, recalled or not.
+        forgotten.dedup_by_key(|kept| (kept.event.session, kept.event.time, kept.event.id));
+        let mut adding = Adding {
+            locals: LocalNames::new(self.shared.names.clone()),
+            keys: FunnelKeys::new(&self.shared),
+            origins: Origins::default(),
+            cap: self.shared.context.related.max_products_per_session,
+        };
         let visits = std::mem::take(&mut self.sessions);
-        let visit = |event: &Event| visits[&event.session].of(event.time).first;
-        for session in forgotten.chunk_by(|a, b| a.session == b.session && visit(a) == visit(b)) {
-            for event in session.iter().filter(|event| !event.product.is_none()) {
+        let visit = |kept: &Kept| visits[&kept.event.session].of(kept.event.time).first;
+        for session in forgotten.chunk_by(|a, b| a.event.session == b.event.session && visit(a) == visit(b)) {
+            let new = session.iter().filter(|kept| !recalled(kept) && !kept.event.product.is_none());
+            for Kept { event, .. } in new {
                 if !self.products_known.contains(&event.product) {
                     self.warn(Unknown::Product(event.product), event);
                 }
             }
-            let activities = session.iter().filter_map(|event| Activity::of(event, event.session));
-            let mut events: Vec<SessionEvent> = activities
-                .map(|activity| {
-                    let product = locals.number(activity.product);
-                    let origin = origins.number(&activity, &mut locals);
-                    SessionEvent::new(&activity, product, origin)
-                })
-                .collect();
-            events.sort_by_key(SessionEvent::order);
-            let contribution = keys.contribution(&events, origins.pairs(), &locals, &mut self.buckets);
-            if contribution.first_product != 0 {
-                *self.base.settled.entry(contribution.settled(&locals)).or_default() += 1;
+            adding.add(session, 1, &mut self.buckets, &mut self.base);
+            // As it was when it was forgotten before.
+            let before: Vec<Kept> = session.iter().filter(|kept| recalled(kept)).copied().collect();
+            let mut spans = Spans::default();
+            before.iter().for_each(|kept| spans.see(kept.event.time, kept.needed.holds(Needed::WHOLE), self.pause));
+            for visit in before.chunk_by(|a, b| spans.of(a.event.time) == spans.of(b.event.time)) {
+                adding.add(visit, -1, &mut self.buckets, &mut self.base);
             }
-            self.add_pairs(&events, &locals);
         }
         self.sessions = visits;
     }
+}
 
-    fn add_pairs(&mut self, events: &[SessionEvent], locals: &LocalNames) {
+/// What it takes to add visits up.
+struct Adding {
+    locals: LocalNames,
+    keys: FunnelKeys,
+    origins: Origins,
+    cap: usize,
+}
+
+impl Adding {
+    /// Adds what a visit comes to so many times.
+    fn add(&mut self, visit: &[Kept], times: i64, buckets: &mut Buckets, base: &mut Base) {
+        let activities = visit.iter().filter_map(|Kept { event, .. }| Activity::of(event, event.session));
+        let mut events: Vec<SessionEvent> = activities
+            .map(|activity| {
+                let product = self.locals.number(activity.product);
+                let origin = self.origins.number(&activity, &mut self.locals);
+                SessionEvent::new(&activity, product, origin)
+            })
+            .collect();
+        events.sort_by_key(SessionEvent::order);
+        let contribution = self.keys.contribution(&events, self.origins.pairs(), &self.locals, buckets);
+        if contribution.first_product != 0 {
+            *base.settled.entry(contribution.settled(&self.locals)).or_default() += times;
+        }
+        self.add_pairs(&events, times, base);
+    }
+
+    fn add_pairs(&self, events: &[SessionEvent], times: i64, base: &mut Base) {
         let mut last: FxHashMap<u32, i64> = FxHashMap::default();
         for event in events {
             if let Some(product) = event.touched() {
@@ -265,18 +255,18 @@ impl Compaction {
                 *latest = time.max(*latest);
             }
         }
-        let cap = self.shared.context.related.max_products_per_session;
-        let touched = most_recent(last.into_iter().collect(), cap, locals);
+        let locals = &self.locals;
+        let touched = most_recent(last.into_iter().collect(), self.cap, locals);
         for (index, &a) in touched.iter().enumerate() {
             for &b in &touched[..index] {
                 let (a, b) = (locals.name(a), locals.name(b));
-                *self.base.pairs.entry((RelatedKind::ViewedTogether, a.min(b), a.max(b))).or_default() += 1;
+                *base.pairs.entry((RelatedKind::ViewedTogether, a.min(b), a.max(b))).or_default() += times;
             }
         }
     }
 }
 
 /// Whether an event makes its user active.
-fn is_activity(event: &Event) -> bool {
+pub(super) fn is_activity(event: &Event) -> bool {
     !event.user.is_none() && !event.kind().is_dimension() && event.kind() != Kind::Refund
 }

@@ -12,9 +12,11 @@
 
 mod codec;
 mod compact;
+mod recall;
 
 pub use codec::{NoRow, RowWriter, read_rows};
 pub use compact::{Base, Compaction};
+pub use recall::Recall;
 
 use crate::operators::pairs::RelatedKind;
 use millrace_schema::{Event, Id, Name};
@@ -38,11 +40,14 @@ impl Needed {
     pub const DIMENSION: Needed = Needed(16);
     /// Its session was counted as one, whatever pauses there were. Alone it needs nothing.
     pub const WHOLE: Needed = Needed(32);
+    /// It was forgotten and is needed again, in order that what comes too late can join it. What a visit of such events contributes
+    /// is among what is forgotten, unless they are there as they were, too. Alone it needs nothing.
+    pub const RECALLED: Needed = Needed(64);
     pub const ALL: Needed = Needed(31);
     pub const NOTHING: Needed = Needed(0);
 
     pub fn of_bits(bits: u8) -> Option<Needed> {
-        (bits & !(Needed::ALL.0 | Needed::WHOLE.0) == 0).then_some(Needed(bits))
+        (bits & !(Needed::ALL.0 | Needed::WHOLE.0 | Needed::RECALLED.0) == 0).then_some(Needed(bits))
     }
 
     pub fn bits(self) -> u8 {

@@ -120,10 +120,12 @@ pub fn accept<'s>(
                     }
                     if wanted.of_sessions && needed.holds(Needed::SESSION) {
                         let activity = Activity::of(event, event.session);
-                        activities.extend(activity.map(|it| Activity { whole: needed.holds(Needed::WHOLE), ..it }));
+                        activities.extend(activity.map(|activity| activity.standing(needed)));
                     }
                     if wanted.of_users
                         && needed.holds(Needed::SESSION)
+                        // What users have done is never forgotten.
+                        && !needed.holds(Needed::RECALLED)
                         && let Some(activity) = Activity::of(event, event.user)
                     {
                         of_users.give(activity);
@@ -132,7 +134,7 @@ pub fn accept<'s>(
                         && needed.holds(Needed::USER)
                         && let Some(sighting) = Sighting::of(event)
                     {
-                        sightings.give(sighting);
+                        sightings.give(if needed.holds(Needed::RECALLED) { sighting.again() } else { sighting });
                     }
                 };
                 let mut number = 0;

@@ -1,5 +1,6 @@
 //! What sessions need of an event: the form in which it travels to the worker that owns the session.
 
+use crate::durable::Needed;
 use millrace_schema::{Body, Event, Id, Name, Page};
 use serde::{Deserialize, Serialize};
 
@@ -82,13 +83,34 @@ pub struct Activity {
     pub tie: u32,
     pub partition: u16,
     pub act: Act,
-    /// Restored, and of a session that was counted as one, whatever pauses there were.
-    pub whole: bool,
+    /// What it is besides an event that has just been accepted: [`Activity::WHOLE`], [`Activity::RECALLED`].
+    standing: u8,
 }
 
 const _: () = assert!(size_of::<Activity>() == 64);
 
 impl Activity {
+    /// Restored, and of a session that was counted as one, whatever pauses there were.
+    const WHOLE: u8 = 1;
+    /// Counted before; its visit is to be held again.
+    const RECALLED: u8 = 2;
+
+    /// As an event that was accepted before.
+    pub fn standing(self, needed: Needed) -> Activity {
+        let of = |part, bit| if needed.holds(part) { bit } else { 0 };
+        Activity { standing: of(Needed::WHOLE, Activity::WHOLE) | of(Needed::RECALLED, Activity::RECALLED), ..self }
+    }
+
+    #[inline]
+    pub fn is_whole(&self) -> bool {
+        self.standing & Activity::WHOLE != 0
+    }
+
+    #[inline]
+    pub fn is_recalled(&self) -> bool {
+        self.standing & Activity::RECALLED != 0
+    }
+
     /// `None` for what is in no session, or has no owner.
     #[inline]
     pub fn of(event: &Event, owner: Id) -> Option<Activity> {
@@ -107,7 +129,7 @@ impl Activity {
             tie: (event.id.high >> 32) as u32,
             partition: event.place.partition(),
             act,
-            whole: false,
+            standing: 0,
         })
     }
 }

@@ -53,21 +53,32 @@ struct ReadAs(u32);
 impl ReadAs {
     const NUMBER_BITS: u32 = 22;
 
+    /// Nobody waits for a verdict: it was accepted before.
+    const BY_NOBODY: ReadAs = ReadAs(u32::MAX);
+
     fn new(reader: usize, number: u32) -> ReadAs {
-        assert!(number <= EPOCH_RECORDS_MAX, "an epoch has no more records");
+        assert!(number < EPOCH_RECORDS_MAX, "an epoch has no more records");
         let reader = u32::try_from(reader).ok().filter(|reader| *reader < 1 << (u32::BITS - ReadAs::NUMBER_BITS));
         ReadAs(reader.expect("there are no more workers") << ReadAs::NUMBER_BITS | number)
     }
 }
 
-/// The most records that one worker can read of one epoch.
+/// One more than the most records that one worker can read of one epoch.
 pub const EPOCH_RECORDS_MAX: u32 = (1 << ReadAs::NUMBER_BITS) - 1;
 
 impl Claim {
     pub fn new(event: &Event, ages: Ages, reader: usize, number: u32) -> Claim {
+        Claim::of(event, ages, ReadAs::new(reader, number))
+    }
+
+    /// The claim of an event that was accepted before.
+    fn again(event: &Event, ages: Ages) -> Claim {
+        Claim::of(event, ages, ReadAs::BY_NOBODY)
+    }
+
+    fn of(event: &Event, ages: Ages, source: ReadAs) -> Claim {
         // Records of a dimension are remembered for ever: their number is bounded by what there is to describe.
         let period = if event.kind().is_dimension() { Ages::FOR_EVER } else { ages.period(event.time) };
-        let source = ReadAs::new(reader, number);
         Claim { id: IdHead::of(event.id), content: event.content, place: event.place, period, source }
     }
 
@@ -277,7 +288,8 @@ impl Seen {
         debug_assert_eq!(self.batches, batches.len(), "all batches have been entered");
         let mut lost = Vec::new();
         for (id, mut copies) in self.copies(batches) {
-            copies.sort_unstable_by_key(|claim| claim.place);
+            // What was accepted before wins over what comes now.
+            copies.sort_unstable_by_key(|claim| (claim.source != ReadAs::BY_NOBODY, claim.place));
             let (times_again, known_content) = self.again[&id];
             let known_before = times_again == copies.len();
             let (content, losers) = if known_before {
@@ -288,7 +300,8 @@ impl Seen {
                 self.ids.set(id, winner.content, age);
                 (winner.content, &copies[1..])
             };
-            lost.extend(losers.iter().map(|claim| {
+            let losers = losers.iter().filter(|claim| claim.source != ReadAs::BY_NOBODY);
+            lost.extend(losers.map(|claim| {
                 let verdict = if claim.content == content { Verdict::Duplicate } else { Verdict::Conflict };
                 Lost { source: claim.source, verdict }
             }));
@@ -358,10 +371,10 @@ pub fn claim<'s>(
     (events, claims)
 }
 
-/// The claims of events that were accepted before. Nobody hears what becomes of them: each id was accepted once.
+/// The claims of events that were accepted before. Nobody hears what becomes of them.
 pub fn claim_again<'s>(kept: StreamVec<'s, u64, Kept>, horizon: Option<i64>) -> StreamVec<'s, u64, Claim> {
-    let (reader, ages) = (kept.scope().index(), Ages::new(horizon));
-    kept.flat_map(move |kept| kept.needed.holds(Needed::ID).then(|| Claim::new(&kept.event, ages, reader, 0)))
+    let ages = Ages::new(horizon);
+    kept.flat_map(move |kept| kept.needed.holds(Needed::ID).then(|| Claim::again(&kept.event, ages)))
 }
 
 /// Builds the operator. Every id is handled by one worker.

@@ -18,7 +18,7 @@ pub(super) struct Retirement {
     /// Sessions that have begun since the last time that ids went.
     pub(super) begun: usize,
     /// What forgotten sessions contribute, by the first product viewed: its category may still change.
-    pub(super) settled: Vec<Vec<(Contribution, u32)>>,
+    pub(super) settled: Vec<Vec<(Contribution, i64)>>,
     pub(super) settled_total: usize,
 }
 
@@ -52,8 +52,9 @@ impl Retirement {
         (*first.key() < limit.div_euclid(period)).then(|| first.remove())
     }
 
-    /// Keeps a contribution beyond its sessions.
-    pub(super) fn settle(&mut self, contribution: Contribution, sessions: u32) {
+    /// Keeps a contribution beyond its sessions; of so many fewer where they are recalled. Those may have been settled on another worker,
+    /// so only the sum of all workers is a number of sessions.
+    pub(super) fn settle(&mut self, contribution: Contribution, sessions: i64) {
         let product = contribution.first_product as usize;
         if product == 0 {
             return;
@@ -71,6 +72,7 @@ impl Retirement {
                 *sum += if same { *count } else { 0 };
                 same
             });
+            settled.retain(|(_, count)| *count != 0);
             settled.reserve_exact(settled.len() / 4 + 2);
         }
         settled.push((contribution, sessions));

@@ -13,6 +13,8 @@
 //! that no event can join any more is forgotten. What it contributed stays in the rows; the contribution itself is kept by its first product, 24 bytes for all sessions that contribute the same, because the
 //! product's category may change and restates it.
 
+mod recall;
+pub mod spans;
 mod visits;
 
 use crate::context::{Bucket, Buckets, Keeps, Shared};
@@ -31,13 +33,14 @@ use crate::rows::{Change, Netting};
 use crate::views::funnel::{Contribution, FunnelKeys};
 use crate::views::{quality, traffic};
 use millrace_schema::{Name, Warning};
+use recall::Recalled;
 use rustc_hash::FxHashMap;
+use spans::Span;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-pub use visits::are_near;
 use visits::visits_of;
 
 /// One event of a session: 20 bytes, of which there are as many as events. Names are the operator's local numbers, 0
@@ -151,6 +154,8 @@ struct Sessions {
     /// The events of the epoch at work, and their order by session: session and index, from high bits to low.
     arrived: Vec<SessionEvent>,
     order: Vec<u64>,
+    /// Of the epoch at work, what is to be held again.
+    recalled: Vec<Recalled>,
     /// Sessions by the local number of the first product viewed. May hold sessions that have another one by now.
     by_first_product: Vec<Vec<u32>>,
     /// Events that name an unknown product, by product: (booked hour, partition) → count.
@@ -158,6 +163,7 @@ struct Sessions {
     keys: FunnelKeys,
     buckets: Buckets,
     out: Outputs,
+    peers: usize,
 }
 
 /// What the operator is to maintain.
@@ -180,6 +186,17 @@ struct Outputs {
     traffic: Netting,
     pairs: PairChanges,
     quality: Netting,
+}
+
+impl Outputs {
+    fn new(peers: usize) -> Outputs {
+        Outputs {
+            funnel: Netting::default(),
+            traffic: Netting::default(),
+            pairs: PairChanges::new(peers),
+            quality: Netting::default(),
+        }
+    }
 }
 
 /// Ids are hashes already.
@@ -213,14 +230,11 @@ impl Sessions {
             events: Lists::default(),
             arrived: Vec::new(),
             order: Vec::new(),
+            recalled: Vec::new(),
             by_first_product: vec![Vec::new()],
             unknown: FxHashMap::default(),
-            out: Outputs {
-                funnel: Netting::default(),
-                traffic: Netting::default(),
-                pairs: PairChanges::new(peers),
-                quality: Netting::default(),
-            },
+            out: Outputs::new(peers),
+            peers,
             pause: shared.context.horizons.pause(),
             shared,
             parts,
@@ -265,9 +279,8 @@ impl Sessions {
         }
         self.by_first_product[product as usize] = affected;
         for (contribution, count) in self.retirement.settled.get(product as usize).into_iter().flatten() {
-            let count = i64::from(*count);
             self.keys.emit(contribution, before, &self.locals, -count, &mut self.out.funnel);
-            self.keys.emit(contribution, after, &self.locals, count, &mut self.out.funnel);
+            self.keys.emit(contribution, after, &self.locals, *count, &mut self.out.funnel);
         }
     }
 
@@ -288,13 +301,17 @@ impl Sessions {
                 self.numbers.prefetch(IdHead::of(activity.owner));
             }
             for activity in activities {
+                if activity.is_recalled() {
+                    self.note(activity);
+                    continue;
+                }
                 let product = self.product(activity.product);
                 let origin = self.origins.number(activity, &mut self.locals);
                 if self.parts.quality && product != 0 && !self.known[product as usize] {
                     self.warn_unknown(activity, product);
                 }
                 let session = self.session(activity);
-                let whole = if activity.whole { WHOLE } else { 0 };
+                let whole = if activity.is_whole() { WHOLE } else { 0 };
                 self.order.push(u64::from(session) << 32 | whole | self.arrived.len() as u64);
                 self.arrived.push(SessionEvent::new(activity, product, origin));
             }
@@ -372,7 +389,7 @@ impl Sessions {
         // The product has a place in every list by product.
         self.product(settled.first_product);
         let contribution = Contribution::restored(settled, &mut self.locals);
-        self.retirement.settle(contribution, sessions);
+        self.retirement.settle(contribution, i64::from(sessions));
     }
 
     fn restore_warning(&mut self, warning: &OpenWarning, count: i64) {
@@ -399,7 +416,8 @@ impl Sessions {
             let events = self.events.get(state.events);
             let is_of_it = match (events.first(), events.last()) {
                 (Some(first), Some(last)) => {
-                    state.whole && whole || are_near((time, time), (first.time, last.time), pause)
+                    let of = Span { first: first.time, last: last.time, whole: state.whole };
+                    of.joins(&Span::at(time, whole), pause)
                 }
                 _ => true,
             };
@@ -408,7 +426,7 @@ impl Sessions {
                 return session;
             }
         }
-        self.visit_among(session, time, whole, pause)
+        self.visit_among(session, Span::at(time, whole), pause)
     }
 
     /// Handles an epoch's events session by session. While one is at work, the memory that later ones need is on its
@@ -452,6 +470,9 @@ impl Sessions {
         (self.arrived, self.order) = (arrived, order);
         self.arrived.clear();
         self.order.clear();
+        if !self.recalled.is_empty() {
+            self.recall();
+        }
     }
 
     /// `products` are those that the session has touched, once they have been looked for.

@@ -43,6 +43,8 @@ enum SightingKind {
     Refund,
     /// A record of the users dimension.
     Record,
+    /// An event that was counted before, and may be forgotten.
+    Recalled,
 }
 
 impl Sighting {
@@ -63,6 +65,15 @@ impl Sighting {
         };
         (!event.user.is_none()).then_some(sighting)
     }
+
+    /// The same, counted before.
+    pub fn again(self) -> Sighting {
+        Sighting { kind: SightingKind::Recalled, ..self }
+    }
+}
+
+fn minute_of(time: i64) -> u32 {
+    u32::try_from(time / MICROS_PER_MINUTE).expect("times lie between 1970 and 2199")
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +97,19 @@ struct Users {
 }
 
 impl Users {
+    /// Remembers when a user was active, which has been counted.
+    fn recall(&mut self, sighting: &Sighting) {
+        let minutes = &mut self.users.entry(sighting.user).or_default().minutes;
+        let minute = minute_of(sighting.time);
+        if let Err(position) = minutes.binary_search(&minute) {
+            minutes.insert(position, minute);
+        }
+    }
+
     fn see(&mut self, sighting: &Sighting) {
+        if sighting.kind == SightingKind::Recalled {
+            return;
+        }
         let user = self.users.entry(sighting.user).or_default();
         if sighting.kind == SightingKind::Record {
             user.known = true;
@@ -107,7 +130,7 @@ impl Users {
             self.quality.add(quality::warning_key(hour, source, Warning::UnknownUser), quality::WARNED, 1);
         }
         if self.parts.traffic && sighting.kind == SightingKind::Event {
-            let minute = u32::try_from(sighting.time / MICROS_PER_MINUTE).expect("times lie between 1970 and 2199");
+            let minute = minute_of(sighting.time);
             let Err(position) = user.minutes.binary_search(&minute) else { return };
             let mut at = |minute: u32| self.buckets.of(i64::from(minute) * MICROS_PER_MINUTE);
             let before = position.checked_sub(1).map(|index| at(user.minutes[index]));
@@ -197,7 +220,11 @@ pub fn users<'s>(
                     .iter()
                     .flatten()
                     .for_each(|(open, count)| state.restore_warning(open, *count));
-                stash.take(epoch).iter().flatten().for_each(|sighting| state.see(sighting));
+                let batches = stash.take(epoch);
+                // Before what is new, so that it is known what has been counted.
+                let recalled = batches.iter().flatten().filter(|sighting| sighting.kind == SightingKind::Recalled);
+                recalled.for_each(|sighting| state.recall(sighting));
+                batches.iter().flatten().for_each(|sighting| state.see(sighting));
                 if let Some(watermark) = waiting_watermarks.take(epoch).into_iter().flatten().max() {
                     state.forget(horizons.limit(Kind::PageView, watermark));
                 }

@@ -58,6 +58,7 @@ fn transfers(seed: u64) -> Vec<Line> {
             epoch,
             received_at: None,
             pending: false,
+            was_pending: false,
         })
         .collect()
 }

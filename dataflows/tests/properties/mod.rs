@@ -4,6 +4,7 @@
 pub mod horizons;
 pub mod records;
 mod recovery;
+mod repair;
 mod settings;
 
 use crate::support::compare::{Nets, check, nets, states};

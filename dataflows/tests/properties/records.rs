@@ -81,6 +81,7 @@ pub fn lines(sent: &[Sent]) -> Vec<Line> {
                 epoch: arrival.epoch,
                 received_at: arrival.received_at,
                 pending: false,
+                was_pending: false,
             }
         })
         .collect();

@@ -23,11 +23,11 @@ fn left(ran: &Ran, lines: &[Line], epoch: u64, compactions: usize) -> Left {
 }
 
 /// The accepted events of a run, and at which epochs they were.
-fn kept(ran: &Ran, needed: Needed) -> Vec<(u64, Kept)> {
+pub fn kept(ran: &Ran, needed: Needed) -> Vec<(u64, Kept)> {
     ran.accepted.iter().map(|(epoch, event)| (*epoch, Kept { event: *event, needed })).collect()
 }
 
-fn left_of(shared: &Shared, kept: &[(u64, Kept)], lines: &[Line], epoch: u64, compactions: usize) -> Left {
+pub fn left_of(shared: &Shared, kept: &[(u64, Kept)], lines: &[Line], epoch: u64, compactions: usize) -> Left {
     let (mut rows, mut base) = (Vec::new(), Base::default());
     let watermarks = watermarks(lines);
     for step in 1..=compactions.max(1) as u64 {
@@ -47,7 +47,8 @@ fn left_of(shared: &Shared, kept: &[(u64, Kept)], lines: &[Line], epoch: u64, co
             add(&mut base, compaction.finish());
         }
     }
-    Left { epoch, kept: rows, base, names: shared.names.clone(), watermarks: Some(watermarks) }
+    let (names, watermarks) = (shared.names.clone(), Some(watermarks));
+    Left { epoch, kept: rows, base, names, watermarks, ..Left::default() }
 }
 
 fn add(base: &mut Base, more: Base) {
@@ -56,7 +57,7 @@ fn add(base: &mut Base, more: Base) {
     more.warnings.into_iter().for_each(|(warning, count)| *base.warnings.entry(warning).or_default() += count);
 }
 
-fn later(nets: Nets, epoch: u64) -> Nets {
+pub fn later(nets: Nets, epoch: u64) -> Nets {
     nets.into_iter().filter(|((of, ..), _)| *of > epoch).collect()
 }
 
@@ -99,7 +100,7 @@ proptest! {
     }
 }
 
-fn horizons(seconds: (i64, i64)) -> Horizons {
+pub fn horizons(seconds: (i64, i64)) -> Horizons {
     Horizons { deduplication: Some(seconds.0 * 1_000_000), sessions: Some(seconds.1 * 1_000_000) }
 }
 
@@ -166,12 +167,19 @@ proptest! {
     }
 }
 
-fn line(number: u64, epoch: u64, text: String) -> Line {
-    Line { text, place: millrace_schema::Place::new(0, number), epoch, received_at: None, pending: false }
+pub fn line(number: u64, epoch: u64, text: String) -> Line {
+    Line {
+        text,
+        place: millrace_schema::Place::new(0, number),
+        epoch,
+        received_at: None,
+        pending: false,
+        was_pending: false,
+    }
 }
 
 /// Somebody looks at a product, so many minutes after midnight.
-fn looks(number: u64, epoch: u64, session: &str, minute: u64, product: &str) -> Line {
+pub fn looks(number: u64, epoch: u64, session: &str, minute: u64, product: &str) -> Line {
     let time = format!("2019-10-27T{:02}:{:02}:00Z", minute / 60, minute % 60);
     let what = r#""event_type":"page_view","page_type":"product""#;
     line(

@@ -40,6 +40,7 @@ pub fn parse(text: &str) -> Story {
                     epoch,
                     received_at,
                     pending: false,
+                    was_pending: false,
                 });
             }
             Some("settings") => {

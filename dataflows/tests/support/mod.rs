@@ -23,6 +23,8 @@ pub struct Line {
     pub received_at: Option<i64>,
     /// Older than the horizons when it comes: counted, not sent.
     pub pending: bool,
+    /// Counted as pending before, and read again.
+    pub was_pending: bool,
 }
 
 /// Partitions 0 and 1 are the shop's, 2 is the website's.

@@ -82,6 +82,8 @@ pub struct Left {
     pub names: Arc<Names>,
     /// By epoch, where they are not those of the lines.
     pub watermarks: Option<BTreeMap<u64, i64>>,
+    /// By epoch, what is to be remembered again.
+    pub recalled: BTreeMap<u64, Vec<Kept>>,
 }
 
 type Log<D> = Rc<RefCell<Vec<D>>>;
@@ -136,7 +138,9 @@ pub fn run_on(context: &Arc<ViewContext>, lines: &[Line], how: How, before: Left
         let mut reader = Reader::new(worker, &of_workers, of_all.clone(), portion, last_epoch, how);
         reader.restore(&restored[worker.index()], &before, worker.index());
         // One of them is the clock.
-        reader.watermarks = if worker.index() == how.workers - 1 { watermarks.clone() } else { BTreeMap::new() };
+        if worker.index() == how.workers - 1 {
+            (reader.watermarks, reader.recalled) = (watermarks.clone(), before.recalled.clone());
+        }
         built.wait();
         let mut panicked = None;
         let mut more = true;
@@ -188,6 +192,7 @@ struct Reader {
     /// `None` once everything is read.
     inputs: Option<Inputs>,
     watermarks: BTreeMap<u64, i64>,
+    recalled: BTreeMap<u64, Vec<Kept>>,
     probe: ProbeHandle<u64>,
     names: NameCache,
     receipts: Receipts,
@@ -225,7 +230,7 @@ impl Reader {
                 .map(|(_, name)| name.to_owned())
                 .collect();
             let restored = Some(Restored { kept, pairs, settled, warnings });
-            let sources = Sources { events, receipts, watermarks: Some(watermarks), restored };
+            let sources = Sources { events, receipts, watermarks: Some(watermarks), restored, recalled: None };
             let outputs = graph::build(scope, sources, shared, &enabled, true);
             for (name, rows) in outputs.views {
                 let index = VIEWS.iter().position(|(known, _)| *known == name).expect("VIEWS names it");
@@ -254,13 +259,14 @@ impl Reader {
             }
         });
         let (names, receipts) = (NameCache::new(shared.names.clone()), Receipts::new(shared));
-        let watermarks = BTreeMap::new();
+        let (watermarks, recalled) = (BTreeMap::new(), BTreeMap::new());
         Reader {
             lines,
             last_epoch,
             how,
             inputs: Some(inputs),
             watermarks,
+            recalled,
             probe,
             names,
             receipts,
@@ -283,8 +289,10 @@ impl Reader {
         warnings.advance_to(before.epoch);
         kept.iter().for_each(|kept| kept_input.send(*kept));
         if worker == 0 {
-            before.base.pairs().for_each(|pair| pairs.send(pair));
-            before.base.settled.iter().for_each(|(one, count)| settled.send((*one, *count)));
+            let sum = |count: i64| u32::try_from(count).expect("nothing is taken back that was not counted");
+            let pair_counts = before.base.pairs.iter().filter(|(_, count)| **count != 0);
+            pair_counts.for_each(|(&(kind, a, b), &count)| pairs.send(PairCount { kind, a, b, count: sum(count) }));
+            before.base.settled.iter().for_each(|(one, count)| settled.send((*one, sum(*count))));
             before.base.warnings.iter().for_each(|(warning, count)| warnings.send((*warning, *count)));
         }
     }
@@ -329,6 +337,7 @@ impl Reader {
                 }
             }
             self.receipts.drain(epoch).for_each(|change| receipts.send(change));
+            self.recalled.remove(&epoch).into_iter().flatten().for_each(|recalled| kept.send(recalled));
             self.watermarks.get(&epoch).into_iter().for_each(|watermark| watermarks.send(*watermark));
             watermarks.advance_to(epoch + 1);
             kept.advance_to(epoch + 1);
@@ -339,6 +348,12 @@ impl Reader {
             receipts.advance_to(epoch + 1);
         }
     }
+}
+
+/// The event of a line, by the names of a run.
+pub fn event_of(line: &Line, shared: &Shared) -> Option<Event> {
+    let line = Line { pending: false, ..line.clone() };
+    read_line(&line, &mut NameCache::new(shared.names.clone()), &mut Receipts::new(shared))
 }
 
 fn read_line(line: &Line, names: &mut NameCache, receipts: &mut Receipts) -> Option<Event> {
@@ -352,6 +367,9 @@ fn read_line(line: &Line, names: &mut NameCache, receipts: &mut Receipts) -> Opt
                 return None;
             }
             receipts.valid(&event, source);
+            if line.was_pending {
+                receipts.no_longer_pending(&event, source);
+            }
             Some(event)
         }
         Err(reject) => {

@@ -31,6 +31,7 @@ pub struct Crashes<'a> {
     lake: &'a str,
     environment: Vec<(String, String)>,
     settings: Vec<String>,
+    points: Vec<&'static str>,
     port: Lease,
 }
 
@@ -39,12 +40,18 @@ impl<'a> Crashes<'a> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let settings = ["horizons.deduplication=unlimited", "horizons.sessions=unlimited"].map(str::to_owned).into();
         let port = Lease::any().expect("a free port");
-        Crashes { place, input: RefCell::new(input), lake, environment, settings, port }
+        Crashes { place, input: RefCell::new(input), lake, environment, settings, points: POINTS.to_vec(), port }
     }
 
     /// With other settings than horizons without end.
     pub fn under(mut self, settings: &[&str]) -> Self {
         self.settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        self
+    }
+
+    /// At other points than those of a commit.
+    pub fn at(mut self, points: &[&'static str]) -> Self {
+        self.points = points.to_vec();
         self
     }
 
@@ -91,7 +98,7 @@ impl<'a> Crashes<'a> {
         for kill in 0..kills {
             self.input.borrow_mut().grow(kills + 1 - kill);
             let mut command = self.engine(WORKERS[kill % WORKERS.len()]);
-            let point = random.random_bool(0.6).then(|| POINTS[random.random_range(0..POINTS.len())]);
+            let point = random.random_bool(0.6).then(|| self.points[random.random_range(0..self.points.len())]);
             if let Some(point) = point {
                 command.env("MILLTEST_CRASH_AT", format!("{point}:{}", 1 + usize::from(random.random_bool(0.3))));
             }

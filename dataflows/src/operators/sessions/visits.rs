@@ -7,15 +7,10 @@
 //! Where the cuts are follows from the events alone, in whatever order they come, for a visit is remembered until no event can
 //! join it any more. What was counted whole, by a replay or a repair, is one visit from its first event to its last.
 
+use super::spans::Span;
 use super::{Products, Session, SessionEvent, Sessions, count_traffic};
 use crate::operators::pairs::{RelatedKind, emit_difference};
 use smallvec::SmallVec;
-
-/// Whether events from a first to a last and others from a first to a last are of one visit.
-#[inline]
-pub fn are_near(some: (i64, i64), others: (i64, i64), pause: i64) -> bool {
-    some.0.saturating_sub(pause) <= others.1 && others.0 <= some.1.saturating_add(pause)
-}
 
 /// A session's visits, beginning with the one whose number goes with the id.
 pub fn visits_of(sessions: &[Session], session: u32) -> impl Iterator<Item = u32> {
@@ -23,42 +18,37 @@ pub fn visits_of(sessions: &[Session], session: u32) -> impl Iterator<Item = u32
 }
 
 impl Sessions {
-    fn span(&self, visit: u32) -> Option<(i64, i64)> {
-        let events = self.events.get(self.sessions[visit as usize].events);
-        Some((events.first()?.time, events.last()?.time))
+    fn span(&self, visit: u32) -> Option<Span> {
+        let state = &self.sessions[visit as usize];
+        let events = self.events.get(state.events);
+        Some(Span { first: events.first()?.time, last: events.last()?.time, whole: state.whole })
     }
 
-    /// The visit that an event is of, among several or as a new one. Visits that it brings together become one.
+    /// The visit that what is `seen` is of, among several or as a new one. Visits that it brings together become one.
     #[cold]
-    pub(super) fn visit_among(&mut self, session: u32, time: i64, whole: bool, pause: i64) -> u32 {
+    pub(super) fn visit_among(&mut self, session: u32, mut seen: Span, pause: i64) -> u32 {
         self.unlink_forgotten(session);
         let mut others: SmallVec<[u32; 4]> = visits_of(&self.sessions, session).collect();
         let mut together: SmallVec<[u32; 4]> = SmallVec::new();
-        let (mut first, mut last, mut whole) = (time, time, whole);
-        while let Some(at) = others.iter().position(|&visit| {
-            let both_whole = whole && self.sessions[visit as usize].whole;
-            self.span(visit).is_some_and(|of| both_whole || are_near((first, last), of, pause))
-        }) {
-            let visit = others.swap_remove(at);
-            let of = self.span(visit).expect("it has events");
-            (first, last) = (first.min(of.0), last.max(of.1));
-            whole |= self.sessions[visit as usize].whole;
-            together.push(visit);
+        let joins = |visit: u32, seen: &Span| self.span(visit).filter(|of| of.joins(seen, pause));
+        while let Some((at, of)) = others.iter().enumerate().find_map(|(at, &visit)| Some((at, joins(visit, &seen)?))) {
+            together.push(others.swap_remove(at));
+            seen = of.with(&seen);
         }
         let is_free = |visit: &u32| self.span(*visit).is_none();
         let of = match together.iter().find(|&&visit| visit == session).or(together.first()) {
             Some(&visit) => visit,
             None if is_free(&session) => session,
-            None => self.hang(session, time),
+            None => self.hang(session, seen.first),
         };
         together.retain(|visit| *visit != of);
         together.into_iter().for_each(|other| self.absorb(of, other));
-        self.sessions[of as usize].whole = whole;
+        self.sessions[of as usize].whole = seen.whole;
         of
     }
 
     /// Begins another visit of a session.
-    fn hang(&mut self, session: u32, time: i64) -> u32 {
+    pub(super) fn hang(&mut self, session: u32, time: i64) -> u32 {
         let visit = self.retirement.free.last().copied().unwrap_or(self.sessions.len() as u32);
         self.begin(visit, time);
         let next = std::mem::replace(&mut self.sessions[session as usize].next, visit + 1);
@@ -88,7 +78,7 @@ impl Sessions {
     /// Moves the events of one visit to another, and what they contribute: the later events after the earlier ones, where
     /// they go without moving any.
     fn absorb(&mut self, visit: u32, other: u32) {
-        if self.span(other) < self.span(visit) {
+        if self.span(other).map(|of| of.first) < self.span(visit).map(|of| of.first) {
             self.exchange(visit, other);
         }
         let events = self.events.get(self.sessions[other as usize].events).to_vec();

@@ -1,0 +1,129 @@
+//! What has to be remembered again before events that came too late can be merged.
+//!
+//! ```text
+//! late events ─▶ ids, sessions, users and days to look for ┐
+//! accepted rows of those days ──look──────────────────────▶┴──finish──▶ rows to recall: whole visits that late events join,
+//!                                                                     copies of their ids, the day of their users
+//! ```
+//! In memory are the late events and the rows of their sessions, users and ids.
+
+use super::{Kept, Needed, compact::is_activity};
+use crate::context::{Buckets, Shared};
+use crate::operators::activity::Activity;
+use crate::operators::sessions::spans::{Span, Spans};
+use crate::settings::Horizons;
+use millrace_schema::{Event, Id};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
+
+pub struct Recall {
+    buckets: Buckets,
+    horizons: Horizons,
+    ids: FxHashSet<Id>,
+    /// When late events of a session were, and where the accepted ones are.
+    sessions: FxHashMap<Id, (Vec<i64>, Spans)>,
+    /// Users and days, in the store's calendar.
+    users: FxHashSet<(Id, i64)>,
+    /// Days since 1970-01-01 in which there may be what is looked for.
+    days: BTreeSet<i64>,
+    found: Vec<Kept>,
+}
+
+impl Recall {
+    pub fn new(shared: &Shared, late: &[Event]) -> Recall {
+        let mut recall = Recall {
+            buckets: Buckets::new(shared.context.calendar.clone()),
+            horizons: shared.context.horizons,
+            ids: FxHashSet::default(),
+            sessions: FxHashMap::default(),
+            users: FxHashSet::default(),
+            days: BTreeSet::new(),
+            found: Vec::new(),
+        };
+        late.iter().for_each(|event| recall.look_for(event));
+        recall
+    }
+
+    fn look_for(&mut self, event: &Event) {
+        self.ids.insert(event.id);
+        let day = self.buckets.of(event.time).day;
+        self.days.insert(day);
+        if is_activity(event) {
+            self.users.insert((event.user, day));
+        }
+        if let (Some(pause), Some(_)) = (self.horizons.pause(), Activity::of(event, event.session)) {
+            self.sessions.entry(event.session).or_default().0.push(event.time);
+            self.may_go_on(Span::at(event.time, false), pause);
+        }
+    }
+
+    /// A visit may have events in the days around it.
+    fn may_go_on(&mut self, span: Span, pause: i64) {
+        let mut day = |time: i64| self.buckets.of(time.max(0)).day;
+        let days = day(span.first.saturating_sub(pause))..=day(span.last.saturating_add(pause));
+        self.days.extend(days);
+    }
+
+    /// Days since 1970-01-01 in the store's calendar that are to be looked through; more once some have been.
+    pub fn days(&mut self) -> &BTreeSet<i64> {
+        if let Some(pause) = self.horizons.pause() {
+            let joined: Vec<Span> = self
+                .sessions
+                .values()
+                .flat_map(|(late, spans)| spans.iter().filter(|span| are_joined(late, span, pause)).copied())
+                .collect();
+            joined.into_iter().for_each(|span| self.may_go_on(span, pause));
+        }
+        &self.days
+    }
+
+    /// Every accepted row of a day once, with [`Needed::WHOLE`] where it was counted in a whole session.
+    pub fn look(&mut self, kept: &Kept) {
+        let event = &kept.event;
+        if event.kind().is_dimension() {
+            return;
+        }
+        let mut is_wanted = self.ids.contains(&event.id);
+        if let Some((_, spans)) = self.sessions.get_mut(&event.session)
+            && Activity::of(event, event.session).is_some()
+            && let Some(pause) = self.horizons.pause()
+        {
+            spans.see(event.time, kept.needed.holds(Needed::WHOLE), pause);
+            is_wanted = true;
+        }
+        if is_wanted || self.is_of_user(event) {
+            self.found.push(*kept);
+        }
+    }
+
+    fn is_of_user(&mut self, event: &Event) -> bool {
+        is_activity(event) && self.users.contains(&(event.user, self.buckets.of(event.time).day))
+    }
+
+    /// The rows to recall, with what they are needed for.
+    pub fn finish(mut self) -> Vec<Kept> {
+        let mut found = std::mem::take(&mut self.found);
+        found.retain_mut(|kept| {
+            let event = &kept.event;
+            let of_visit = self.horizons.pause().is_some_and(|pause| {
+                Activity::of(event, event.session).is_some()
+                    && self
+                        .sessions
+                        .get(&event.session)
+                        .is_some_and(|(late, spans)| are_joined(late, spans.of(event.time), pause))
+            });
+            let of_user = self.is_of_user(event);
+            kept.needed = Needed::RECALLED
+                .with(Needed::ID, self.ids.contains(&event.id))
+                .with(Needed::USER, of_user)
+                .with(Needed::SESSION, of_visit)
+                .with(Needed::WHOLE, of_visit && kept.needed.holds(Needed::WHOLE));
+            kept.needed.holds(Needed::ID) || of_user || of_visit
+        });
+        found
+    }
+}
+
+fn are_joined(late: &[i64], span: &Span, pause: i64) -> bool {
+    late.iter().any(|time| span.joins(&Span::at(*time, false), pause))
+}
