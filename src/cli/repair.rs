@@ -12,9 +12,9 @@ Examples:
   millrace repair --data-dir s3://shop/lake --workers 4
   millrace repair --data-dir lake --all
 
-Stop the engine first; `millrace run` goes on from the result. With lake.repair_at_start and lake.repair_every_ms it does so itself.";
+Stop the engine first; `millrace run` goes on from the result. A running engine merges what is pending by itself: lake.repair_every_ms.";
 
-/// Merge what is pending in a lake, exactly
+/// Make all views of a lake anew, with what is pending
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct RepairArgs {
@@ -24,7 +24,7 @@ pub(super) struct RepairArgs {
     /// Worker threads, instead of live.workers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_024))]
     workers: Option<u16>,
-    /// Make all views anew, even if nothing is pending: also where a session went on after it was forgotten
+    /// Even if nothing is pending: sessions are counted whole then, whatever pauses there were
     #[arg(long)]
     all: bool,
     #[command(flatten)]

@@ -505,6 +505,7 @@ fn moment(state: &State, now_ms: u64) -> Moment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millrace_connectors::source::MessageChunk;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     const PACE: Pace =
@@ -595,6 +596,48 @@ mod tests {
             closed.iter().filter(|one| one.checkpoint.is_some()).any(is_ahead),
             "nothing was in flight: {closed:?} {told:?}"
         );
+    }
+
+    #[test]
+    fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_in() {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+        let feed = feed(&clock, 1);
+        let tick = || {
+            clock.0.fetch_add(20, Ordering::Relaxed);
+            feed.tick();
+        };
+        let late = || {
+            let mut chunk = MessageChunk::new(0, None, usize::MAX);
+            chunk.push(7, None, b"{}");
+            let chunks = chunk.finish().into_iter().collect();
+            Late { recalled: Vec::new(), chunks, files: vec!["pending/a".to_owned()] }
+        };
+        assert!(feed.hold() && !feed.hold(), "once is enough");
+        assert_eq!(feed.held_since(), Some(1_000));
+        tick();
+        feed.close(0, 1_020);
+        feed.merge(Some(late()));
+        let Next::Late(stamp, _) = feed.next() else { panic!("there is a chunk") };
+        assert!(!stamp.forgets);
+        let Next::Nothing(same) = feed.next() else { panic!("there is no more") };
+        assert_eq!(same, stamp);
+        tick();
+        feed.close(0, u64::MAX - 1);
+        let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)).collect();
+        let merged: Vec<_> = closed.iter().filter(|closed| !closed.merged.is_empty()).collect();
+        assert_eq!(merged.len(), 1);
+        assert_eq!((merged[0].epoch, &*merged[0].merged), (stamp.epoch, &["pending/a".to_owned()][..]));
+        // Nothing has been read, and yet checkpoints follow each other until it is in.
+        assert!(merged[0].checkpoint.is_some());
+        feed.release();
+        tick();
+        let Next::Nothing(stamp) = feed.next() else { panic!("there is no chunk") };
+        assert!(stamp.forgets && feed.held_since().is_none());
+        // Where workers have been told which epoch is the last, nothing is merged any more.
+        assert!(feed.hold());
+        feed.finish();
+        feed.merge(Some(late()));
+        assert!(matches!(feed.next(), Next::Done(_)) && feed.held_since().is_none() && !feed.hold());
     }
 
     #[test]

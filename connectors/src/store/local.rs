@@ -107,14 +107,18 @@ impl Local {
         }
         let mut tries = 0;
         let put = loop {
-            fs::create_dir_all(folder).map_err(|error| self.failed("write", key, Fault::at(folder)(error)))?;
-            let named = if is_new { fs::hard_link(temp.path(), &path) } else { fs::rename(temp.path(), &path) };
             tries += 1;
+            // Another may remove a folder between two steps, for it is empty.
+            let may_try_again = |error: &io::Error| error.kind() == ErrorKind::NotFound && tries < FOLDER_TRIES;
+            match fs::create_dir_all(folder) {
+                Err(error) if may_try_again(&error) => continue,
+                made => made.map_err(|error| self.failed("write", key, Fault::at(folder)(error)))?,
+            }
+            let named = if is_new { fs::hard_link(temp.path(), &path) } else { fs::rename(temp.path(), &path) };
             match named {
                 Ok(()) => break Put::Created,
                 Err(error) if is_new && error.kind() == ErrorKind::AlreadyExists => break Put::Exists,
-                // Another removed the folder between both steps, for it was empty.
-                Err(error) if error.kind() == ErrorKind::NotFound && tries < FOLDER_TRIES => {}
+                Err(error) if may_try_again(&error) => {}
                 Err(error) => return Err(self.unnamed(key, &path, error, is_new)),
             }
         };
