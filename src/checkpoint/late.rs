@@ -58,7 +58,7 @@ pub fn find_late(
         return Ok(None);
     }
     let chunks = chunks_of(records);
-    let mut recall = Recall::new(shared, &events_of(&chunks, shared, decoding));
+    let mut recall = Recall::new(shared, &events_of(&chunks, shared, decoding), manifest.watermark);
     let rows = RestoredRows::of_lake(store.clone(), manifest, files, decoding.clone(), shared.names.clone());
     let mut looked = BTreeSet::new();
     if manifest.state.whole_until.is_some() {
@@ -67,11 +67,17 @@ pub fn find_late(
             rows.read(&file, |kept| recall.look(&kept))?;
         }
     } else {
-        while let Some(day) = recall.days().iter().copied().find(|day| !looked.contains(day)) {
-            looked.insert(day);
-            let folder = format!("events/event_date={}/", format_day(day));
-            for file in rows.files_in(&folder) {
-                rows.read(&file, |kept| recall.look(&kept))?;
+        loop {
+            let days: Vec<i64> = recall.days().difference(&looked).copied().collect();
+            if days.is_empty() {
+                break;
+            }
+            for day in days {
+                looked.insert(day);
+                let folder = format!("events/event_date={}/", format_day(day));
+                for file in rows.files_in(&folder) {
+                    rows.read(&file, |kept| recall.look(&kept))?;
+                }
             }
         }
     }

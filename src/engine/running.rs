@@ -64,9 +64,14 @@ impl Running {
         let Some((every, next)) = &mut self.repairs else { return Ok(()) };
         if let Some(before) = self.merging.filter(|_| !self.engine.is_merging()) {
             self.merging = None;
-            *next = Instant::now() + *every;
             let left = pending(&self.board.current())?;
-            say(format!("repaired {before} records that were pending; {left} are pending now"));
+            // Where some were merged and others are left, those are next.
+            let is_on = left < before && left > 0;
+            *next = if is_on { Instant::now() } else { Instant::now() + *every };
+            say(match left < before {
+                true => format!("repaired {before} records that were pending; {left} are pending now"),
+                false => format!("{left} records are pending; {before} were before they were looked up"),
+            });
         }
         if self.merging.is_some() || Instant::now() < *next {
             return Ok(());

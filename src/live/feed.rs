@@ -21,7 +21,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 /// Rows that a worker remembers again at a time.
-const RECALLED_AT_ONCE: usize = 4_096;
+const RECALLED_AT_ONCE: usize = 64;
 /// Chunks that may wait for a worker.
 const QUEUE_CHUNKS: usize = 16;
 

@@ -6,7 +6,7 @@ use crate::checkpoint::RestoredRows;
 use crate::engine::ingest::{Ingest, ReadAs};
 use crate::serve::commit::Changed;
 use millrace_dataflows::context::Shared;
-use millrace_dataflows::durable::{Kept, OpenWarning, PairCount, Restored, Settled};
+use millrace_dataflows::durable::{Kept, Needed, OpenWarning, PairCount, Restored, Settled};
 use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::rows::{Change, Netting};
@@ -350,6 +350,7 @@ impl Inputs {
                 |warning| restoring.warnings.send(warning),
             )?;
         }
+        let mut recalled = Vec::new();
         while let Some(file) = restored.take() {
             let epoch = (file.number + 1).min(last);
             self.restore_at(epoch, &mut restoring);
@@ -360,7 +361,10 @@ impl Inputs {
                     restoring.kept.send(kept);
                 })?;
             } else {
-                restored.read(&file, |kept| restoring.kept.send(kept))?;
+                restored.read(&file, |kept| match kept.needed.holds(Needed::RECALLED) {
+                    true => recalled.push(kept),
+                    false => restoring.kept.send(kept),
+                })?;
             }
             restoring.kept.flush();
             while first_open(&outcomes.probe) + in_flight < epoch {
@@ -369,6 +373,8 @@ impl Inputs {
             worker.step();
         }
         self.restore_at(last, &mut restoring);
+        // A visit is recalled whole, and its rows may be in several files: those of all workers go in at one epoch, after all others.
+        recalled.into_iter().for_each(|kept| restoring.kept.send(kept));
         self.stamp.watermark = restored.watermark.unwrap_or(super::watermarks::Watermarks::UNKNOWN);
         Ok(())
     }

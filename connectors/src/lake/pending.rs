@@ -11,6 +11,9 @@ use millrace_schema::calendar::format_day;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// A file has so many records at most: they are merged a file at a time.
+const FILE_RECORDS: usize = 50_000;
+
 /// One pending record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingRecord {
@@ -58,7 +61,10 @@ impl PendingFiles {
     /// [`LakeError`] where a partition is not known, or a file cannot be written.
     pub fn end(&mut self) -> Result<Vec<Unfinished>, LakeError> {
         let mut ended = Vec::new();
-        for (day, records) in std::mem::take(&mut self.days) {
+        let days = std::mem::take(&mut self.days);
+        for (day, records) in
+            days.iter().flat_map(|(day, records)| records.chunks(FILE_RECORDS).map(|some| (*day, some)))
+        {
             let key = format!(
                 "pending/event_date={}/{}-{:06}.parquet",
                 format_day(i64::from(day)),
@@ -68,7 +74,7 @@ impl PendingFiles {
             self.next_number += 1;
             let ordinals: Vec<u16> = records.iter().map(|record| record.partition).collect();
             self.places.check(&ordinals)?;
-            let table = self.table(&records);
+            let table = self.table(records);
             let mut file = TableWriter::create(&self.store, &key, &table, self.compression)?;
             file.write(&table)?;
             ended.push(file.end()?);

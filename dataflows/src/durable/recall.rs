@@ -12,6 +12,7 @@ use crate::context::{Buckets, Shared};
 use crate::operators::activity::Activity;
 use crate::operators::sessions::spans::{Span, Spans};
 use crate::settings::Horizons;
+use millrace_schema::decode::TIME_END;
 use millrace_schema::{Event, Id};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
@@ -24,16 +25,21 @@ pub struct Recall {
     sessions: FxHashMap<Id, (Vec<i64>, Spans)>,
     /// Users and days, in the store's calendar.
     users: FxHashSet<(Id, i64)>,
+    /// Visits whose last event is no older are held, in memory and in the state.
+    session_limit: i64,
     /// Days since 1970-01-01 in which there may be what is looked for.
     days: BTreeSet<i64>,
     found: Vec<Kept>,
 }
 
 impl Recall {
-    pub fn new(shared: &Shared, late: &[Event]) -> Recall {
+    /// Of events that are late, for a checkpoint with this watermark, UTC microseconds; `None` where nothing has been forgotten.
+    pub fn new(shared: &Shared, late: &[Event], watermark: Option<i64>) -> Recall {
+        let horizons = shared.context.horizons;
         let mut recall = Recall {
             buckets: Buckets::new(shared.context.calendar.clone()),
-            horizons: shared.context.horizons,
+            horizons,
+            session_limit: watermark.map_or(i64::MIN, |watermark| horizons.session_limit(watermark)),
             ids: FxHashSet::default(),
             sessions: FxHashMap::default(),
             users: FxHashSet::default(),
@@ -59,7 +65,7 @@ impl Recall {
 
     /// A visit may have events in the days around it.
     fn may_go_on(&mut self, span: Span, pause: i64) {
-        let mut day = |time: i64| self.buckets.of(time.max(0)).day;
+        let mut day = |time: i64| self.buckets.of(time.clamp(0, TIME_END - 1)).day;
         let days = day(span.first.saturating_sub(pause))..=day(span.last.saturating_add(pause));
         self.days.extend(days);
     }
@@ -70,7 +76,10 @@ impl Recall {
             let joined: Vec<Span> = self
                 .sessions
                 .values()
-                .flat_map(|(late, spans)| spans.iter().filter(|span| are_joined(late, span, pause)).copied())
+                .flat_map(|(late, spans)| {
+                    let forgotten = spans.iter().filter(|span| span.last < self.session_limit);
+                    forgotten.filter(|span| are_joined(late, span, pause)).copied()
+                })
                 .collect();
             joined.into_iter().for_each(|span| self.may_go_on(span, pause));
         }
@@ -107,10 +116,10 @@ impl Recall {
             let event = &kept.event;
             let of_visit = self.horizons.pause().is_some_and(|pause| {
                 Activity::of(event, event.session).is_some()
-                    && self
-                        .sessions
-                        .get(&event.session)
-                        .is_some_and(|(late, spans)| are_joined(late, spans.of(event.time), pause))
+                    && self.sessions.get(&event.session).is_some_and(|(late, spans)| {
+                        let visit = spans.of(event.time);
+                        visit.last < self.session_limit && are_joined(late, visit, pause)
+                    })
             });
             let of_user = self.is_of_user(event);
             kept.needed = Needed::RECALLED

@@ -33,7 +33,9 @@ fn check(
     let is_late = |line: &Line| line.pending && line.epoch < at;
     let late: Vec<Line> = lines.iter().filter(|line| is_late(line)).cloned().collect();
     let late_events: Vec<_> = late.iter().filter_map(|line| event_of(line, &before.shared)).collect();
-    let mut recall = Recall::new(&before.shared, &late_events);
+    let complete = crate::support::compare::watermarks(lines);
+    let complete = complete.range(..at).next_back().map(|(_, watermark)| *watermark);
+    let mut recall = Recall::new(&before.shared, &late_events, complete);
     // A day at a time, as they are asked for.
     let (mut looked, calendar) = (BTreeSet::new(), context.calendar.clone());
     while let Some(day) = recall.days().iter().copied().find(|day| !looked.contains(day)) {
