@@ -4,7 +4,8 @@
 //! have their names; the views, names and catalog are written; the manifest is put. Only after that is the source told, and only
 //! after that is anything deleted.
 
-use super::compact::{Compactor, Job, Merge, Replacement, Task};
+use super::beside::{Beside, Helper, Job, Task};
+use super::compact::{Compactor, Replacement};
 use super::files::{FileEntry, Kind};
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
 use super::open::{Lake, put};
@@ -18,13 +19,11 @@ use anyhow::Context;
 use millrace_connectors::lake::{Compression, Unfinished};
 use millrace_connectors::source::PartitionInfo;
 use millrace_connectors::store::Store;
-use millrace_dataflows::context::Shared;
 use millrace_dataflows::views::quality::Accounting;
 use millrace_schema::Names;
 use millrace_schema::calendar::{Calendar, format_day, rfc3339_micros};
-use millrace_schema::decode::DecodeSettings;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
 /// Messages that may wait for the committer before those who write do.
@@ -107,18 +106,11 @@ pub struct Committer {
     now_ms: Box<dyn Fn() -> u64 + Send>,
     /// Of views, names and catalogs.
     next_file: usize,
-    compaction: Option<Compaction>,
+    helper: Option<Helper>,
     /// Since when nothing was forgotten when pending records were last looked up.
     looked_up: Option<u64>,
     /// Files of pending records that are in with the first checkpoint, and with it a state that is written anew.
     repaired: Option<Vec<String>>,
-}
-
-/// The compactor's thread, as the committer sees it.
-struct Compaction {
-    jobs: SyncSender<Job>,
-    done: Receiver<Replacement>,
-    is_busy: bool,
 }
 
 /// What a committer is made of.
@@ -141,13 +133,6 @@ pub struct Parts {
     pub repaired: Option<Vec<String>>,
 }
 
-/// What it takes to merge files and pending records beside the engine.
-pub struct Beside {
-    pub shared: Shared,
-    pub decode: DecodeSettings,
-    pub merge: Merge,
-}
-
 impl Committer {
     pub fn new(parts: Parts) -> Committer {
         let Parts { lake, settings, mode, keeps_state, counts_whole, names, workers, views, now_ms, beside, repaired } =
@@ -168,31 +153,24 @@ impl Committer {
             released: Released::default(),
             now_ms,
             next_file: 0,
-            compaction: None,
+            helper: None,
             looked_up: None,
             repaired,
         }
-        .with_compaction(beside)
+        .with_helper(beside)
     }
 
-    fn with_compaction(mut self, beside: Option<Beside>) -> Committer {
-        let Some(Beside { shared, decode, merge }) = beside else { return self };
+    fn with_helper(mut self, beside: Option<Beside>) -> Committer {
+        let Some(beside) = beside else { return self };
         let compactor = Compactor {
             store: self.store.clone(),
-            shared,
+            shared: beside.shared.clone(),
             compression: compression(&self.settings),
             target_bytes: self.settings.lake.target_file_bytes,
             state_rows_least: self.settings.lake.merge_state_rows as u64,
             next_file: 0,
-            decode,
-            merge,
         };
-        let (jobs, todo) = sync_channel(1);
-        let (finished, done) = channel();
-        // Without the thread the files stay as they are.
-        let started =
-            std::thread::Builder::new().name("compactor".to_owned()).spawn(move || compactor.run(&todo, &finished));
-        self.compaction = started.ok().map(|_| Compaction { jobs, done, is_busy: false });
+        self.helper = Helper::start(beside, compactor);
         self
     }
 
@@ -225,7 +203,7 @@ impl Committer {
                         let Ok(cut) = cuts.recv() else { break };
                         assert_eq!(cut.version.epoch, epoch, "cuts come in the order of the checkpoints");
                         self.commit(epoch, &cut)?;
-                        feed.committed();
+                        feed.committed(epoch);
                         if !cut.merged.is_empty() {
                             super::crash::point("late-merged");
                             feed.release();
@@ -284,18 +262,10 @@ impl Committer {
         let (state, of_lake): (Vec<FileEntry>, Vec<FileEntry>) =
             files.into_iter().partition(|file| Kind::of(&file.key) == Some(Kind::State));
         if let Some(pending) = self.repaired.take() {
-            let gone: BTreeSet<&String> = pending.iter().collect();
-            lake_files.retain(|file| !gone.contains(&file.key));
-            next.added.retain(|file| !gone.contains(&file.key));
-            next.removed.extend(pending);
+            take_off(pending, &mut next, &mut lake_files);
             next.state = StateEntry { base: Vec::new(), sums: None, deltas: Vec::new(), ..next.state };
         }
-        if !cut.merged.is_empty() {
-            let gone: BTreeSet<&String> = cut.merged.iter().collect();
-            lake_files.retain(|file| !gone.contains(&file.key));
-            next.added.retain(|file| !gone.contains(&file.key));
-            next.removed.extend(cut.merged.iter().cloned());
-        }
+        take_off(cut.merged.clone(), &mut next, &mut lake_files);
         next.state.complete &= self.keeps_state;
         if self.counts_whole {
             next.state.whole_until = Some(epoch);
@@ -321,17 +291,13 @@ impl Committer {
         Ok(())
     }
 
-    /// What the compactor has made since the last checkpoint.
+    /// What was made beside since the last checkpoint.
     fn take_replacements(&mut self, next: &mut Manifest, files: &mut Vec<FileEntry>) {
-        let Some(compaction) = &mut self.compaction else { return };
-        while let Ok(Replacement { added, removed, state }) = compaction.done.try_recv() {
-            compaction.is_busy = false;
-            let gone: BTreeSet<&String> = removed.iter().collect();
-            files.retain(|file| !gone.contains(&file.key));
+        let Some(helper) = &mut self.helper else { return };
+        while let Some(Replacement { added, removed, state }) = helper.take() {
+            take_off(removed, next, files);
             files.extend(added.iter().cloned());
-            next.added.retain(|file| !gone.contains(&file.key));
             next.added.extend(added);
-            next.removed.extend(removed);
             if let Some(state) = state {
                 state.apply(&mut next.state);
             }
@@ -425,22 +391,32 @@ impl Committer {
         (self.lake.manifest, self.lake.files, self.mode) = (next, files, Mode::Continue);
     }
 
-    /// Has the compactor work on the checkpoint. While pending records are merged, it does not merge files: what is recalled stays in
-    /// the state until that is done.
+    /// Has the helper work on the checkpoint. While pending records are merged, no files are: what is recalled stays in the state until
+    /// that is done.
     fn begin_job(&mut self, epoch: u64, held_since: Option<u64>) {
-        let Some(compaction) = self.compaction.as_mut().filter(|compaction| !compaction.is_busy) else { return };
+        let Some(helper) = self.helper.as_mut().filter(|helper| !helper.is_busy()) else { return };
         let task = match held_since {
             None if self.settings.lake.compaction => Task::Compact,
             // All that may be forgotten again is in the files of the checkpoint.
             Some(since) if since <= epoch && self.looked_up != held_since => Task::FindLate,
             _ => return,
         };
-        let job = Job { manifest: self.lake.manifest.clone(), files: self.lake.files.clone(), task };
-        compaction.is_busy = compaction.jobs.try_send(job).is_ok();
-        if compaction.is_busy && task == Task::FindLate {
+        let job = Job { manifest: self.lake.manifest.clone(), files: self.lake.files.clone() };
+        if helper.begin(task, job) && task == Task::FindLate {
             self.looked_up = held_since;
         }
     }
+}
+
+/// Takes files of the lake off its list.
+fn take_off(gone: Vec<String>, next: &mut Manifest, files: &mut Vec<FileEntry>) {
+    if gone.is_empty() {
+        return;
+    }
+    let keys: BTreeSet<&String> = gone.iter().collect();
+    files.retain(|file| !keys.contains(&file.key));
+    next.added.retain(|file| !keys.contains(&file.key));
+    next.removed.extend(gone);
 }
 
 fn sources(cut: &Cut) -> SourceState {

@@ -1,11 +1,11 @@
-//! Fewer and larger files, made beside the running engine. What is made becomes part of the next checkpoint.
+//! Fewer and larger files. What is made becomes part of the next checkpoint.
 //!
 //! ```text
-//! committer ──manifest, files──▶ compactor: plan ─▶ read, merge, write ──what takes the place of what──▶ next commit
+//! manifest, files ─▶ plan ─▶ read, merge, write ─▶ what takes the place of what
 //! ```
 
+use super::beside::Job;
 use super::files::{FileEntry, Kind};
-use super::late::{Late, find_late};
 use super::manifest::{Manifest, StateEntry};
 use super::restore::RestoredRows;
 use super::sweep::prefix;
@@ -13,10 +13,8 @@ use millrace_connectors::lake::{Compression, Unfinished, merge_events};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Compaction, RowWriter};
-use millrace_schema::decode::DecodeSettings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender};
 
 /// So many small files of one folder are worth a larger one.
 const FEW_FILES: usize = 8;
@@ -27,24 +25,6 @@ const STATE_FILE_BYTES: usize = 16 << 20;
 /// Rows of which those that are forgotten are in memory at a time, 128 bytes each.
 const GATHERED_MOST: u64 = 500_000;
 const ROW_GROUP_ROWS: usize = 512 << 10;
-
-/// A checkpoint to look at.
-pub struct Job {
-    pub manifest: Manifest,
-    pub files: Vec<FileEntry>,
-    pub task: Task,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Files are merged.
-    Compact,
-    /// Pending records are looked up: the files of the checkpoint stay where they are meanwhile.
-    FindLate,
-}
-
-/// Takes what is to be merged with the answers; `None` where nothing is to be, or it cannot be.
-pub type Merge = Box<dyn Fn(Option<Late>) + Send>;
 
 /// What takes the place of what.
 #[derive(Debug, Default)]
@@ -79,38 +59,12 @@ pub struct Compactor {
     pub state_rows_least: u64,
     /// Numbers the files.
     pub next_file: usize,
-    pub decode: DecodeSettings,
-    pub merge: Merge,
 }
 
 impl Compactor {
-    /// Works until nobody has jobs any more. A job that fails is left out: the files stay as they are.
-    pub fn run(mut self, jobs: &Receiver<Job>, done: &Sender<Replacement>) {
-        for job in jobs {
-            let mut replacement = Replacement::default();
-            match job.task {
-                Task::Compact => {
-                    // What was made before it failed counts.
-                    if let Err(error) = self.work(&job, &mut replacement) {
-                        eprintln!("warning: files were not merged: {error:#}");
-                    }
-                }
-                Task::FindLate => {
-                    let late = find_late(&self.store, &job.manifest, &job.files, &self.shared, &self.decode);
-                    super::crash::point("late-found");
-                    (self.merge)(late.unwrap_or_else(|error| {
-                        eprintln!("warning: pending records stay pending: {error:#}");
-                        None
-                    }));
-                }
-            }
-            if done.send(replacement).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn work(&mut self, job: &Job, replacement: &mut Replacement) -> anyhow::Result<()> {
+    /// # Errors
+    /// Where a file cannot be read or written. What was made before counts.
+    pub fn work(&mut self, job: &Job, replacement: &mut Replacement) -> anyhow::Result<()> {
         let (mut files, mut rows) = (job.files.clone(), 0);
         while rows < ROWS_MOST
             && let Some(small) = plan(&files, self.target_bytes)
@@ -270,8 +224,6 @@ mod tests {
             target_bytes: 1,
             state_rows_least: 1,
             next_file: 0,
-            decode: DecodeSettings::default(),
-            merge: Box::new(|_| {}),
         };
         let mut writer = RowWriter::default();
         [10, 20].into_iter().for_each(|minute| writer.push(&looks(minute), Needed::ALL));
@@ -279,7 +231,7 @@ mod tests {
         let delta = compactor.state_file(&manifest, "deltas", &mut writer).expect("it is written");
         manifest.state.deltas.push(delta);
         let mut compacted = |read_under: Option<i64>| -> Option<Vec<i64>> {
-            let mut job = Job { manifest: manifest.clone(), files: Vec::new(), task: Task::Compact };
+            let mut job = Job { manifest: manifest.clone(), files: Vec::new() };
             job.manifest.state.read_under = read_under;
             let mut replacement = Replacement::default();
             compactor.work(&job, &mut replacement).expect("it is compacted");

@@ -4,6 +4,7 @@
 //! pending files ─▶ records, so many at a time ─▶ days ─▶ event files of those days ─▶ rows to recall
 //! ```
 
+use super::beside::Job;
 use super::files::{FileEntry, Kind};
 use super::manifest::Manifest;
 use super::restore::RestoredRows;
@@ -40,8 +41,7 @@ pub struct Late {
 /// Where the lake cannot be read, or does not hold all accepted events.
 pub fn find_late(
     store: &Arc<dyn Store>,
-    manifest: &Manifest,
-    files: &[FileEntry],
+    Job { manifest, files }: &Job,
     shared: &Shared,
     decoding: &DecodeSettings,
 ) -> anyhow::Result<Option<Late>> {

@@ -9,6 +9,7 @@
 //! Nobody waits for a checkpoint: what is staged below its epoch is written while later epochs go on.
 
 mod at;
+mod beside;
 mod commit;
 mod compact;
 pub mod crash;
@@ -24,8 +25,8 @@ mod views;
 mod writer;
 
 pub use at::{checkpoint_at, kept_manifests};
-pub use commit::{Beside, Committer, Cut, Mode, Parts, Released, compression};
-pub use compact::Merge;
+pub use beside::Beside;
+pub use commit::{Committer, Cut, Mode, Parts, Released, compression};
 pub use files::{FileEntry, Kind};
 pub use late::{Late, check_whole, chunks_of, pending_of};
 pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};

@@ -78,6 +78,7 @@ pub fn repair(
             numbering: Numbering::Count,
             checkpoint_ms: None,
             only_the_end_counts: true,
+            reads_pending: true,
             ahead_ms: None,
         },
         partition_idle_ms: 0,

@@ -64,6 +64,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
             numbering: Numbering::Count,
             checkpoint_ms: Some(settings.replay.checkpoint_ms).filter(|interval| *interval > 0),
             only_the_end_counts: true,
+            reads_pending: false,
             ahead_ms: None,
         },
         partition_idle_ms: 0,

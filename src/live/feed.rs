@@ -20,8 +20,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// Rows that a worker remembers again at a time.
-const RECALLED_AT_ONCE: usize = 64;
+/// Rows that a worker remembers again at a time. Where assertions are on, one: a visit is in the hands of several workers then.
+const RECALLED_AT_ONCE: usize = if cfg!(debug_assertions) { 1 } else { 4_096 };
 /// Chunks that may wait for a worker.
 const QUEUE_CHUNKS: usize = 16;
 
@@ -35,20 +35,22 @@ pub struct Stamp {
     pub checkpoint: u64,
     /// Whether anything is forgotten at its end.
     pub forgets: bool,
+    /// It is counted on from the last checkpoint, for what an earlier run may have read is read again.
+    pub again: bool,
 }
 
 /// What a worker finds.
 #[derive(Debug)]
-pub enum Next {
-    Chunk(Stamp, Chunk),
+pub enum Work {
+    Chunk(Chunk),
     /// Records that were pending until now.
-    Late(Stamp, Chunk),
+    Late(Chunk),
     /// Events that are to be remembered again.
-    Recalled(Stamp, Vec<Kept>),
+    Recalled(Vec<Kept>),
     /// Nothing for now. What is to come has this stamp or a later one.
-    Nothing(Stamp),
+    Nothing,
     /// Nothing will come any more. The last epoch has this stamp, and it ends a checkpoint.
-    Done(Stamp),
+    Done,
 }
 
 /// An epoch that has closed, or several that are taken as one.
@@ -64,19 +66,14 @@ pub struct Closed {
     pub positions: BTreeMap<u16, u64>,
     /// Files whose records were pending and are in.
     pub merged: Vec<String>,
+    /// See [`Stamp::again`].
+    pub again: bool,
     /// Whether the epoch ends a checkpoint: by partition, the latest event time that is in.
     pub checkpoint: Option<Vec<Option<i64>>>,
 }
 
-/// What waits for a worker.
-enum Fed {
-    Chunk(Chunk),
-    Late(Chunk),
-    Recalled(Vec<Kept>),
-}
-
 struct State {
-    queue: VecDeque<(Stamp, Fed)>,
+    queue: VecDeque<(Stamp, Work)>,
     /// The epoch that records are stamped with.
     open: Stamp,
     opened_ms: u64,
@@ -117,6 +114,8 @@ struct Checkpoints {
     open: VecDeque<u64>,
     /// How many are cut and not committed.
     uncommitted: usize,
+    /// The epoch of the last that is committed.
+    last_committed: u64,
 }
 
 /// So many checkpoints may be cut and not committed: one is being written while the next is being filled.
@@ -131,6 +130,8 @@ pub struct Rules {
     pub checkpoint_ms: Option<u64>,
     /// Nobody waits for an answer before the end.
     pub only_the_end_counts: bool,
+    /// All that is read was pending until now.
+    pub reads_pending: bool,
     /// How far an event's time may be ahead of the clock and still say how complete the sources are, in milliseconds; `None` where
     /// the clock decides nothing.
     pub ahead_ms: Option<u64>,
@@ -173,7 +174,13 @@ impl Feed {
         let last_ms = if is_live { 0 } else { now_ms };
         let state = State {
             queue: VecDeque::new(),
-            open: Stamp { epoch, watermark: watermarks.whole(), checkpoint: 0, forgets: true },
+            open: Stamp {
+                epoch,
+                watermark: watermarks.whole(),
+                checkpoint: 0,
+                forgets: true,
+                again: is_live && reading_again,
+            },
             opened_ms: now_ms,
             all_records: 0,
             records: 0,
@@ -186,7 +193,13 @@ impl Feed {
             heard: BTreeMap::new(),
             read: VecDeque::new(),
             watermarks,
-            checkpoints: Checkpoints { last_ms, dirty: is_live, open: VecDeque::new(), uncommitted: 0 },
+            checkpoints: Checkpoints {
+                last_ms,
+                dirty: is_live,
+                open: VecDeque::new(),
+                uncommitted: 0,
+                last_committed: 0,
+            },
             held_since: None,
             merged: VecDeque::new(),
             done: false,
@@ -211,7 +224,9 @@ impl Feed {
             state.watermarks.arrived(chunk.partition, now_ms);
             state.records += u64::from(chunk.records);
             state.all_records += u64::from(chunk.records);
-            state.queue.push_back((stamp, Fed::Chunk(chunk)));
+            state
+                .queue
+                .push_back((stamp, if self.rules.reads_pending { Work::Late(chunk) } else { Work::Chunk(chunk) }));
         }
         self.look_how_far(&mut state);
         self.cut_if_due(&mut state, now_ms);
@@ -260,10 +275,10 @@ impl Feed {
                 while !recalled.is_empty() {
                     let rest = recalled.split_off(recalled.len().min(RECALLED_AT_ONCE));
                     let rows = std::mem::replace(&mut recalled, rest);
-                    state.queue.push_back((stamp, Fed::Recalled(rows)));
+                    state.queue.push_back((stamp, Work::Recalled(rows)));
                 }
                 state.records += chunks.iter().map(|chunk| u64::from(chunk.records)).sum::<u64>();
-                state.queue.extend(chunks.into_iter().map(|chunk| (stamp, Fed::Late(chunk))));
+                state.queue.extend(chunks.into_iter().map(|chunk| (stamp, Work::Late(chunk))));
                 state.merged.extend(files.into_iter().map(|file| (stamp.epoch, file)));
             }
             _ => state.held_since = None,
@@ -314,19 +329,16 @@ impl Feed {
         self.wake();
     }
 
-    pub fn next(&self) -> Next {
+    /// What a worker is to do next, and the stamp that it has.
+    pub fn next(&self) -> (Stamp, Work) {
         let mut state = self.lock();
         match state.queue.pop_front() {
-            Some((stamp, fed)) => {
+            Some(next) => {
                 self.room.notify_one();
-                match fed {
-                    Fed::Chunk(chunk) => Next::Chunk(stamp, chunk),
-                    Fed::Late(chunk) => Next::Late(stamp, chunk),
-                    Fed::Recalled(rows) => Next::Recalled(stamp, rows),
-                }
+                next
             }
-            None if state.done => Next::Done(state.open),
-            None => Next::Nothing(state.open),
+            None if state.done => (state.open, Work::Done),
+            None => (state.open, Work::Nothing),
         }
     }
 
@@ -370,7 +382,7 @@ impl Feed {
         closed_any && self.cut_if_due(state, now_ms)
     }
 
-    fn close_epoch(&self, state: &mut State, Stamp { epoch, watermark: read_under, .. }: Stamp, now_ms: u64) {
+    fn close_epoch(&self, state: &mut State, Stamp { epoch, watermark: read_under, again, .. }: Stamp, now_ms: u64) {
         let most =
             self.rules.ahead_ms.and_then(|ahead| i64::try_from((now_ms + ahead) * 1_000).ok()).unwrap_or(i64::MAX);
         while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() <= epoch) {
@@ -390,7 +402,7 @@ impl Feed {
         let watermark = self.advance(state, now_ms);
         let ends = state.checkpoints.open.pop_front_if(|last| *last <= epoch).is_some();
         let checkpoint = ends.then(|| state.watermarks.latests());
-        state.closed.push_back(Closed { epoch, watermark, read_under, positions, merged, checkpoint });
+        state.closed.push_back(Closed { epoch, watermark, read_under, positions, merged, again, checkpoint });
     }
 
     /// Takes what closed before `open`, as one, up to the end of a checkpoint. `None` where that is nothing.
@@ -408,10 +420,16 @@ impl Feed {
         all
     }
 
-    /// A checkpoint is safe.
-    pub fn committed(&self) {
+    /// A checkpoint is safe: that of this epoch.
+    pub fn committed(&self, epoch: u64) {
         let mut state = self.lock();
+        state.checkpoints.last_committed = epoch;
         state.checkpoints.uncommitted = state.checkpoints.uncommitted.saturating_sub(1);
+    }
+
+    /// The epoch of the last checkpoint that is safe.
+    pub fn last_committed(&self) -> u64 {
+        self.lock().checkpoints.last_committed
     }
 
     /// Records that have been read.
@@ -457,6 +475,7 @@ impl Feed {
             epoch: self.rules.numbering.next(epoch, now_ms, state.reading_again),
             watermark,
             forgets: state.held_since.is_none(),
+            again: self.rules.numbering == Numbering::Clock && state.reading_again,
             ..state.open
         };
         state.opened_ms = now_ms;
@@ -519,19 +538,57 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_event_of_a_wrong_clock_is_no_later_than_the_clock() {
-        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    /// Of one partition.
+    fn feed(clock: &Arc<SetClock>, workers: usize, ahead_ms: Option<u64>) -> Feed {
+        feed_after(clock, workers, ahead_ms, None, Arc::default())
+    }
+
+    /// One that goes on after an epoch of an earlier run.
+    fn feed_after(
+        clock: &Arc<SetClock>,
+        workers: usize,
+        ahead_ms: Option<u64>,
+        last_epoch: Option<u64>,
+        source: Arc<SourceStatus>,
+    ) -> Feed {
         let rules = Rules {
             pace: PACE,
             numbering: Numbering::Clock,
-            checkpoint_ms: None,
+            checkpoint_ms: Some(0),
             only_the_end_counts: false,
-            ahead_ms: Some(500),
+            reads_pending: false,
+            ahead_ms,
         };
-        let source = Arc::new(SourceStatus::default());
         source.with(|source| source.partitions.resize_with(1, Default::default));
-        let feed = Feed::new(rules, clock.clone(), source, Watermarks::new(0, 0), 1, 0, false);
+        let reads_again = last_epoch.is_some();
+        Feed::new(rules, clock.clone(), source, Watermarks::new(0, 0), workers, last_epoch.unwrap_or(0), reads_again)
+    }
+
+    /// Epochs are counted on, and marked, until all has been read that was there at the start.
+    #[test]
+    fn what_is_read_again_is_marked() {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+        let source = Arc::new(SourceStatus::default());
+        let feed = feed_after(&clock, 1, None, Some(500), source.clone());
+        let mut closed = Vec::new();
+        for next in [4, 9, 10, 12] {
+            source.with(|source| (source.partitions[0].next, source.partitions[0].end) = (next, Some(next.max(10))));
+            feed.push(None, &[(0, next)]);
+            clock.0.fetch_add(20, Ordering::Relaxed);
+            feed.tick();
+            feed.close(0, u64::MAX - 1);
+            closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)));
+        }
+        let marks: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.again)).collect();
+        assert_eq!(marks, [(501, true), (502, true), (503, true), (1_060, false)]);
+        let all_of_before: Vec<_> = closed.iter().map(|closed| closed.positions[&0]).collect();
+        assert_eq!(all_of_before, [4, 9, 10, 12]);
+    }
+
+    #[test]
+    fn an_event_of_a_wrong_clock_is_no_later_than_the_clock() {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+        let feed = feed(&clock, 1, Some(500));
         feed.push(None, &[(0, 1)]);
         feed.heard(1_000, 0, Some(i64::MAX));
         clock.0.store(1_020, Ordering::Relaxed);
@@ -541,36 +598,16 @@ mod tests {
         assert_eq!(closed.watermark, 1_520_000);
     }
 
-    fn feed(clock: &Arc<SetClock>, workers: usize) -> Feed {
-        let rules = Rules {
-            pace: PACE,
-            numbering: Numbering::Clock,
-            checkpoint_ms: Some(0),
-            only_the_end_counts: false,
-            ahead_ms: None,
-        };
-        Feed::new(rules, clock.clone(), Arc::default(), Watermarks::new(0, 0), workers, 0, false)
-    }
-
     /// Those in flight are read under what was known when they began: less than is known when an epoch closes.
     #[test]
     fn no_epoch_is_read_under_less_than_one_before_it() {
         let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let rules = Rules {
-            pace: PACE,
-            numbering: Numbering::Clock,
-            checkpoint_ms: Some(0),
-            only_the_end_counts: false,
-            ahead_ms: None,
-        };
-        let source = Arc::new(SourceStatus::default());
-        source.with(|source| source.partitions.resize_with(1, Default::default));
-        let feed = Feed::new(rules, clock.clone(), source, Watermarks::new(0, 0), 1, 0, false);
+        let feed = feed(&clock, 1, None);
         let mut told = Vec::new();
         let mut closed = Vec::new();
         for step in 1..=6 {
             clock.0.fetch_add(20, Ordering::Relaxed);
-            let Next::Nothing(stamp) = feed.next() else { panic!("there is no chunk") };
+            let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
             told.push(stamp);
             feed.push(None, &[(0, step)]);
             feed.heard(stamp.epoch, 0, Some(step as i64 * 1_000_000));
@@ -581,7 +618,7 @@ mod tests {
             }
         }
         feed.finish();
-        let Next::Done(last) = feed.next() else { panic!("there is no chunk") };
+        let (last, Work::Done) = feed.next() else { panic!("there is no chunk") };
         told.push(last);
         feed.close(0, u64::MAX);
         closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX)));
@@ -601,7 +638,7 @@ mod tests {
     #[test]
     fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_in() {
         let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let feed = feed(&clock, 1);
+        let feed = feed(&clock, 1, None);
         let tick = || {
             clock.0.fetch_add(20, Ordering::Relaxed);
             feed.tick();
@@ -617,9 +654,9 @@ mod tests {
         tick();
         feed.close(0, 1_020);
         feed.merge(Some(late()));
-        let Next::Late(stamp, _) = feed.next() else { panic!("there is a chunk") };
+        let (stamp, Work::Late(_)) = feed.next() else { panic!("there is a chunk") };
         assert!(!stamp.forgets);
-        let Next::Nothing(same) = feed.next() else { panic!("there is no more") };
+        let (same, Work::Nothing) = feed.next() else { panic!("there is no more") };
         assert_eq!(same, stamp);
         tick();
         feed.close(0, u64::MAX - 1);
@@ -631,30 +668,30 @@ mod tests {
         assert!(merged[0].checkpoint.is_some());
         feed.release();
         tick();
-        let Next::Nothing(stamp) = feed.next() else { panic!("there is no chunk") };
+        let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
         assert!(stamp.forgets && feed.held_since().is_none());
         // Where workers have been told which epoch is the last, nothing is merged any more.
         assert!(feed.hold());
         feed.finish();
         feed.merge(Some(late()));
-        assert!(matches!(feed.next(), Next::Done(_)) && feed.held_since().is_none() && !feed.hold());
+        assert!(matches!(feed.next(), (_, Work::Done)) && feed.held_since().is_none() && !feed.hold());
     }
 
     #[test]
     fn the_epoch_that_workers_are_told_is_the_last_stays_the_last() {
         let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let feed = feed(&clock, 2);
+        let feed = feed(&clock, 2, None);
         clock.0.store(1_020, Ordering::Relaxed);
         feed.push(None, &[(0, 7)]);
         assert_eq!(feed.epochs(), (1_020, 1));
         feed.finish();
-        let Next::Done(told) = feed.next() else { panic!("there is no chunk") };
+        let (told, Work::Done) = feed.next() else { panic!("there is no chunk") };
         // Much later, the epochs before it close.
         clock.0.store(2_000, Ordering::Relaxed);
         feed.close(0, told.epoch);
         feed.tick();
         feed.close(1, told.epoch);
-        let Next::Done(told_later) = feed.next() else { panic!("there is no chunk") };
+        let (told_later, Work::Done) = feed.next() else { panic!("there is no chunk") };
         assert_eq!(told_later, told);
         feed.close(0, u64::MAX);
         feed.close(1, u64::MAX);

@@ -4,7 +4,7 @@ use super::feed::{Closed, Feed};
 use super::watermarks::Watermarks;
 use super::worker::Report;
 use crate::checkpoint::Cut;
-use crate::serve::{Commit, Publisher, SourcePositions};
+use crate::serve::{Commit, Published, Publisher, SourcePositions};
 use millrace_connectors::source::PartitionInfo;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, RwLock};
@@ -92,10 +92,14 @@ pub fn by_source(positions: &[u64], partitions: &[PartitionInfo]) -> Arc<[Source
     sources.into()
 }
 
+/// How often it is looked whether a checkpoint is committed that a version waits for.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Where the publisher says what it knows at checkpoints.
 pub type Cuts = Option<Sender<Cut>>;
 
-/// Publishes until all workers are gone.
+/// Publishes until all workers are gone. While what an earlier run may have read is read again, a version shows when a checkpoint has it:
+/// killed before, the next run would give its epoch to other records.
 pub fn publish(
     reports: &Receiver<Report>,
     feed: &Feed,
@@ -107,9 +111,13 @@ pub fn publish(
     // When it was last published, and for how long it rests.
     let mut published: Option<(Instant, Duration)> = None;
     let mut unpublished = false;
+    // The last epoch is of what is read again; the version that shows once it is committed.
+    let mut is_again = false;
+    let mut withheld: Option<Published> = None;
     loop {
         let timeout = match published {
-            Some((at, rest)) if unpublished => (at + rest).saturating_duration_since(Instant::now()),
+            Some((at, rest)) if unpublished && !is_again => (at + rest).saturating_duration_since(Instant::now()),
+            _ if withheld.is_some() => LOOK,
             _ => Duration::from_secs(1),
         };
         match reports.recv_timeout(timeout) {
@@ -121,11 +129,16 @@ pub fn publish(
                 while let Some(closed) = feed.take_closed(boundary) {
                     let partitions = partitions.read().expect("no holder of the partitions panics");
                     publisher.add(collector.commit(&closed, boundary, &partitions));
-                    unpublished = true;
+                    (unpublished, is_again) = (true, closed.again);
                     if let (Some(cuts), Some(latests)) = (cuts, closed.checkpoint) {
                         let read_under = known(closed.read_under);
                         let merged = std::mem::take(&mut collector.merged);
-                        let (version, positions) = (publisher.publish(), collector.positions.clone());
+                        let (version, positions) = (publisher.version(), collector.positions.clone());
+                        if is_again {
+                            withheld = Some(version.clone());
+                        } else {
+                            publisher.show(version.clone());
+                        }
                         // Where nobody listens, the committer has failed, and says so itself.
                         let _ = cuts.send(Cut {
                             version,
@@ -146,8 +159,13 @@ pub fn publish(
                 return;
             }
         }
+        if !is_again {
+            withheld = None;
+        } else if let Some(version) = withheld.take_if(|version| version.epoch <= feed.last_committed()) {
+            publisher.show(version);
+        }
         let now = Instant::now();
-        if unpublished && published.is_none_or(|(at, rest)| now >= at + rest) {
+        if unpublished && !is_again && published.is_none_or(|(at, rest)| now >= at + rest) {
             publisher.publish();
             unpublished = false;
             published = Some((Instant::now(), now.elapsed() * REST));

@@ -81,6 +81,7 @@ pub fn start(settings: &Settings, shown_settings: String, generation: Option<u64
             numbering: Numbering::Clock,
             checkpoint_ms: Some(settings.lake.checkpoint_ms),
             only_the_end_counts: false,
+            reads_pending: false,
             ahead_ms: u64::try_from(settings.decode.max_future_ms).ok(),
         },
         partition_idle_ms: settings.live.partition_idle_ms,
@@ -225,7 +226,6 @@ pub fn start_with(
         restored,
         counts_whole,
         recalls: !is_plain && shared.context.horizons.any(),
-        all_is_late: repair,
     };
     let plan = Arc::new(plan);
     let reject_bytes_max = settings.lake.quarantine_bytes_max;

@@ -1,6 +1,6 @@
 //! One timely worker of a running engine: takes chunks, drives the dataflow, hands over the changes of closed epochs.
 
-use super::feed::{Feed, Next, Stamp};
+use super::feed::{Feed, Stamp, Work};
 use super::state_rows::StateRows;
 use crate::checkpoint::RestoredRows;
 use crate::engine::ingest::{Ingest, ReadAs};
@@ -39,8 +39,6 @@ pub struct Plan {
     pub counts_whole: bool,
     /// Whether what was pending may be merged.
     pub recalls: bool,
-    /// All that is read was pending until now.
-    pub all_is_late: bool,
 }
 
 /// The changes of one epoch, by view (its number among those that the dataflow renders).
@@ -117,39 +115,30 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
     }
     let mut unreported = Unreported::new(worker.index(), plan.feed.clone(), reports.clone());
     loop {
-        match plan.feed.next() {
-            Next::Done(stamp) => {
-                unreported.seen(stamp.checkpoint, &outcomes);
-                inputs.advance(stamp, &mut ingest);
+        let (stamp, work) = plan.feed.next();
+        unreported.seen(stamp.checkpoint, &outcomes);
+        inputs.advance(stamp, &mut ingest);
+        match work {
+            Work::Done => {
                 unreported.seen(stamp.epoch, &outcomes);
                 break;
             }
-            Next::Nothing(stamp) => {
-                unreported.seen(stamp.checkpoint, &outcomes);
-                inputs.advance(stamp, &mut ingest);
+            Work::Nothing => {
                 worker.step_or_park(Some(NAP));
             }
-            Next::Chunk(stamp, chunk) => {
-                unreported.seen(stamp.checkpoint, &outcomes);
-                inputs.advance(stamp, &mut ingest);
-                let partition = chunk.partition;
-                // What a repair reads was pending; it is read at once with all else, and nothing else comes.
-                let read_as = if plan.all_is_late { ReadAs::Late } else { ReadAs::New { watermark: stamp.watermark } };
+            Work::Chunk(chunk) => {
+                let (partition, read_as) = (chunk.partition, ReadAs::New { watermark: stamp.watermark });
                 let latest = ingest.chunk(stamp.epoch, read_as, chunk, |event| inputs.events.send(event));
                 plan.feed.heard(stamp.epoch, partition, latest);
                 inputs.events.flush();
                 worker.step();
             }
-            Next::Late(stamp, chunk) => {
-                unreported.seen(stamp.checkpoint, &outcomes);
-                inputs.advance(stamp, &mut ingest);
+            Work::Late(chunk) => {
                 ingest.chunk(stamp.epoch, ReadAs::Late, chunk, |event| inputs.events.send(event));
                 inputs.events.flush();
                 worker.step();
             }
-            Next::Recalled(stamp, rows) => {
-                unreported.seen(stamp.checkpoint, &outcomes);
-                inputs.advance(stamp, &mut ingest);
+            Work::Recalled(rows) => {
                 outcomes.state.borrow_mut().push_recalled(stamp.epoch, &rows);
                 inputs.recall(rows);
                 worker.step();
@@ -310,7 +299,13 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
                 }
             });
         }
-        let stamp = Stamp { epoch: 0, watermark: super::watermarks::Watermarks::UNKNOWN, checkpoint: 0, forgets: true };
+        let stamp = Stamp {
+            epoch: 0,
+            watermark: super::watermarks::Watermarks::UNKNOWN,
+            checkpoint: 0,
+            forgets: true,
+            again: false,
+        };
         let inputs = Inputs { events, receipts, watermarks, recalled, restoring, stamp, is_clock };
         (inputs, Outcomes { probe, verdict_probe, verdicts, state, changes })
     })

@@ -103,8 +103,14 @@ impl Publisher {
         self.publish();
     }
 
-    /// Makes everything added so far the current version, and returns it.
-    pub fn publish(&mut self) -> Published {
+    /// Makes everything added so far the current version.
+    pub fn publish(&mut self) {
+        let version = self.version();
+        self.show(version);
+    }
+
+    /// Everything added so far, for whoever is not a reader.
+    pub fn version(&mut self) -> Published {
         for (view, writer) in self.writers.iter_mut().enumerate() {
             if std::mem::take(&mut self.dirty[view]) {
                 let index = writer.publish();
@@ -112,7 +118,11 @@ impl Publisher {
                 self.next.views[view].changed_at = self.next.epoch;
             }
         }
-        self.board.publish(self.next.clone());
         self.next.clone()
+    }
+
+    /// Makes a version the current one.
+    pub fn show(&self, version: Published) {
+        self.board.publish(version);
     }
 }

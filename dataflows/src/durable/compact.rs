@@ -8,7 +8,7 @@
 //! Two passes over rows in any order, which need not be in memory; in memory are the visits of each session, a time for each user, and
 //! the events of the sessions that are forgotten now, or of a slice of them: then there is a pass more for each slice but the first.
 
-use super::{Kept, Needed, OpenWarning, Settled, Unknown};
+use super::{Kept, Needed, OpenWarning, Settled, Unknown, is_activity};
 use crate::context::{Buckets, Shared};
 use crate::operators::activity::Activity;
 use crate::operators::local::LocalNames;
@@ -108,7 +108,8 @@ impl Compaction {
     }
 
     /// The second pass: what is left of a row; `None` where that is nothing.
-    pub fn keep(&mut self, Kept { event, needed }: &Kept) -> Option<Kept> {
+    pub fn keep(&mut self, kept: &Kept) -> Option<Kept> {
+        let Kept { event, needed } = kept;
         let mut left = *needed;
         let kind = event.kind();
         if needed.holds(Needed::ID) {
@@ -116,7 +117,7 @@ impl Compaction {
         }
         if needed.holds(Needed::SESSION) {
             left = left.with(Needed::SESSION, self.is_open(event));
-            self.gather(*event, *needed);
+            self.gather(kept);
         }
         left = left.with(Needed::ORDER, needed.holds(Needed::ORDER) && matches!(kind, Kind::Purchase | Kind::Refund));
         left = left.with(Needed::DIMENSION, needed.holds(Needed::DIMENSION) && kind.is_dimension());
@@ -137,10 +138,11 @@ impl Compaction {
         self.sessions.get(&event.session).is_some_and(|visits| visits.of(event.time).last >= self.session_limit)
     }
 
-    fn gather(&mut self, event: Event, needed: Needed) {
+    fn gather(&mut self, kept: &Kept) {
+        let event = &kept.event;
         let is_at_hand = event.session.low % self.slices == self.slice;
-        if is_at_hand && !self.is_open(&event) && Activity::of(&event, event.session).is_some() {
-            self.forgotten.push(Kept { event, needed });
+        if is_at_hand && !self.is_open(event) && Activity::of(event, event.session).is_some() {
+            self.forgotten.push(*kept);
         }
     }
 
@@ -152,9 +154,9 @@ impl Compaction {
     }
 
     /// A further pass: every row once for each slice.
-    pub fn gather_again(&mut self, Kept { event, needed }: &Kept) {
-        if needed.holds(Needed::SESSION) {
-            self.gather(*event, *needed);
+    pub fn gather_again(&mut self, kept: &Kept) {
+        if kept.needed.holds(Needed::SESSION) {
+            self.gather(kept);
         }
     }
 
@@ -264,9 +266,4 @@ impl Adding {
             }
         }
     }
-}
-
-/// Whether an event makes its user active.
-pub(super) fn is_activity(event: &Event) -> bool {
-    !event.user.is_none() && !event.kind().is_dimension() && event.kind() != Kind::Refund
 }

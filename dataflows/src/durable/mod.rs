@@ -19,7 +19,7 @@ pub use compact::{Base, Compaction};
 pub use recall::Recall;
 
 use crate::operators::pairs::RelatedKind;
-use millrace_schema::{Event, Id, Name};
+use millrace_schema::{Event, Id, Kind, Name};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
@@ -126,4 +126,9 @@ pub struct Restored<'s> {
     pub pairs: StreamVec<'s, u64, PairCount>,
     pub settled: StreamVec<'s, u64, (Settled, u32)>,
     pub warnings: StreamVec<'s, u64, (OpenWarning, i64)>,
+}
+
+/// Whether an event makes its user active.
+fn is_activity(event: &Event) -> bool {
+    !event.user.is_none() && !event.kind().is_dimension() && event.kind() != Kind::Refund
 }

@@ -7,7 +7,7 @@
 //! ```
 //! In memory are the late events and the rows of their sessions, users and ids.
 
-use super::{Kept, Needed, compact::is_activity};
+use super::{Kept, Needed, is_activity};
 use crate::context::{Buckets, Shared};
 use crate::operators::activity::Activity;
 use crate::operators::sessions::spans::{Span, Spans};

@@ -10,9 +10,11 @@
 //! products touched grow event by event.
 //!
 //! Under a horizon a session is counted by *visits* (`sessions/visits.rs`): events further apart than a pause are of two. A visit
-//! that no event can join any more is forgotten. What it contributed stays in the rows; the contribution itself is kept by its first product, 24 bytes for all sessions that contribute the same, because the
-//! product's category may change and restates it.
+//! that no event can join any more is forgotten. What it contributed stays in the rows; the contribution itself is kept by its
+//! first product, 24 bytes for all sessions that contribute the same, because the product's category may change and restates it.
 
+mod event;
+mod forget;
 mod recall;
 pub mod spans;
 mod visits;
@@ -32,6 +34,7 @@ use crate::operators::tables::{IdHead, IdTable, prefetch};
 use crate::rows::{Change, Netting};
 use crate::views::funnel::{Contribution, FunnelKeys};
 use crate::views::{quality, traffic};
+pub use event::SessionEvent;
 use millrace_schema::{Name, Warning};
 use recall::Recalled;
 use rustc_hash::FxHashMap;
@@ -41,59 +44,6 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use visits::visits_of;
-
-/// One event of a session: 20 bytes, of which there are as many as events. Names are the operator's local numbers, 0
-/// for none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C, packed(4))]
-pub struct SessionEvent {
-    pub time: i64,
-    pub product: u32,
-    /// The number of a (referrer, device) pair, and the act in the low bits.
-    origin_and_act: u32,
-    /// See [`Activity::tie`].
-    tie: u32,
-}
-
-impl SessionEvent {
-    const ACT_BITS: u32 = 4;
-
-    pub fn new(activity: &Activity, product: u32, origin: u32) -> SessionEvent {
-        let origin_and_act = origin << Self::ACT_BITS | activity.act as u32;
-        SessionEvent { time: activity.time, product, origin_and_act, tie: activity.tie }
-    }
-
-    #[inline]
-    pub fn origin(&self) -> u32 {
-        self.origin_and_act >> Self::ACT_BITS
-    }
-
-    #[inline]
-    pub fn act(&self) -> Act {
-        const OF_BITS: [Act; 1 << SessionEvent::ACT_BITS] = {
-            let mut acts = [Act::Other; 1 << SessionEvent::ACT_BITS];
-            let mut act = 0;
-            while act < Act::ALL.len() {
-                acts[act] = Act::ALL[act];
-                act += 1;
-            }
-            acts
-        };
-        OF_BITS[(self.origin_and_act & ((1 << Self::ACT_BITS) - 1)) as usize]
-    }
-
-    /// What a session's events are in order of.
-    pub fn order(&self) -> (i64, u32) {
-        (self.time, self.tie)
-    }
-
-    /// The product it touches.
-    #[inline]
-    pub fn touched(&self) -> Option<u32> {
-        (self.product != 0 && self.act().touches()).then_some(self.product)
-    }
-}
 
 /// In a word of the order of an epoch's events: restored, and of a session that was counted as one.
 const WHOLE: u64 = 1 << 31;
@@ -346,45 +296,6 @@ impl Sessions {
         self.retirement.begun += 1;
     }
 
-    /// No event before `limit` comes any more: forgets the sessions whose last event was before.
-    fn forget(&mut self, limit: i64) {
-        while let Some(sessions) = self.retirement.due(limit) {
-            for session in sessions {
-                let state = &mut self.sessions[session as usize];
-                match self.events.get(state.events).last() {
-                    Some(last) if last.time >= limit => self.retirement.watch(session, last.time),
-                    _ => {
-                        self.events.release(&mut state.events);
-                        state.contribution.take().into_iter().for_each(|settled| self.retirement.settle(settled, 1));
-                        state.touched = None;
-                        state.forgotten = true;
-                        let head = state.head.checked_sub(1).unwrap_or(session);
-                        self.retirement.in_table += usize::from(self.all_forgotten(head));
-                    }
-                }
-            }
-        }
-        // Ids go when a quarter of them are of no use: some each time, and more where many sessions have begun since.
-        let share = IdTable::SHARDS * std::mem::take(&mut self.retirement.begun) / self.numbers.len().max(1);
-        for _ in 0..=share {
-            self.retirement.sweeping |= self.retirement.in_table * 4 > self.numbers.len();
-            if !self.retirement.sweeping {
-                break;
-            }
-            let Retirement { free, in_table, sweeping, .. } = &mut self.retirement;
-            let sessions = &self.sessions;
-            let through = self.numbers.sweep(|session, _| {
-                let keep = visits_of(sessions, session).any(|visit| !sessions[visit as usize].forgotten);
-                if !keep {
-                    free.extend(visits_of(sessions, session));
-                    *in_table -= 1;
-                }
-                keep
-            });
-            *sweeping = !through;
-        }
-    }
-
     fn restore(&mut self, settled: &Settled, sessions: u32) {
         // The product has a place in every list by product.
         self.product(settled.first_product);
@@ -479,7 +390,7 @@ impl Sessions {
     fn insert(&mut self, session: u32, new: SessionEvent, products: &mut Option<Products>) {
         let state = &mut self.sessions[session as usize];
         let events = self.events.get(state.events);
-        let after = events.iter().rev().take_while(|e| (e.time, e.tie) > (new.time, new.tie)).count();
+        let after = events.iter().rev().take_while(|event| event.order() > new.order()).count();
         let position = events.len() - after;
         if self.parts.traffic {
             let neighbours = (position.checked_sub(1).map(|i| events[i].time), events.get(position).map(|e| e.time));

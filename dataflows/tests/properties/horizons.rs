@@ -1,6 +1,7 @@
 //! Forgetting changes no answer: with records older than a horizon kept back as pending, every answer at every closed epoch
 //! is the oracle's of the rest.
 
+use super::settings::Chosen;
 use super::{config, how, records, settings};
 use crate::support::compare::{check, incoming, watermarks};
 use crate::support::run::{Ran, run};
@@ -13,6 +14,23 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Of deduplication and of sessions.
+pub fn horizons(seconds: (i64, i64)) -> Horizons {
+    Horizons { deduplication: Some(seconds.0 * 1_000_000), sessions: Some(seconds.1 * 1_000_000) }
+}
+
+pub fn seconds() -> impl Strategy<Value = (i64, i64)> {
+    select(vec![(60, 60), (3_600, 600), (600, 7_200), (36_000, 3_600)])
+}
+
+pub fn with_horizons(settings: &Chosen, seconds: (i64, i64)) -> Arc<ViewContext> {
+    let horizons = horizons(seconds);
+    let chosen = settings.context();
+    // A user's activity has no end.
+    let of_sessions = if chosen.funnel.unit == context().funnel.unit { (*chosen).clone() } else { context() };
+    Arc::new(ViewContext { horizons, ..of_sessions })
+}
 
 /// Marks what comes too late as pending. Left out is an event that is not too late itself, and has the id of one that is
 /// forgotten, with another time. That is not seen.
@@ -61,17 +79,13 @@ proptest! {
     fn what_is_forgotten_is_not_missed(
         sent in records::sent(1..60, 2, 8),
         settings in settings::settings(),
-        seconds in select(vec![(60, 60), (3_600, 600), (600, 7_200), (36_000, 3_600)]),
+        seconds in seconds(),
         how in how(),
         seed in any::<u64>(),
     ) {
-        let micros = |seconds: i64| Some(seconds * 1_000_000);
-        let horizons = Horizons { deduplication: micros(seconds.0), sessions: micros(seconds.1) };
-        let funnel = ViewContext { horizons, ..(*settings.context()).clone() };
-        // A user's activity has no end.
-        let context = if funnel.funnel.unit == context().funnel.unit { funnel } else { ViewContext { horizons, ..context() } };
-        let lines = under(horizons, records::lines(&sent));
-        let ran = run(&Arc::new(context), &lines, how);
+        let context = with_horizons(&settings, seconds);
+        let lines = under(context.horizons, records::lines(&sent));
+        let ran = run(&context, &lines, how);
         check(&ran, &lines, seed, 4);
         check_open(&ran, &lines);
     }

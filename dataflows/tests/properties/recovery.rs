@@ -1,7 +1,7 @@
 //! A run that stops at any epoch and is taken up again, by any number of workers, changes the views as one that never stopped:
 //! from all accepted events, and from what a compaction leaves of them. One that had no horizons is gone on with under some.
 
-use super::horizons::{under, under_after};
+use super::horizons::{horizons, seconds, under, under_after, with_horizons};
 use super::{config, how, records, settings};
 use crate::support::compare::{Nets, answer_context, check_answer, nets, observed, states, watermarks};
 use crate::support::questions::{fixed, random};
@@ -13,7 +13,6 @@ use millrace_dataflows::oracle::visits::cut_sessions;
 use millrace_dataflows::settings::{Horizons, ViewContext};
 use millrace_dataflows::views::{VIEWS, view};
 use proptest::prelude::*;
-use proptest::sample::select;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -86,22 +85,15 @@ proptest! {
     fn a_run_is_taken_up_from_what_is_compacted(
         sent in records::sent(1..60, 2, 8),
         settings in settings::settings(),
-        seconds in select(vec![(60, 60), (3_600, 600), (600, 7_200), (36_000, 3_600)]),
+        seconds in seconds(),
         hows in (how(), how()),
         stop in 0..8_u64,
         compactions in 1..4_usize,
     ) {
-        let horizons = horizons(seconds);
-        let chosen = ViewContext { horizons, ..(*settings.context()).clone() };
-        // A user's activity has no end.
-        let context = if chosen.funnel.unit == context().funnel.unit { chosen } else { ViewContext { horizons, ..context() } };
-        let lines = under(horizons, records::lines(&sent));
-        check(&Arc::new(context), &lines, hows, stop, compactions);
+        let context = with_horizons(&settings, seconds);
+        let lines = under(context.horizons, records::lines(&sent));
+        check(&context, &lines, hows, stop, compactions);
     }
-}
-
-pub fn horizons(seconds: (i64, i64)) -> Horizons {
-    Horizons { deduplication: Some(seconds.0 * 1_000_000), sessions: Some(seconds.1 * 1_000_000) }
 }
 
 /// A replay, gone on with by an engine that has horizons.
@@ -153,15 +145,13 @@ proptest! {
     fn a_replay_is_gone_on_with_under_horizons(
         sent in records::sent(1..60, 2, 8),
         settings in settings::settings(),
-        seconds in select(vec![(60, 60), (3_600, 600), (600, 7_200), (36_000, 3_600)]),
+        seconds in seconds(),
         hows in (how(), how()),
         stop in 0..8_u64,
         compactions in 0..2_usize,
         seed in any::<u64>(),
     ) {
-        let chosen = ViewContext { horizons: horizons(seconds), ..(*settings.context()).clone() };
-        let is_of_sessions = chosen.funnel.unit == context().funnel.unit;
-        let context = if is_of_sessions { chosen } else { ViewContext { horizons: horizons(seconds), ..context() } };
+        let context = with_horizons(&settings, seconds);
         let lines = under_after(context.horizons, records::lines(&sent), Some(stop));
         check_replay(&context, &lines, hows, stop, compactions, seed);
     }

@@ -1,8 +1,8 @@
 //! What came too late is merged while everything goes on: then all answers are as if it had come then, and so they are when the
 //! engine is started again.
 
-use super::horizons::under;
-use super::recovery::{horizons, kept, later, left_of, line, looks};
+use super::horizons::{horizons, seconds, under, with_horizons};
+use super::recovery::{kept, later, left_of, line, looks};
 use super::{config, how, records, settings};
 use crate::support::compare::{answer_context, check_answer, incoming, nets, observed, states};
 use crate::support::questions::{fixed, random};
@@ -15,7 +15,6 @@ use millrace_dataflows::views::quality::Accounting;
 use millrace_dataflows::views::{VIEWS, view};
 use millrace_schema::calendar::Calendar;
 use proptest::prelude::*;
-use proptest::sample::select;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -124,18 +123,16 @@ proptest! {
     fn what_was_pending_is_merged_while_everything_goes_on(
         sent in records::sent(1..60, 2, 8),
         settings in settings::settings(),
-        seconds in select(vec![(60, 60), (3_600, 600), (600, 7_200), (36_000, 3_600)]),
+        seconds in seconds(),
         hows in (how(), how()),
         at in 1..8_u64,
         stop in 0..4_u64,
         compactions in 0..3_usize,
         seed in any::<u64>(),
     ) {
-        let chosen = ViewContext { horizons: horizons(seconds), ..(*settings.context()).clone() };
-        let is_of_sessions = chosen.funnel.unit == context().funnel.unit;
-        let context = if is_of_sessions { chosen } else { ViewContext { horizons: horizons(seconds), ..context() } };
+        let context = with_horizons(&settings, seconds);
         let lines = without_unseen_conflicts(under(context.horizons, records::lines(&sent)), at, &context.calendar);
-        check(&Arc::new(context), &lines, hows, at, (at + stop, compactions), seed);
+        check(&context, &lines, hows, at, (at + stop, compactions), seed);
     }
 }
 
