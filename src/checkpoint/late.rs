@@ -63,8 +63,8 @@ pub fn find_late(
     let mut looked = BTreeSet::new();
     if manifest.state.whole_until.is_some() {
         // A session that was counted whole may be of any days.
-        while let Some(file) = rows.take() {
-            rows.read(&file, |kept| recall.look(&kept))?;
+        for file in rows.files_in("events/") {
+            rows.read_wanted(&file, recall.wanted(), |kept| recall.look(&kept))?;
         }
     } else {
         loop {
@@ -76,7 +76,7 @@ pub fn find_late(
                 looked.insert(day);
                 let folder = format!("events/event_date={}/", format_day(day));
                 for file in rows.files_in(&folder) {
-                    rows.read(&file, |kept| recall.look(&kept))?;
+                    rows.read_wanted(&file, recall.wanted(), |kept| recall.look(&kept))?;
                 }
             }
         }

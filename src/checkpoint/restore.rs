@@ -6,13 +6,13 @@ use super::sums::Sums;
 use crate::engine::results;
 use anyhow::Context;
 use bytes::Bytes;
-use millrace_connectors::lake::{EventRow, read_event_rows};
+use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
 use millrace_connectors::store::Store;
-use millrace_dataflows::durable::{Kept, Needed, read_rows};
+use millrace_dataflows::durable::{Kept, Needed, Wanted, read_rows};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::views::View;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{NameCache, Names, Place};
+use millrace_schema::{Id, NameCache, Names, Place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -156,6 +156,26 @@ impl RestoredRows {
             return lake.read(&entry.key, &checked(&*self.store, entry)?, each);
         }
         read_rows(&checked(&*self.store, entry)?, each).with_context(|| format!("reading {}", entry.key))
+    }
+
+    /// Hands over those rows of an event file that are wanted, and passes the others over.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or the rows are not those of the lake.
+    pub fn read_wanted(
+        &self,
+        file: &RestoredFile<'_>,
+        wanted: Arc<Wanted>,
+        each: impl FnMut(Kept),
+    ) -> anyhow::Result<()> {
+        let entry = file.entry;
+        let lake = self.lake.as_ref().context("only rows of the lake have their ids")?;
+        let is_wanted =
+            move |keys: EventKeys| wanted.holds(Id::of(keys.event), Id::of(keys.session), Id::of(keys.user));
+        match select_events(&entry.key, checked(&*self.store, entry)?, is_wanted)? {
+            Some(bytes) => lake.read(&entry.key, &bytes, each),
+            None => Ok(()),
+        }
     }
 
     /// What a compaction has left of forgotten sessions.

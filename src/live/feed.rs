@@ -110,6 +110,8 @@ struct Checkpoints {
     last_ms: u64,
     /// Records have been read, or positions moved, since the last.
     dirty: bool,
+    /// The next is not to wait for its time: until then nothing is forgotten.
+    urgent: bool,
     /// Their last epochs, of those that are not closed.
     open: VecDeque<u64>,
     /// How many are cut and not committed.
@@ -196,6 +198,7 @@ impl Feed {
             checkpoints: Checkpoints {
                 last_ms,
                 dirty: is_live,
+                urgent: false,
                 open: VecDeque::new(),
                 uncommitted: 0,
                 last_committed: 0,
@@ -253,6 +256,7 @@ impl Feed {
         let begins = state.held_since.is_none() && !state.done;
         if begins {
             state.held_since = Some(state.open.epoch);
+            state.checkpoints.urgent = true;
         }
         begins
     }
@@ -280,6 +284,7 @@ impl Feed {
                 state.records += chunks.iter().map(|chunk| u64::from(chunk.records)).sum::<u64>();
                 state.queue.extend(chunks.into_iter().map(|chunk| (stamp, Work::Late(chunk))));
                 state.merged.extend(files.into_iter().map(|file| (stamp.epoch, file)));
+                state.checkpoints.urgent = true;
             }
             _ => state.held_since = None,
         }
@@ -460,7 +465,8 @@ impl Feed {
         let epoch = state.open.epoch;
         state.in_flight.push_back(state.open);
         let checkpoints = &mut state.checkpoints;
-        if self.rules.checkpoint_ms.is_some_and(|interval| now_ms.saturating_sub(checkpoints.last_ms) >= interval)
+        let elapsed = now_ms.saturating_sub(checkpoints.last_ms);
+        if self.rules.checkpoint_ms.is_some_and(|interval| elapsed >= interval || checkpoints.urgent)
             && (checkpoints.dirty || state.held_since.is_some())
             // Each worker sees each: the next is not cut before all have closed the last.
             && checkpoints.open.is_empty()
@@ -468,7 +474,7 @@ impl Feed {
         {
             checkpoints.open.push_back(epoch);
             checkpoints.uncommitted += 1;
-            (checkpoints.last_ms, checkpoints.dirty) = (now_ms, false);
+            (checkpoints.last_ms, checkpoints.dirty, checkpoints.urgent) = (now_ms, false, false);
             state.open.checkpoint = epoch;
         }
         state.open = Stamp {

@@ -202,6 +202,35 @@ fn what_was_decoded_decodes_to_the_same_after_the_lake() {
 }
 
 #[test]
+fn selected_events_are_those_that_are_wanted_and_nothing_of_them_is_lost() {
+    let directory = tempdir().unwrap();
+    let mut columns = EventColumns::new(Calendar::utc());
+    samples().iter().for_each(|sample| columns.push(&sample.as_record(), sample.time as u64 % 97, 1, 42));
+    let report = write(directory.path(), vec![columns.finish(None)], EventSettings::default());
+    let mut selected = 0;
+    for file in &report.files {
+        let bytes = bytes::Bytes::from(std::fs::read(directory.path().join(&file.key)).unwrap());
+        let all = read_event_rows(&file.key, &bytes).unwrap();
+        let of_line = |row: &EventRow, name: &str| -> String {
+            let record: Value = serde_json::from_slice(&row.line).unwrap();
+            record[name].as_str().unwrap_or_default().to_owned()
+        };
+        let wanted =
+            |event: &str, session: &str, user: &str| event.ends_with('1') || !session.is_empty() || user == "u";
+        let expected: Vec<EventRow> = all
+            .into_iter()
+            .filter(|row| wanted(&of_line(row, "event_id"), &of_line(row, "session_id"), &of_line(row, "user_id")))
+            .collect();
+        let some = select_events(&file.key, bytes.clone(), move |keys| wanted(keys.event, keys.session, keys.user));
+        let some = some.unwrap().map(|bytes| read_event_rows(&file.key, &bytes).unwrap()).unwrap_or_default();
+        assert_eq!(some, expected);
+        selected += some.len();
+        assert_eq!(select_events(&file.key, bytes, |_| false).unwrap(), None);
+    }
+    assert!(selected > 10 && selected < 60, "{selected}");
+}
+
+#[test]
 fn events_are_split_by_the_day_of_the_store_and_dropped_where_not_kept() {
     let directory = tempdir().unwrap();
     let mut columns = EventColumns::new(Calendar::of("America/New_York").unwrap());

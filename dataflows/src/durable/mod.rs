@@ -16,7 +16,7 @@ mod recall;
 
 pub use codec::{NoRow, RowWriter, read_rows};
 pub use compact::{Base, Compaction};
-pub use recall::Recall;
+pub use recall::{Recall, Wanted};
 
 use crate::operators::pairs::RelatedKind;
 use millrace_schema::{Event, Id, Kind, Name};

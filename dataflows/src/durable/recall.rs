@@ -16,11 +16,26 @@ use millrace_schema::decode::TIME_END;
 use millrace_schema::{Event, Id};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Which accepted rows may be worth a look, by their ids.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    events: FxHashSet<Id>,
+    sessions: FxHashSet<Id>,
+    users: FxHashSet<Id>,
+}
+
+impl Wanted {
+    pub fn holds(&self, event: Id, session: Id, user: Id) -> bool {
+        self.events.contains(&event) || self.sessions.contains(&session) || self.users.contains(&user)
+    }
+}
 
 pub struct Recall {
     buckets: Buckets,
     horizons: Horizons,
-    ids: FxHashSet<Id>,
+    wanted: Arc<Wanted>,
     /// When late events of a session were, and where the accepted ones are.
     sessions: FxHashMap<Id, (Vec<i64>, Spans)>,
     /// Users and days, in the store's calendar.
@@ -40,25 +55,29 @@ impl Recall {
             buckets: Buckets::new(shared.context.calendar.clone()),
             horizons,
             session_limit: watermark.map_or(i64::MIN, |watermark| horizons.session_limit(watermark)),
-            ids: FxHashSet::default(),
+            wanted: Arc::default(),
             sessions: FxHashMap::default(),
             users: FxHashSet::default(),
             days: BTreeSet::new(),
             found: Vec::new(),
         };
-        late.iter().for_each(|event| recall.look_for(event));
+        let mut wanted = Wanted::default();
+        late.iter().for_each(|event| recall.look_for(event, &mut wanted));
+        recall.wanted = Arc::new(wanted);
         recall
     }
 
-    fn look_for(&mut self, event: &Event) {
-        self.ids.insert(event.id);
+    fn look_for(&mut self, event: &Event, wanted: &mut Wanted) {
+        wanted.events.insert(event.id);
         let day = self.buckets.of(event.time).day;
         self.days.insert(day);
         if is_activity(event) {
             self.users.insert((event.user, day));
+            wanted.users.insert(event.user);
         }
         if let (Some(pause), Some(_)) = (self.horizons.pause(), Activity::of(event, event.session)) {
             self.sessions.entry(event.session).or_default().0.push(event.time);
+            wanted.sessions.insert(event.session);
             self.may_go_on(Span::at(event.time, false), pause);
         }
     }
@@ -86,13 +105,13 @@ impl Recall {
         &self.days
     }
 
-    /// Every accepted row of a day once, with [`Needed::WHOLE`] where it was counted in a whole session.
+    /// Every accepted row of a day that is [`Wanted`] once, with [`Needed::WHOLE`] where it was counted in a whole session.
     pub fn look(&mut self, kept: &Kept) {
         let event = &kept.event;
         if event.kind().is_dimension() {
             return;
         }
-        let mut is_wanted = self.ids.contains(&event.id);
+        let mut is_wanted = self.wanted.events.contains(&event.id);
         if let Some((_, spans)) = self.sessions.get_mut(&event.session)
             && Activity::of(event, event.session).is_some()
             && let Some(pause) = self.horizons.pause()
@@ -103,6 +122,11 @@ impl Recall {
         if is_wanted || self.is_of_user(event) {
             self.found.push(*kept);
         }
+    }
+
+    /// All other rows may be passed over.
+    pub fn wanted(&self) -> Arc<Wanted> {
+        self.wanted.clone()
     }
 
     fn is_of_user(&mut self, event: &Event) -> bool {
@@ -123,7 +147,7 @@ impl Recall {
             });
             let of_user = self.is_of_user(event);
             kept.needed = Needed::RECALLED
-                .with(Needed::ID, self.ids.contains(&event.id))
+                .with(Needed::ID, self.wanted.events.contains(&event.id))
                 .with(Needed::USER, of_user)
                 .with(Needed::SESSION, of_visit)
                 .with(Needed::WHOLE, of_visit && kept.needed.holds(Needed::WHOLE));
