@@ -4,7 +4,7 @@
     cargo build --release && python3 benches/long_run.py [--events N] [--days N] [--rate R] [--no-lake] [--workers W] [-- SETTING=VALUE…]
 
 Generates a log of N events once, one in a thousand of them late, under target/bench/. Appends it to another log, R records a second,
-which a live engine reads with a lake and horizons of a minute, and which merges what is pending every 10 seconds; looks at the engine
+which a live engine reads with a lake and horizons of a minute, and which merges what is pending every 30 seconds; looks at the engine
 now and then, until nothing is pending; starts it again; verifies every answer against the lake's own events; makes all views anew, and
 compares the answers with those of a replay of the log. Without a lake it shows the memory and ends. With a rate of 0 all is there at
 once.
@@ -126,7 +126,7 @@ def main() -> None:
     log = FOLDER / "long-log"
     feeder = Feeder(history, log, arguments.events, arguments.rate)
     of_run = [f"serve.address={ADDRESS}", f"source.log.paths=['{log}']", f"live.workers={arguments.workers}"]
-    of_lake = [] if arguments.no_lake else [f"lake.url={lake}", "lake.repair_every_ms=10000"]
+    of_lake = [] if arguments.no_lake else [f"lake.url={lake}", "lake.repair_every_ms=30000"]
     of_run = settings(of_run, of_lake, HORIZONS, arguments.set)
 
     print("| seconds | records read | event ids | sessions | orders | users | forgotten contributions | pending | memory, MB |")

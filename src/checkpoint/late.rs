@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// So many pending records are merged at a time, and the rest of a file. What is recalled for them is in memory.
-const RECORDS_MOST: usize = 50_000;
+pub const LATE_AT_ONCE: usize = 50_000;
 const CHUNK_RECORDS: usize = 4_096;
 
 /// What is to be merged in one epoch.
@@ -48,7 +48,7 @@ pub fn find_late(
     check_whole(&store.place(), manifest, files)?;
     let (mut records, mut keys) = (Vec::new(), Vec::new());
     for file in files.iter().filter(|file| Kind::of(&file.key) == Some(Kind::Pending)) {
-        if records.len() >= RECORDS_MOST {
+        if records.len() >= LATE_AT_ONCE {
             break;
         }
         records.extend(pending_of(&**store, file)?);

@@ -7,7 +7,7 @@
 //! It reads on meanwhile.
 
 use super::repair::{Repaired, pending, repair};
-use crate::checkpoint::Lake;
+use crate::checkpoint::{LATE_AT_ONCE, Lake};
 use crate::live::{self, Live, LiveEngine};
 use crate::serve::Board;
 use crate::settings::Settings;
@@ -65,8 +65,8 @@ impl Running {
         if let Some(before) = self.merging.filter(|_| !self.engine.is_merging()) {
             self.merging = None;
             let left = pending(&self.board.current())?;
-            // Where some were merged and others are left, those are next.
-            let is_on = left < before && left > 0;
+            // More than are merged at a time do not wait.
+            let is_on = left < before && left >= LATE_AT_ONCE as i64;
             *next = if is_on { Instant::now() } else { Instant::now() + *every };
             say(match left < before {
                 true => format!("repaired {before} records that were pending; {left} are pending now"),
