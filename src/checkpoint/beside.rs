@@ -81,6 +81,12 @@ fn run(beside: &Beside, mut compactor: Compactor, jobs: &Receiver<(Task, Job)>, 
                 if let Err(error) = compactor.work(&job, &mut replacement) {
                     eprintln!("warning: files were not merged: {error:#}");
                 }
+                if !replacement.added.is_empty() {
+                    super::crash::point("merged");
+                }
+                if replacement.state.is_some() || !replacement.joined.is_empty() {
+                    super::crash::point("joined");
+                }
             }
             Task::FindLate => {
                 let late = find_late(&compactor.store, &job, &beside.shared, &beside.decode);

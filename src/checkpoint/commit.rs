@@ -192,6 +192,7 @@ impl Committer {
                 Incoming::File { worker, file } => {
                     let key = file.key().to_owned();
                     let file = file.finish().with_context(|| format!("writing {key}"))?;
+                    super::crash::point("file-written");
                     self.shares[worker].files.push(FileEntry::of(file, 0));
                 }
                 Incoming::Sealed { worker, epoch } => {
@@ -274,7 +275,7 @@ impl Committer {
             next.state.deltas.extend(state);
             self.write_names(epoch, &mut next)?;
         }
-        super::crash::point("state-written");
+        super::crash::point("names-written");
         lake_files.extend(of_lake.iter().cloned());
         next.added.extend(of_lake);
         self.take_replacements(&mut next, &mut lake_files);
@@ -294,13 +295,14 @@ impl Committer {
     /// What was made beside since the last checkpoint.
     fn take_replacements(&mut self, next: &mut Manifest, files: &mut Vec<FileEntry>) {
         let Some(helper) = &mut self.helper else { return };
-        while let Some(Replacement { added, removed, state }) = helper.take() {
+        while let Some(Replacement { added, removed, state, joined }) = helper.take() {
             take_off(removed, next, files);
             files.extend(added.iter().cloned());
             next.added.extend(added);
             if let Some(state) = state {
                 state.apply(&mut next.state);
             }
+            joined.into_iter().for_each(|joined| joined.apply(&mut next.state));
         }
     }
 
@@ -382,7 +384,6 @@ impl Committer {
         let dropped = earlier.filter(|key| !named.contains(key)).cloned().collect();
         self.sweep.dropped(before.number, dropped);
         self.released.put(&cut.positions);
-        super::crash::point("released");
         // Not before this run has a checkpoint of its own: one that cannot take up the last may need those before.
         if let Err(error) = self.sweep.committed(&*self.store, &next) {
             eprintln!("warning: what is no longer needed could not be removed: {error:#}");

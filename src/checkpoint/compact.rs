@@ -9,10 +9,12 @@ use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, StateEntry};
 use super::restore::RestoredRows;
 use super::sweep::prefix;
-use millrace_connectors::lake::{Compression, Unfinished, merge_events};
+use anyhow::Context;
+use bytes::Bytes;
+use millrace_connectors::lake::{Compression, Unfinished, merge_events, merge_quarantine};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
-use millrace_dataflows::durable::{Compaction, RowWriter};
+use millrace_dataflows::durable::{Compaction, RowWriter, read_rows};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -22,6 +24,11 @@ const FEW_FILES: usize = 8;
 const ROWS_MOST: u64 = 500_000;
 const FILES_MOST: usize = 256;
 const STATE_FILE_BYTES: usize = 16 << 20;
+/// So many small files of the state are named one by one in each manifest, and read one by one by who starts. Where assertions are
+/// on, few, so that what joins them is at work in every test.
+const STATE_FILES_MOST: usize = if cfg!(debug_assertions) { 6 } else { 32 };
+/// A file of names that is no longer small.
+const NAMES_FILE_BYTES: u64 = 1 << 20;
 /// Rows of which those that are forgotten are in memory at a time, 128 bytes each.
 const GATHERED_MOST: u64 = 500_000;
 const ROW_GROUP_ROWS: usize = 512 << 10;
@@ -32,6 +39,27 @@ pub struct Replacement {
     pub added: Vec<FileEntry>,
     pub removed: Vec<String>,
     pub state: Option<StateReplacement>,
+    /// Files of the state with the same rows or names in fewer of them.
+    pub joined: Vec<Joined>,
+}
+
+/// One file of the state for several.
+#[derive(Debug)]
+pub struct Joined {
+    file: FileEntry,
+    of: BTreeSet<String>,
+}
+
+impl Joined {
+    /// Where the first of them was: the order of names counts.
+    pub fn apply(self, state: &mut StateEntry) {
+        for files in [&mut state.deltas, &mut state.names] {
+            if let Some(first) = files.iter().position(|file| self.of.contains(&file.key)) {
+                files.retain(|file| !self.of.contains(&file.key));
+                files.insert(first, self.file.clone());
+            }
+        }
+    }
 }
 
 /// Of the state: the deltas that are in the new base.
@@ -70,7 +98,7 @@ impl Compactor {
             && let Some(small) = plan(&files, self.target_bytes)
         {
             rows += small.iter().map(|file| file.rows).sum::<u64>();
-            replacement.added.push(self.merge(job, &small)?);
+            replacement.added.extend(self.merge(job, &small)?);
             let gone: BTreeSet<String> = small.into_iter().map(|file| file.key).collect();
             files.retain(|file| !gone.contains(&file.key));
             replacement.removed.extend(gone);
@@ -81,8 +109,54 @@ impl Compactor {
             && is_due(&job.manifest.state, self.state_rows_least)
         {
             replacement.state = Some(self.compact_state(&job.manifest, watermark)?);
+        } else {
+            self.join_deltas(&job.manifest, &mut replacement.joined)?;
+        }
+        replacement.joined.extend(self.join_names(&job.manifest)?);
+        Ok(())
+    }
+
+    /// Small files of rows as larger ones, with all their rows.
+    fn join_deltas(&mut self, manifest: &Manifest, joined: &mut Vec<Joined>) -> anyhow::Result<()> {
+        let mut left = manifest.state.deltas.clone();
+        while let Some(small) = small_deltas(&left) {
+            let mut writer = RowWriter::default();
+            for file in &small {
+                let bytes = self.bytes_of(file)?;
+                read_rows(&bytes, |kept| writer.push(&kept.event, kept.needed))
+                    .with_context(|| format!("reading {}", file.key))?;
+            }
+            let file = self.state_file(manifest, "accepted", &mut writer)?;
+            let of: BTreeSet<String> = small.into_iter().map(|file| file.key).collect();
+            left.retain(|file| !of.contains(&file.key));
+            joined.push(Joined { file, of });
         }
         Ok(())
+    }
+
+    /// The small files of names at the end of the list as one.
+    fn join_names(&mut self, manifest: &Manifest) -> anyhow::Result<Option<Joined>> {
+        let names = &manifest.state.names;
+        let large = names.iter().rposition(|file| file.bytes >= NAMES_FILE_BYTES).map_or(0, |last| last + 1);
+        let small = &names[large..];
+        if small.len() <= STATE_FILES_MOST {
+            return Ok(None);
+        }
+        let mut texts: Vec<String> = Vec::new();
+        for file in small {
+            let more: Vec<String> =
+                serde_json::from_slice(&self.bytes_of(file)?).with_context(|| format!("reading {}", file.key))?;
+            texts.extend(more);
+        }
+        let key = format!("_state/names/{}.json", self.name(manifest));
+        let bytes = serde_json::to_vec(&texts).context("writing names")?;
+        let file = Unfinished::of_bytes(&self.store, key, bytes, texts.len() as u64).finish()?;
+        let of = small.iter().map(|file| file.key.clone()).collect();
+        Ok(Some(Joined { file: FileEntry::of(file, manifest.epoch), of }))
+    }
+
+    fn bytes_of(&self, file: &FileEntry) -> anyhow::Result<Bytes> {
+        checked(file, self.store.get(&file.key)?)
     }
 
     fn name(&mut self, manifest: &Manifest) -> String {
@@ -90,18 +164,28 @@ impl Compactor {
         format!("{}-m-{:06}", prefix(manifest.generation), self.next_file)
     }
 
-    fn merge(&mut self, job: &Job, files: &[FileEntry]) -> anyhow::Result<FileEntry> {
+    /// `None` where all of them are gone.
+    fn merge(&mut self, job: &Job, files: &[FileEntry]) -> anyhow::Result<Option<FileEntry>> {
         let folder = folder_of(&files[0].key);
         let key = format!("{folder}/{}.parquet", self.name(&job.manifest));
-        let read = |file: &FileEntry| -> anyhow::Result<_> {
-            let bytes = self.store.get(&file.key)?;
-            anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says", file.key);
-            Ok((file.key.clone(), bytes))
+        let is_quarantine = Kind::of(&files[0].key) == Some(Kind::Quarantine);
+        let mut read = Vec::new();
+        for file in files {
+            match self.store.get(&file.key) {
+                // The store may have been told to remove old ones by itself.
+                Err(error) if is_quarantine && error.is_not_found() => {}
+                bytes => read.push((file.key.clone(), checked(file, bytes?)?)),
+            }
+        }
+        if read.is_empty() {
+            return Ok(None);
+        }
+        let merged = match is_quarantine {
+            true => merge_quarantine(&self.store, key, read, self.compression)?,
+            false => merge_events(&self.store, key, read, self.compression, ROW_GROUP_ROWS)?,
         };
-        let bytes = files.iter().map(read).collect::<anyhow::Result<_>>()?;
-        let merged = merge_events(&self.store, key, bytes, self.compression, ROW_GROUP_ROWS)?;
         let epoch = files.iter().map(|file| file.epoch).max().unwrap_or(0);
-        Ok(FileEntry::of(merged.finish()?, epoch))
+        Ok(Some(FileEntry::of(merged.finish()?, epoch)))
     }
 
     /// Two passes over all rows, a file at a time, and more of many.
@@ -155,29 +239,48 @@ fn is_due(state: &StateEntry, rows_least: u64) -> bool {
     rows(&state.deltas) > rows(&state.base).max(rows_least)
 }
 
+fn checked(file: &FileEntry, bytes: Bytes) -> anyhow::Result<Bytes> {
+    anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says", file.key);
+    Ok(bytes)
+}
+
 fn folder_of(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The files that are to become one: of the folder with the most small ones.
+/// The files that are to become one: of the folder with the most small ones of which enough fit into one.
 fn plan(files: &[FileEntry], target_bytes: u64) -> Option<Vec<FileEntry>> {
     let mut folders: BTreeMap<&str, Vec<&FileEntry>> = BTreeMap::new();
     let is_small = |file: &&FileEntry| {
-        matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions)) && file.bytes < target_bytes / 2
+        matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions | Kind::Quarantine))
+            && file.bytes < target_bytes / 2
+            && file.rows < ROWS_MOST / 2
     };
     for file in files.iter().filter(is_small) {
         folders.entry(folder_of(&file.key)).or_default().push(file);
     }
-    let mut small = folders.into_values().max_by_key(Vec::len)?;
-    small.sort_by_key(|file| file.bytes);
+    let mut folders: Vec<Vec<&FileEntry>> = folders.into_values().filter(|small| small.len() >= FEW_FILES).collect();
+    folders.sort_by_key(|small| std::cmp::Reverse(small.len()));
+    folders.into_iter().map(|small| fitting(small, target_bytes, ROWS_MOST)).find(|chosen| chosen.len() >= FEW_FILES)
+}
+
+/// The files of rows that are to become one, where there are too many small ones.
+fn small_deltas(files: &[FileEntry]) -> Option<Vec<FileEntry>> {
+    let is_small = |file: &&FileEntry| file.bytes < STATE_FILE_BYTES as u64 / 2;
+    let small: Vec<&FileEntry> = files.iter().filter(is_small).collect();
+    (small.len() > STATE_FILES_MOST).then(|| fitting(small, STATE_FILE_BYTES as u64, u64::MAX))
+}
+
+/// The smallest files that together have no more than so many bytes and rows.
+fn fitting(mut files: Vec<&FileEntry>, bytes_most: u64, rows_most: u64) -> Vec<FileEntry> {
+    files.sort_by_key(|file| file.bytes);
     let (mut bytes, mut rows) = (0, 0);
-    let fits = |file: &&&FileEntry| {
+    let fits = |file: &&FileEntry| {
         bytes += file.bytes;
         rows += file.rows;
-        bytes <= target_bytes && rows <= ROWS_MOST
+        bytes <= bytes_most && rows <= rows_most
     };
-    let chosen: Vec<FileEntry> = small.iter().take(FILES_MOST).take_while(fits).map(|file| (*file).clone()).collect();
-    (chosen.len() >= FEW_FILES).then_some(chosen)
+    files.into_iter().take(FILES_MOST).take_while(fits).cloned().collect()
 }
 
 #[cfg(test)]
@@ -263,12 +366,72 @@ mod tests {
         };
         let mut files = many("events/event_date=2019-10-01", FEW_FILES - 1, 10);
         assert_eq!(plan(&files, 1_000), None);
-        files.extend(many("quarantine", 40, 10));
+        files.extend(many("pending/event_date=2019-10-01", 40, 10));
         files.extend(many("events/event_date=2019-10-02", 40, 600));
         assert_eq!(plan(&files, 1_000), None, "they are large enough");
         let wanted = many("events/event_date=2019-10-03", 12, 10);
         files.extend(wanted.clone());
         assert_eq!(plan(&files, 1_000), Some(wanted.clone()));
         assert_eq!(plan(&files, 95).map(|chosen| chosen.len()), Some(9), "no more than the target");
+        // A folder whose small files are too large for one another stops no other folder.
+        files.extend(many("events/event_date=2019-10-04", 13, 400));
+        assert_eq!(plan(&files, 1_000), Some(wanted.clone()));
+        // Nor does one whose files have so many rows that they are merged no further.
+        let of_many_rows = many("events/event_date=2019-10-05", 40, 20);
+        files.extend(of_many_rows.into_iter().map(|file| FileEntry { rows: ROWS_MOST / 2, ..file }));
+        assert_eq!(plan(&files, 1_000), Some(wanted));
+        assert!(plan(&many("quarantine", 40, 10), 1_000).is_some());
+    }
+
+    /// However many checkpoints there are, few files are named and read, and they hold the same.
+    #[test]
+    fn small_files_of_the_state_are_joined() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store: Arc<dyn Store> = Arc::new(Local::new(directory.path(), false));
+        let settings = crate::settings::Settings::default();
+        let horizons = Horizons { deduplication: None, sessions: None };
+        let context = ViewContext { horizons, ..settings.validate().expect("the defaults hold").views };
+        let shared = Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()));
+        let compression = Compression::Snappy;
+        let mut compactor = Compactor {
+            store: store.clone(),
+            shared,
+            compression,
+            target_bytes: 1,
+            state_rows_least: 1_000_000,
+            next_file: 0,
+        };
+        let mut manifest = Manifest::empty(&settings);
+        let (mut most, mut expected) = (0, Vec::new());
+        for checkpoint in 0..200_usize {
+            let mut writer = RowWriter::default();
+            for minute in [checkpoint as i64, 7] {
+                writer.push(&looks(minute), Needed::ALL);
+                expected.push(looks(minute).time);
+            }
+            let delta = compactor.state_file(&manifest, "accepted", &mut writer).expect("it is written");
+            manifest.state.deltas.push(delta);
+            let key = format!("_state/names/{checkpoint}.json");
+            let names = Unfinished::of_bytes(&store, key, format!("[\"{checkpoint}\"]").into_bytes(), 1);
+            manifest.state.names.push(FileEntry::of(names.finish().expect("it is written"), 1));
+            let mut replacement = Replacement::default();
+            let job = Job { manifest: manifest.clone(), files: Vec::new() };
+            compactor.work(&job, &mut replacement).expect("they are joined");
+            assert!(replacement.state.is_none());
+            replacement.joined.into_iter().for_each(|joined| joined.apply(&mut manifest.state));
+            most = most.max(manifest.state.deltas.len()).max(manifest.state.names.len());
+        }
+        assert!(most <= STATE_FILES_MOST + 1, "{most} files");
+        let (rows, mut left) = (RestoredRows::new(store.clone(), &manifest), Vec::new());
+        while let Some(file) = rows.take() {
+            rows.read(&file, |kept| left.push(kept.event.time)).expect("it is read");
+        }
+        left.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+        let names = Names::default();
+        crate::checkpoint::restore::load_names(&*store, &manifest, &names).expect("they are read");
+        let in_order: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+        assert_eq!(names.since(0).iter().map(|name| name.to_string()).collect::<Vec<_>>(), in_order);
     }
 }

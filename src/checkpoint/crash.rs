@@ -6,17 +6,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const VARIABLE: &str = "MILLTEST_CRASH_AT";
 
-/// All there are, in the order of a commit.
-pub const POINTS: [&str; 9] = [
+/// All there are, in the order of a run: while the state is taken in, at a commit, when the source is told, when files are removed,
+/// and once small files are merged beside.
+pub const POINTS: [&str; 17] = [
+    "restoring",
+    "restored",
+    "state-encoded",
+    "lake-encoded",
+    "file-written",
     "before-cut",
     "files-written",
     "views-written",
-    "state-written",
+    "names-written",
     "before-manifest",
     "after-manifest",
+    "before-release",
     "released",
+    "sweeping",
     "swept",
-    "restored",
+    "merged",
+    "joined",
 ];
 
 /// Where pending records are merged beside: before they are handed over, and once a checkpoint has them.

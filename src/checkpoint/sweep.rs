@@ -51,8 +51,11 @@ impl Sweep {
         store.delete(&gone.iter().map(|number| Manifest::key(*number)).collect::<Vec<_>>())?;
         self.numbers.retain(|number| !gone.contains(number));
         let last_gone = gone.iter().copied().max().unwrap_or(0);
-        while let Some((_, keys)) = self.dropped.pop_front_if(|(last, _)| *last <= last_gone) {
-            store.delete(&keys)?;
+        while let Some((_, keys)) = self.dropped.front().filter(|(last, _)| *last <= last_gone) {
+            super::crash::point("sweeping");
+            // Where it fails they are still known.
+            store.delete(keys)?;
+            self.dropped.pop_front();
         }
         Ok(())
     }
@@ -60,16 +63,22 @@ impl Sweep {
     /// Deletes what earlier generations have left and no kept manifest names.
     fn start(&mut self, store: &dyn Store, first: &Manifest) -> anyhow::Result<()> {
         self.numbers = numbers(store)?;
-        let mut named = BTreeSet::new();
+        let (mut named, mut of_last, mut free) = (BTreeSet::new(), None::<(u64, BTreeSet<String>)>, VecDeque::new());
         let kept: BTreeSet<u64> = {
             let gone = expired(&self.numbers, first.number, self.keep);
             self.numbers.iter().copied().filter(|number| !gone.contains(number)).collect()
         };
         for &number in &kept {
             let Some(manifest) = read_manifest(store, number)? else { continue };
-            named.extend(manifest.own_files().map(|file| file.key.clone()));
-            named.extend(files_of(store, &manifest)?.into_iter().map(|file| file.key));
+            let files = files_of(store, &manifest)?;
+            let keys: BTreeSet<String> = manifest.own_files().chain(&files).map(|file| file.key.clone()).collect();
+            if let Some((last, keys_of_last)) = of_last.replace((number, keys.clone())) {
+                free.push_back((last, keys_of_last.difference(&keys).cloned().collect()));
+            }
+            named.extend(keys);
         }
+        // What the last two differ in may be there twice: to delete twice does nothing.
+        self.dropped = free.into_iter().chain(std::mem::take(&mut self.dropped)).collect();
         let mut keys: Vec<String> = Vec::new();
         for folder in FOLDERS {
             let listed = store.list(&format!("{folder}/"))?.into_iter().map(|entry| entry.key);

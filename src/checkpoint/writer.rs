@@ -146,6 +146,7 @@ impl Writing {
         if let Some(events) = &mut self.out.events {
             ended.extend(events.end()?);
         }
+        super::crash::point("lake-encoded");
         self.hand_over(ended)?;
         self.say(Incoming::Sealed { worker: self.out.worker, epoch })
     }
@@ -153,6 +154,7 @@ impl Writing {
     fn state(&mut self, StateRun { rows, bytes }: StateRun) -> anyhow::Result<()> {
         let key = format!("_state/accepted/{}-{:06}.rows", self.out.name, self.state_files);
         self.state_files += 1;
+        super::crash::point("state-encoded");
         let file = Unfinished::of_bytes(&self.out.store, key, bytes, rows);
         self.hand_over(vec![file])
     }

@@ -118,6 +118,8 @@ struct Checkpoints {
     uncommitted: usize,
     /// The epoch of the last that is committed.
     last_committed: u64,
+    /// None is committed any more.
+    over: bool,
 }
 
 /// So many checkpoints may be cut and not committed: one is being written while the next is being filled.
@@ -202,6 +204,7 @@ impl Feed {
                 open: VecDeque::new(),
                 uncommitted: 0,
                 last_committed: 0,
+                over: false,
             },
             held_since: None,
             merged: VecDeque::new(),
@@ -311,8 +314,9 @@ impl Feed {
             let mut left = source.partitions.is_empty();
             for (end, partition) in ends.iter_mut().zip(&source.partitions) {
                 *end = end.or(partition.end);
-                // One that cannot be read may never be.
-                left |= partition.fault.is_none() && end.is_none_or(|end| partition.next < end);
+                // One that cannot be read may never be, and where a line was torn it is cut off and written anew, or never.
+                let is_read = partition.fault.is_some() || partition.is_read();
+                left |= !is_read && end.is_none_or(|end| partition.next < end);
             }
             left
         });
@@ -435,6 +439,15 @@ impl Feed {
     /// The epoch of the last checkpoint that is safe.
     pub fn last_committed(&self) -> u64 {
         self.lock().checkpoints.last_committed
+    }
+
+    /// No checkpoint is committed any more.
+    pub fn commits_end(&self) {
+        self.lock().checkpoints.over = true;
+    }
+
+    pub fn commits_are_over(&self) -> bool {
+        self.lock().checkpoints.over
     }
 
     /// Records that have been read.
@@ -589,6 +602,25 @@ mod tests {
         assert_eq!(marks, [(501, true), (502, true), (503, true), (1_060, false)]);
         let all_of_before: Vec<_> = closed.iter().map(|closed| closed.positions[&0]).collect();
         assert_eq!(all_of_before, [4, 9, 10, 12]);
+    }
+
+    /// A line whose end never came was in the length of the log, and is not there to be read.
+    #[test]
+    fn all_has_been_read_again_where_a_line_was_torn() {
+        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+        let source = Arc::new(SourceStatus::default());
+        let feed = feed_after(&clock, 1, None, Some(500), source.clone());
+        let mut stamps = Vec::new();
+        for end in [10, 9] {
+            source.with(|source| (source.partitions[0].next, source.partitions[0].end) = (9, Some(end)));
+            feed.push(None, &[(0, 9)]);
+            feed.caught_up();
+            clock.0.fetch_add(20, Ordering::Relaxed);
+            feed.tick();
+            stamps.push(feed.next().0.again);
+            feed.close(0, u64::MAX - 1);
+        }
+        assert_eq!(stamps, [true, false]);
     }
 
     #[test]

@@ -98,8 +98,42 @@ const LOOK: Duration = Duration::from_millis(20);
 /// Where the publisher says what it knows at checkpoints.
 pub type Cuts = Option<Sender<Cut>>;
 
-/// Publishes until all workers are gone. While what an earlier run may have read is read again, a version shows when a checkpoint has it:
-/// killed before, the next run would give its epoch to other records.
+/// Which versions no reader may see before a checkpoint has them: killed before, the next run would not have what they have.
+#[derive(Default)]
+struct Withheld {
+    /// The last epoch is of what is read again. The next run would give it to other records.
+    again: bool,
+    /// The last epoch with records that were pending. The next run would have them pending again.
+    merged: Option<u64>,
+    /// What shows once it is committed.
+    version: Option<Published>,
+}
+
+impl Withheld {
+    fn closed(&mut self, closed: &Closed) {
+        self.again = closed.again;
+        if !closed.merged.is_empty() {
+            self.merged = Some(closed.epoch);
+        }
+    }
+
+    /// Whether the last epoch may not show yet.
+    fn any(&self) -> bool {
+        self.again || self.merged.is_some()
+    }
+
+    /// The last checkpoint is that of `epoch`. Returns what may show now.
+    fn committed(&mut self, epoch: u64) -> Option<Published> {
+        self.merged = self.merged.filter(|merged| *merged > epoch);
+        if !self.any() {
+            // What comes next is newer.
+            self.version = None;
+        }
+        self.version.take_if(|version| version.epoch <= epoch)
+    }
+}
+
+/// Publishes until all workers are gone.
 pub fn publish(
     reports: &Receiver<Report>,
     feed: &Feed,
@@ -111,13 +145,11 @@ pub fn publish(
     // When it was last published, and for how long it rests.
     let mut published: Option<(Instant, Duration)> = None;
     let mut unpublished = false;
-    // The last epoch is of what is read again; the version that shows once it is committed.
-    let mut is_again = false;
-    let mut withheld: Option<Published> = None;
+    let mut withheld = Withheld::default();
     loop {
         let timeout = match published {
-            Some((at, rest)) if unpublished && !is_again => (at + rest).saturating_duration_since(Instant::now()),
-            _ if withheld.is_some() => LOOK,
+            _ if withheld.any() => LOOK,
+            Some((at, rest)) if unpublished => (at + rest).saturating_duration_since(Instant::now()),
             _ => Duration::from_secs(1),
         };
         match reports.recv_timeout(timeout) {
@@ -129,13 +161,14 @@ pub fn publish(
                 while let Some(closed) = feed.take_closed(boundary) {
                     let partitions = partitions.read().expect("no holder of the partitions panics");
                     publisher.add(collector.commit(&closed, boundary, &partitions));
-                    (unpublished, is_again) = (true, closed.again);
+                    unpublished = true;
+                    withheld.closed(&closed);
                     if let (Some(cuts), Some(latests)) = (cuts, closed.checkpoint) {
                         let read_under = known(closed.read_under);
                         let merged = std::mem::take(&mut collector.merged);
                         let (version, positions) = (publisher.version(), collector.positions.clone());
-                        if is_again {
-                            withheld = Some(version.clone());
+                        if withheld.any() {
+                            withheld.version = Some(version.clone());
                         } else {
                             publisher.show(version.clone());
                         }
@@ -152,23 +185,119 @@ pub fn publish(
                 }
             }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                if unpublished {
-                    publisher.publish();
-                }
-                return;
-            }
+            Err(RecvTimeoutError::Disconnected) => break,
         }
-        if !is_again {
-            withheld = None;
-        } else if let Some(version) = withheld.take_if(|version| version.epoch <= feed.last_committed()) {
+        if let Some(version) = withheld.committed(feed.last_committed()) {
             publisher.show(version);
         }
         let now = Instant::now();
-        if unpublished && !is_again && published.is_none_or(|(at, rest)| now >= at + rest) {
+        if unpublished && !withheld.any() && published.is_none_or(|(at, rest)| now >= at + rest) {
             publisher.publish();
             unpublished = false;
             published = Some((Instant::now(), now.elapsed() * REST));
         }
+    }
+    // The last checkpoint has all there is, if it is committed.
+    while withheld.any() {
+        let is_over = feed.commits_are_over();
+        if let Some(version) = withheld.committed(feed.last_committed()) {
+            publisher.show(version);
+        }
+        if is_over {
+            return;
+        }
+        std::thread::sleep(LOOK);
+    }
+    if unpublished {
+        publisher.publish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clock::Clock;
+    use super::super::feed::{Numbering, Rules};
+    use super::super::pace::Pace;
+    use super::*;
+    use crate::checkpoint::Late;
+    use crate::settings::Settings;
+    use millrace_connectors::source::{MessageChunk, SourceStatus};
+    use millrace_dataflows::context::{Partitions, Shared};
+    use millrace_schema::Names;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc::channel;
+
+    struct SetClock(AtomicU64);
+
+    impl Clock for SetClock {
+        fn now_ms(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Killed before, the next run would have them pending.
+    #[test]
+    fn what_was_pending_shows_once_it_is_committed() {
+        let pace = Pace { tick_ms: 10, behind_tick_ms: 10, idle_tick_ms: 10, epoch_records: 100, epochs_in_flight: 9 };
+        let rules = Rules {
+            pace,
+            numbering: Numbering::Clock,
+            checkpoint_ms: Some(1_000_000),
+            only_the_end_counts: false,
+            reads_pending: false,
+            ahead_ms: None,
+        };
+        let (clock, status) = (Arc::new(SetClock(AtomicU64::new(2_000_000))), Arc::new(SourceStatus::default()));
+        status.with(|source| source.partitions.resize_with(1, Default::default));
+        let feed = Feed::new(rules, clock.clone(), status, Watermarks::new(0, 0), 1, 0, false);
+        let context = Settings::default().validate().expect("the defaults hold").views;
+        let shared = Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()));
+        let publisher = Publisher::new(&shared, &["quality"], Duration::ZERO);
+        let board = publisher.board();
+        let (reports, reported) = channel();
+        let (cuts, cut) = channel();
+        std::thread::scope(|scope| {
+            let shown = &feed;
+            scope.spawn(move || {
+                let collector = Collector::new(1, vec![0]);
+                publish(&reported, shown, &PartitionTable::default(), collector, publisher, &Some(cuts));
+            });
+            let mut from = 0;
+            // Ends the open epoch. Returns it, and whether it shows in time.
+            let mut epoch = || {
+                clock.0.fetch_add(20, Ordering::Relaxed);
+                feed.tick();
+                let open = feed.next().0.epoch;
+                feed.close(0, open);
+                let ended = open - 20;
+                let _ = reports.send(Report { worker: 0, from, open, changes: Vec::new() });
+                from = open;
+                let shows = (0..50).any(|_| {
+                    std::thread::sleep(Duration::from_millis(5));
+                    board.current().epoch >= ended
+                });
+                (ended, shows)
+            };
+            // The first epoch ends a checkpoint.
+            assert!(epoch().1 && epoch().1);
+            feed.committed(cut.recv().expect("there is one").version.epoch);
+            assert!(feed.hold() && epoch().1);
+            let on_the_way = cut.recv().expect("it does not wait").version.epoch;
+            let mut chunk = MessageChunk::new(0, None, usize::MAX);
+            chunk.push(7, None, b"{}");
+            let chunks = chunk.finish().into_iter().collect();
+            feed.merge(Some(Late { recalled: Vec::new(), chunks, files: vec!["pending/a".to_owned()] }));
+            assert!(matches!(feed.next().1, super::super::feed::Work::Late(_)));
+            let (merged, shows) = epoch();
+            assert!(!shows && !epoch().1);
+            let cut = cut.recv().expect("it does not wait");
+            assert_eq!((cut.version.epoch, &*cut.merged), (merged, &["pending/a".to_owned()][..]));
+            feed.committed(on_the_way);
+            assert!(!epoch().1, "it is not in that one");
+            feed.committed(merged);
+            assert!(epoch().1);
+            drop(reports);
+            feed.commits_end();
+        });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::feed::Feed;
 use super::publish::PartitionTable;
-use crate::checkpoint::Released;
+use crate::checkpoint::{self, Released};
 use crate::engine::enter_sources;
 use millrace_connectors::source::{Chunk, LiveSource};
 use millrace_dataflows::context::Shared;
@@ -40,8 +40,10 @@ fn read_on(
     let (mut read, mut positions, mut moved) = (0, Positions::default(), Vec::new());
     while !stop.load(Ordering::Relaxed) {
         if let Some(positions) = released.and_then(Released::take) {
+            checkpoint::crash::point("before-release");
             // It is for tools that show lag: what fails is repeated with the next checkpoint.
             let _ = source.release(&positions);
+            checkpoint::crash::point("released");
         }
         let timeout = feed.tick().min(WAIT_MOST);
         if !feed.wait_for_room(timeout) {

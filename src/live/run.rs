@@ -215,7 +215,10 @@ pub fn start_with(
         });
         (cuts, released) = (Some(cut_sender), Some(committer.released()));
         let feed = feed.clone();
-        threads.first("committer", move || committer.run(&received, &cut_receiver, &feed))?;
+        threads.first("committer", move || {
+            let ends = CommitsEnd(feed);
+            committer.run(&received, &cut_receiver, &ends.0)
+        })?;
     }
 
     let counts_whole = is_plain;
@@ -369,6 +372,15 @@ fn outgoing(
         pending: PendingFiles::new(store.clone(), &name, compression),
         state,
         name,
+    }
+}
+
+/// However the committer ends, the feed knows that it has.
+struct CommitsEnd(Arc<Feed>);
+
+impl Drop for CommitsEnd {
+    fn drop(&mut self) {
+        self.0.commits_end();
     }
 }
 

@@ -362,6 +362,7 @@ impl Inputs {
                 })?;
             }
             restoring.kept.flush();
+            crate::checkpoint::crash::point("restoring");
             while first_open(&outcomes.probe) + in_flight < epoch {
                 worker.step_or_park(Some(NAP));
             }
@@ -371,6 +372,7 @@ impl Inputs {
         // A visit is recalled whole, and its rows may be in several files: those of all workers go in at one epoch, after all others.
         recalled.into_iter().for_each(|kept| restoring.kept.send(kept));
         self.stamp.watermark = restored.watermark.unwrap_or(super::watermarks::Watermarks::UNKNOWN);
+        crate::checkpoint::crash::point("restored");
         Ok(())
     }
 

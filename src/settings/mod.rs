@@ -191,7 +191,7 @@ impl Default for LakeSettings {
             repair_every_ms: 600_000,
             keep_changes_ms: 86_400_000,
             compaction: true,
-            target_file_bytes: 64 << 20,
+            target_file_bytes: 16 << 20,
             merge_state_rows: 100_000,
             keep_days: 0,
             sync: true,

@@ -29,7 +29,7 @@ pub use data_dir::{DATA_DIR_MARKER, DataDir};
 pub use error::LakeError;
 pub use event_files::{EventFiles, EventSettings};
 pub use event_rows::{EventRow, EventRowsError, read_event_rows};
-pub use merge::merge_events;
+pub use merge::{merge_events, merge_quarantine};
 pub use part_file::{Compression, LakeFile, Unfinished};
 pub use pending::{PendingFiles, PendingRecord, read_pending};
 pub use quarantine::{QuarantineFiles, QuarantineSettings, Rejected};

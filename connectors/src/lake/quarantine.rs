@@ -59,6 +59,15 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
+pub(super) fn quarantine_properties(compression: Compression) -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(compression.parquet())
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_column_dictionary_enabled("bytes".into(), false)
+        .set_column_dictionary_enabled("offset".into(), false)
+        .build()
+}
+
 /// Collects rows and writes them, sorted by place, a file whenever the buffer is full. No rows, no file.
 pub struct QuarantineFiles {
     store: Arc<dyn Store>,
@@ -120,12 +129,8 @@ impl QuarantineFiles {
         rows.sort_by_key(|row| (row.partition, row.offset));
         let key = format!("quarantine/{}-{:06}.parquet", self.name, self.next_number);
         self.next_number += 1;
-        let properties = WriterProperties::builder()
-            .set_compression(self.settings.compression.parquet())
-            .set_statistics_enabled(EnabledStatistics::None)
-            .set_column_dictionary_enabled("bytes".into(), false)
-            .set_column_dictionary_enabled("offset".into(), false);
-        let mut file = PartFile::create(&self.store, key.clone(), Arc::clone(&SCHEMA), properties.build())?;
+        let properties = quarantine_properties(self.settings.compression);
+        let mut file = PartFile::create(&self.store, key.clone(), Arc::clone(&SCHEMA), properties)?;
         for rows in rows.chunks(BATCH_ROWS) {
             file.write(&self.batch(rows).map_err(LakeError::arrow(&key))?)?;
         }

@@ -224,3 +224,25 @@ fn logs_are_tailed_from_where_an_earlier_run_stopped() {
     let refused = LogTail::open(&[more], Start::Timestamp(0), Resume::default(), tiny(64, 8));
     assert!(refused.err().unwrap().to_string().contains("set source.start"));
 }
+
+/// Nobody waits for what is not read any more, nor for a line whose end never came.
+#[test]
+fn a_log_that_is_no_longer_named_and_a_torn_line_are_not_left_to_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["a", "b"].map(|name| folder.path().join(name));
+    let mut writers = paths.each_ref().map(|path| LogWriter::open(path, 1, 100).unwrap());
+    for writer in &mut writers {
+        writer.append(0, b"{\"n\":1}").unwrap();
+        writer.flush().unwrap();
+    }
+    let segment = paths[0].join("partition=00000/00000000000000000000.jsonl");
+    OpenOptions::new().append(true).open(&segment).unwrap().write_all(b"half of a li").unwrap();
+    let tail = LogTail::open(&paths, Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
+    let resume = Resume { partitions: tail.partitions().to_vec(), positions: vec![0, 0] };
+    let mut tail = LogTail::open(&paths[..1], Start::Earliest, resume, tiny(64, 8)).unwrap();
+    assert_eq!(drain(&mut tail, 8).unwrap().len(), 1);
+    let state = tail.status().get();
+    assert!(state.partitions.iter().all(|partition| partition.is_read()), "{state:?}");
+    let faults: Vec<_> = state.partitions.iter().map(|partition| partition.fault.as_deref()).collect();
+    assert!(faults[0].is_none() && faults[1].unwrap().contains("source.log.paths"), "{faults:?}");
+}

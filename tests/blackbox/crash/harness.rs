@@ -111,6 +111,10 @@ impl<'a> Crashes<'a> {
         let done = self.engine(2).arg("--until-end").output().expect("the binary starts");
         assert!(done.status.success(), "seed {seed}: {}", String::from_utf8_lossy(&done.stderr));
         let (answers, epoch) = reader.stop();
+        assert!(answers > 0, "nobody has read anything");
+        // So often that each point has its turn.
+        let missed: Vec<_> = self.points.iter().filter(|point| !killed.contains_key(*point)).collect();
+        assert!(kills < 20 * self.points.len() || missed.is_empty(), "{missed:?} was never reached: {killed:?}");
         let where_killed: Vec<String> = killed.iter().map(|(point, count)| format!("{point} {count}")).collect();
         format!("seed {seed}: {kills} kills ({}); {answers} reads, the last of epoch {epoch}", where_killed.join(", "))
     }
@@ -147,7 +151,7 @@ impl Reader {
         let (stop, epoch) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, seen) = (stop.clone(), epoch.clone());
         let thread = std::thread::spawn(move || {
-            let (mut answers, mut last_read) = (0, 0_i64);
+            let (mut answers, mut last_read, mut last_in) = (0, 0_i64, 0_i64);
             while !stopped.load(Ordering::Relaxed) {
                 std::thread::sleep(Duration::from_millis(15));
                 let connection = Connection::open(&format!("127.0.0.1:{port}"), &ClientSettings::default());
@@ -157,13 +161,17 @@ impl Reader {
                 let answer = connection.query_when("quality", &Query::default(), consistency);
                 let Ok((table, at)) = answer else { continue };
                 assert!(at.epoch >= last, "an answer of epoch {} after one of {last}", at.epoch);
-                let read = match table.columns.iter().position(|column| column == "read") {
-                    Some(column) => table.rows.first().map(|row| row[column].to_string()),
-                    None => None,
+                let count = |name: &str| -> i64 {
+                    let column = table.columns.iter().position(|column| column == name);
+                    let cell = column.and_then(|column| Some(table.rows.first()?[column].to_string()));
+                    cell.and_then(|count| count.parse().ok()).unwrap_or(0)
                 };
-                let read = read.and_then(|read| read.parse().ok()).unwrap_or(0);
+                // What is not pending is in the answers: that grows, too, when pending records are merged.
+                let (read, pending) = (count("read"), count("pending"));
                 assert!(read >= last_read, "{read} records were read at epoch {}, {last_read} before", at.epoch);
-                last_read = read;
+                let is_in = read - pending;
+                assert!(is_in >= last_in, "{is_in} records were in at epoch {}, {last_in} before", at.epoch);
+                (last_read, last_in) = (read, is_in);
                 seen.store(at.epoch, Ordering::Relaxed);
                 answers += 1;
             }

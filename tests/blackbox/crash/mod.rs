@@ -67,7 +67,7 @@ fn repairs() {
     let mut settings = HORIZONS.to_vec();
     settings.extend(["lake.repair_every_ms=120", "lake.merge_state_rows=100"]);
     let crashes = Crashes::new(&place, Input::log(&place, lines), "lake", &[]);
-    let points = [&POINTS_OF_REPAIR[..], &POINTS_OF_REPAIR[..], &["after-manifest"]].concat();
+    let points = [&POINTS_OF_REPAIR[..], &POINTS_OF_REPAIR[..], &["before-manifest", "after-manifest"]].concat();
     let report = crashes.under(&settings).at(&points).run(kills(16), 4);
     assert!(POINTS_OF_REPAIR.iter().all(|point| report.contains(point)), "{report}");
     let said = place.ok("verify --data-dir lake");

@@ -35,6 +35,11 @@ impl LogTail {
         let mut table = resume.partitions.clone();
         let mut states: Vec<PartitionState> =
             resume.positions.iter().map(|&next| PartitionState { next, ..PartitionState::default() }).collect();
+        for (state, info) in states.iter_mut().zip(&table) {
+            if !logs.iter().any(|log| log.display().to_string() == info.source) {
+                state.fault = Some("it was read before, and source.log.paths does not name its log".to_owned());
+            }
+        }
         let mut readers = Vec::new();
         for log in logs {
             let source = log.display().to_string();
@@ -71,7 +76,8 @@ impl LogTail {
             self.table.iter().map(|info| segments(&info.path).ok()?.last().map(|last| last.end())).collect();
         self.status.with(|state| {
             for (partition, end) in state.partitions.iter_mut().zip(ends) {
-                partition.end = end.or(partition.end);
+                // Of one that is not read any more there is nothing to come.
+                partition.end = if partition.fault.is_some() { Some(partition.next) } else { end.or(partition.end) };
             }
         });
     }
