@@ -32,9 +32,9 @@ pub use late::{LATE_AT_ONCE, Late, check_whole, chunks_of, pending_of};
 pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
 #[cfg(feature = "s3")]
 pub use open::s3_of;
-pub use open::{Lake, files_of, open_store, read_manifest, read_newest};
+pub use open::{Lake, files_of, look, open_store, read_manifest, read_newest};
 pub use protocol::Superseded;
-pub use restore::{RestoredRows, ViewRowsByKey, load_names, load_views, rows_of};
+pub use restore::{RestoredRows, ViewRowsByKey, check_version, load_names, load_views, rows_of};
 pub use sweep::prefix;
 pub use views::ViewFiles;
 pub use writer::{LakeWriter, Outgoing};

@@ -26,19 +26,12 @@ pub struct Lake {
 }
 
 impl Lake {
-    /// Opens the lake at a place and takes it over from whoever had it.
+    /// Opens the lake at a place and takes it over from whoever had it: from this generation only, where one is given,
+    /// and only if `fits` finds nothing against what is there. Otherwise whoever runs on it goes on.
     ///
     /// # Errors
-    /// Where it cannot be reached, holds something else, or is locked.
-    pub fn claim(place: &str, settings: &Settings) -> anyhow::Result<Lake> {
-        Lake::claim_if(place, settings, None, &|_| Ok(()))
-    }
-
-    /// Likewise, but not from anyone but this generation, where one is given, and only if `fits` finds nothing against what is there:
-    /// whoever runs on it goes on then.
-    ///
-    /// # Errors
-    /// As [`Lake::claim`]; [`Superseded`] where another has taken it over; what `fits` says.
+    /// Where it cannot be reached, holds something else, or is locked; [`Superseded`] where another has taken it over;
+    /// what `fits` says.
     pub fn claim_if(
         place: &str,
         settings: &Settings,
@@ -230,7 +223,11 @@ pub fn numbers(store: &dyn Store) -> anyhow::Result<Vec<u64>> {
     Ok(listed.iter().filter_map(|entry| Manifest::number_of(&entry.key)).collect())
 }
 
-fn look(store: &dyn Store) -> anyhow::Result<Newest> {
+/// Where a lake stands, which may hold nothing yet.
+///
+/// # Errors
+/// Where the store fails, or the newest manifest is of another version.
+pub fn look(store: &dyn Store) -> anyhow::Result<Newest> {
     protocol::newest(&numbers(store)?, |number| found(store, number))
 }
 

@@ -48,6 +48,19 @@ pub fn load_names(store: &dyn Store, manifest: &Manifest, names: &Names) -> anyh
     Ok(())
 }
 
+/// # Errors
+/// Where the rows are of another version of the view.
+pub fn check_version(entry: &ViewEntry, view: &dyn View) -> anyhow::Result<()> {
+    let current = view.version();
+    anyhow::ensure!(
+        entry.version == current,
+        "the rows of {} are of version {}, not {current}: replay again",
+        entry.name,
+        entry.version
+    );
+    Ok(())
+}
+
 /// The rows of a view at a manifest, by key, each once.
 ///
 /// # Errors
@@ -58,13 +71,7 @@ pub fn rows_of(
     view: &dyn View,
     names: &Names,
 ) -> anyhow::Result<Vec<(Key, Measures)>> {
-    let current = view.version();
-    anyhow::ensure!(
-        entry.version == current,
-        "the rows of {} are of version {}, not {current}: replay again",
-        entry.name,
-        entry.version
-    );
+    check_version(entry, view)?;
     let read = |file: &FileEntry| results::read(&file.key, checked(store, file)?, view, names);
     let mut rows = entry.snapshot.as_ref().map(read).transpose()?.unwrap_or_default();
     if entry.changes.is_empty() {

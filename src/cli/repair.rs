@@ -1,7 +1,6 @@
 //! `millrace repair`: merges the records that were too old to be merged when they came.
 
 use super::SettingsArgs;
-use crate::checkpoint::Lake;
 use crate::engine::repair;
 use clap::Args;
 use std::io::Write;
@@ -35,9 +34,8 @@ impl RepairArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let loaded = self.settings.load()?;
         let workers = self.workers.map_or(loaded.settings.live.workers, usize::from);
-        let lake = Lake::claim(&self.data_dir, &loaded.settings)?;
         let never = || false;
-        let repaired = repair(lake, &loaded.settings, workers, self.all, &never)?.unwrap_or_default();
+        let repaired = repair(&self.data_dir, &loaded.settings, workers, self.all, &never)?.unwrap_or_default();
         writeln!(
             out,
             "epoch {}: {} records were pending, {} of them are accepted now, and nothing is pending",

@@ -56,6 +56,7 @@ impl RunArgs {
             }
         };
         let should_stop = || stop.load(Ordering::Relaxed);
+        serving::check(&loaded.settings.serve)?;
         let mut live = Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop)?;
         let server = serving::start(&loaded.settings.serve, &live.board, live.engine.clone())?;
         if let Some(server) = server.as_ref().filter(|_| !self.quiet) {

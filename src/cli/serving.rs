@@ -5,6 +5,14 @@ use crate::serve::status::Engine;
 use crate::serve::{Board, ServeError, ServeSettings, Server};
 use std::sync::Arc;
 
+/// Looks for what would keep [`start`] from serving, before a lake is taken over.
+///
+/// # Errors
+/// As [`start`].
+pub fn check(settings: &ServeSettings) -> Result<(), ServeError> {
+    if settings.address.is_empty() { Ok(()) } else { Server::check(settings) }
+}
+
 /// Serves, unless `serve.address` is empty.
 ///
 /// # Errors

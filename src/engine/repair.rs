@@ -6,8 +6,10 @@
 //! ```
 //! Nothing has been forgotten then, so it is also decided rightly what is a copy, and which session goes on.
 
-use crate::checkpoint::{Kind, Lake, Mode, check_whole, chunks_of, pending_of};
-use crate::live::{Numbering, Pace, Plan, Rules, start_with};
+use crate::checkpoint::{
+    Kind, Lake, Manifest, Mode, check_whole, chunks_of, files_of, open_store, pending_of, read_newest,
+};
+use crate::live::{Numbering, Pace, Plan, Rules, check_settings, start_with};
 use crate::serve::Published;
 use crate::settings::Settings;
 use anyhow::Context;
@@ -29,29 +31,43 @@ pub struct Repaired {
     /// How many of them were accepted.
     pub accepted: i64,
     pub epoch: u64,
+    /// Under which the lake was taken over; `None` where it was not, for there was nothing to do.
+    pub generation: Option<u64>,
 }
 
 /// How often somebody looks whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Merges what is pending in a lake, if anything is, or makes the views anew all the same where `all`. No engine may be running on
-/// it. `None` where `should_stop` came first: then the lake is as it was.
+/// Merges what is pending in a lake, if anything is, or makes the views anew all the same where `all`. Only then is the
+/// lake taken over. `None` where `should_stop` came first: then the lake is as it was.
 ///
 /// # Errors
-/// Where the lake cannot be read or written, or does not hold all accepted events.
+/// Where there is no lake, the settings do not fit, or it does not hold all accepted events: then it is not taken over.
+/// Where it cannot be read or written.
 pub fn repair(
-    lake: Lake,
+    place: &str,
     settings: &Settings,
     workers: usize,
     all: bool,
     should_stop: &dyn Fn() -> bool,
 ) -> anyhow::Result<Option<Repaired>> {
-    let place = lake.store.place();
-    let before = lake.manifest.accounted;
-    if before.pending == 0 && !all || lake.manifest.epoch == 0 {
-        return Ok(Some(Repaired { epoch: lake.manifest.epoch, ..Repaired::default() }));
+    let mut validated = settings.validate_live()?.validated;
+    let store = open_store(place, settings)?;
+    let is_due = |manifest: &Manifest| manifest.epoch > 0 && (all || manifest.accounted.pending > 0);
+    let (newest, _) = read_newest(&*store, &mut |_| {})?;
+    if !is_due(&newest) {
+        return Ok(Some(Repaired { epoch: newest.epoch, ..Repaired::default() }));
     }
-    check_whole(&place, &lake.manifest, &lake.files)?;
+    let fits = |manifest: &Manifest| {
+        check_settings(manifest, settings, place)?;
+        check_whole(place, manifest, &files_of(&*store, manifest)?)
+    };
+    let lake = Lake::claim_if(place, settings, None, &fits)?;
+    let (before, generation) = (lake.manifest.accounted, Some(lake.manifest.generation));
+    // Whoever had it may have merged it meanwhile.
+    if !is_due(&lake.manifest) {
+        return Ok(Some(Repaired { epoch: lake.manifest.epoch, generation, ..Repaired::default() }));
+    }
     let mut records = Vec::new();
     for file in lake.files.iter().filter(|file| Kind::of(&file.key) == Some(Kind::Pending)) {
         records.extend(pending_of(&*lake.store, file)?);
@@ -62,7 +78,6 @@ pub fn repair(
         before.pending,
         records.len()
     );
-    let mut validated = settings.validate_live()?.validated;
     validated.views.horizons = Horizons::NONE;
     let plan = Plan {
         validated,
@@ -99,7 +114,8 @@ pub fn repair(
     let version = board.current();
     let after = accounting(&version)?;
     anyhow::ensure!(after.balances(), "the accounting does not balance: {after:?}");
-    Ok(Some(Repaired { records: before.pending, accepted: after.accepted - before.accepted, epoch: version.epoch }))
+    let (records, accepted) = (before.pending, after.accepted - before.accepted);
+    Ok(Some(Repaired { records, accepted, epoch: version.epoch, generation }))
 }
 
 /// How many records are pending at a version.

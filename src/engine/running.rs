@@ -7,7 +7,7 @@
 //! It reads on meanwhile.
 
 use super::repair::{Repaired, pending, repair};
-use crate::checkpoint::{LATE_AT_ONCE, Lake};
+use crate::checkpoint::LATE_AT_ONCE;
 use crate::live::{self, Live, LiveEngine};
 use crate::serve::Board;
 use crate::settings::Settings;
@@ -37,13 +37,13 @@ impl Running {
         should_stop: &dyn Fn() -> bool,
     ) -> anyhow::Result<Running> {
         let lake = &settings.lake;
+        let newest = live::check(settings)?;
         let mut generation = None;
-        if lake.repair_at_start && !lake.url.is_empty() {
-            settings.validate_live()?;
-            let lake = Lake::claim(&lake.url, settings)?;
-            generation = Some(lake.manifest.generation);
-            let repaired = repair(lake, settings, settings.live.workers, false, should_stop)?;
-            tell(&repaired.context("it was told to end while it repaired; the lake is as it was")?, say);
+        if lake.repair_at_start && newest.is_some() {
+            let repaired = repair(&lake.url, settings, settings.live.workers, false, should_stop)?;
+            let repaired = repaired.context("it was told to end while it repaired; the lake is as it was")?;
+            generation = repaired.generation;
+            tell(&repaired, say);
         }
         let live = live::start(settings, shown_settings, generation)?;
         let every = Duration::from_millis(lake.repair_every_ms);

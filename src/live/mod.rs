@@ -22,4 +22,4 @@ pub use engine::LiveEngine;
 pub use feed::{Feed, Numbering, Rules};
 pub use pace::Pace;
 pub use publish::PartitionTable;
-pub use run::{Live, Plan, start, start_with};
+pub use run::{Live, Plan, check, check_settings, start, start_with};

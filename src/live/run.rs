@@ -21,7 +21,7 @@ use millrace_connectors::lake::{EventFiles, EventSettings, PendingFiles, Quarant
 use millrace_connectors::source::{LiveSource, PartitionInfo, Resume};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
-use millrace_dataflows::views::VIEWS;
+use millrace_dataflows::views::{VIEWS, view};
 use millrace_schema::Names;
 use millrace_schema::decode::DecodeSettings;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +54,24 @@ pub struct Plan {
     pub shown_settings: String,
 }
 
+/// Looks for what would keep [`start`] from going on, so that a lake is not taken over in vain. Returns what it
+/// holds, if anything.
+///
+/// # Errors
+/// As [`start`].
+pub fn check(settings: &Settings) -> anyhow::Result<Option<Manifest>> {
+    let start = settings.validate_live()?.start;
+    let url = &settings.lake.url;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let newest = checkpoint::look(&*checkpoint::open_store(url, settings)?)?.manifest;
+    newest.iter().try_for_each(|manifest| check_settings(manifest, settings, url))?;
+    let (partitions, positions) = newest.as_ref().map(resume_of).unwrap_or_default();
+    source::open(settings, start, Resume { partitions, positions })?;
+    Ok(newest)
+}
+
 /// Starts reading, with the settings as they may be shown to whoever asks: from the lake of `generation` only, where one is given.
 ///
 /// # Errors
@@ -61,11 +79,7 @@ pub struct Plan {
 pub fn start(settings: &Settings, shown_settings: String, generation: Option<u64>) -> anyhow::Result<Live> {
     let live = settings.validate_live()?;
     let url = &settings.lake.url;
-    let rendered = rendered(settings);
-    let fits = |manifest: &Manifest| match manifest.epoch {
-        0 => Ok(()),
-        _ => check_settings(manifest, settings, &rendered, url),
-    };
+    let fits = |manifest: &Manifest| check_settings(manifest, settings, url);
     let lake = (!url.is_empty()).then(|| Lake::claim_if(url, settings, generation, &fits)).transpose()?;
     let plan = Plan {
         validated: live.validated,
@@ -120,7 +134,7 @@ pub fn start_with(
     let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > 0);
     let before: Option<Manifest> = before.map(|(lake, _)| lake.manifest.clone());
     if let (Some(manifest), Some((lake, _))) = (&before, &lake) {
-        check_settings(manifest, settings, &rendered, &lake.store.place())?;
+        check_settings(manifest, settings, &lake.store.place())?;
         load_names(&*lake.store, manifest, &names)?;
         let views: Vec<_> = board.current().views.iter().map(|rows| rows.view.clone()).collect();
         let rows = load_views(&*lake.store, manifest, &views, &names)?;
@@ -307,7 +321,13 @@ fn load_quality(
 }
 
 /// What was decided by other settings cannot be gone on with.
-fn check_settings(manifest: &Manifest, settings: &Settings, rendered: &[&str], place: &str) -> anyhow::Result<()> {
+///
+/// # Errors
+/// Where it was; it names the settings.
+pub fn check_settings(manifest: &Manifest, settings: &Settings, place: &str) -> anyhow::Result<()> {
+    if manifest.epoch == 0 {
+        return Ok(());
+    }
     anyhow::ensure!(
         manifest.state.complete,
         "{place} holds the answers of a replay and not its state, so they cannot be gone on with: replay again with --set replay.state=true, or set lake.url to another place"
@@ -319,6 +339,7 @@ fn check_settings(manifest: &Manifest, settings: &Settings, rendered: &[&str], p
         "{place} was written under other settings ({}): set them back, or set lake.url to another place and read again from the start",
         differing.join(", ")
     );
+    let rendered = rendered(settings);
     let kept: Vec<&str> = manifest.views.iter().map(|view| &*view.name).collect();
     anyhow::ensure!(
         kept == rendered,
@@ -326,6 +347,10 @@ fn check_settings(manifest: &Manifest, settings: &Settings, rendered: &[&str], p
         kept.join(", "),
         rendered.join(", ")
     );
+    let context = settings.validate()?.views;
+    for entry in &manifest.views {
+        checkpoint::check_version(entry, &*view(&entry.name, &context).context("those that are kept are known")?)?;
+    }
     Ok(())
 }
 

@@ -46,6 +46,16 @@ fn what_was_pending_counts_as_if_it_had_come_in_time() {
     assert!(said.contains(": 0 records were pending"), "{said}");
 }
 
+/// A place that holds no lake is not made one.
+#[test]
+fn a_place_without_answers_is_left_as_it_is() {
+    let place = Place::new();
+    for more in ["", " --all"] {
+        place.fails(&format!("repair --data-dir typo{more}"), 1, &["typo holds no answers"]);
+        assert!(!place.path("typo").exists());
+    }
+}
+
 /// By itself, while it runs: readers stay where they are, and see nothing go back.
 #[test]
 fn an_engine_repairs_itself() {

@@ -12,7 +12,7 @@ use crate::serve::status::Engine;
 use millrace_proto::FILE_DESCRIPTOR_SET;
 use millrace_proto::servers::admin_server::AdminServer;
 use millrace_proto::servers::analytics_server::AnalyticsServer;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -61,6 +61,16 @@ const ANALYTICS: &str = "millrace.v1.Analytics";
 const BLOCKING_MORE: usize = 4;
 
 impl Server {
+    /// Looks for what would keep it from starting. It listens for a moment only: nobody would be answered yet.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn check(settings: &ServeSettings) -> Result<(), ServeError> {
+        let address = address_of(settings)?;
+        TcpListener::bind(address).map_err(|reason| ServeError::Listen { address, reason })?;
+        transport(settings).map(drop)
+    }
+
     /// Listens and serves. `clock` gives milliseconds since 1970.
     ///
     /// # Errors
@@ -71,11 +81,7 @@ impl Server {
         engine: Arc<dyn Engine>,
         clock: Clock,
     ) -> Result<Server, ServeError> {
-        let bad = |(setting, value, expected)| ServeError::Setting { setting, value, expected };
-        settings.check().map_err(bad)?;
-        let address: SocketAddr = settings.address.parse().map_err(|_| {
-            bad(("address", settings.address.clone(), "an IP address and a port such as 0.0.0.0:7117".to_owned()))
-        })?;
+        let address = address_of(settings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.workers)
             .max_blocking_threads(settings.heavy_queries_max + BLOCKING_MORE)
@@ -153,6 +159,15 @@ impl Drop for Server {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Where to listen, of settings that can be used.
+fn address_of(settings: &ServeSettings) -> Result<SocketAddr, ServeError> {
+    let bad = |(setting, value, expected)| ServeError::Setting { setting, value, expected };
+    settings.check().map_err(bad)?;
+    settings.address.parse().map_err(|_| {
+        bad(("address", settings.address.clone(), "an IP address and a port such as 0.0.0.0:7117".to_owned()))
+    })
 }
 
 fn reflected() -> Builder<'static> {

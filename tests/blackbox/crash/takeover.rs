@@ -5,6 +5,7 @@ use super::input::Input;
 use super::shop;
 use millrace_parts::or_skip;
 use millrace_parts::s3::Moto;
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -44,22 +45,68 @@ fn one_that_stood_still_does_not_go_on_either() {
     take_over(true);
 }
 
-/// One whose settings do not fit is refused before it takes anything over: the other goes on.
+const OTHER_ZONE: &str = "store.time_zone=Europe/London";
+const OTHER_SETTINGS: &str = "was written under other settings (store.time_zone: \"UTC\"";
+
+/// One that could not go on is refused before it takes anything over: the other goes on.
 #[test]
-fn one_that_does_not_fit_takes_nothing_over() {
+fn one_that_cannot_go_on_takes_nothing_over() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("serve.address={}", taken.local_addr().expect("it listens"));
+    let nobody = [
+        "source.kind=kafka",
+        "source.kafka.brokers=127.0.0.1:1",
+        "source.kafka.topics=[{name=\"events\"}]",
+        "source.kafka.connect_timeout_ms=300",
+    ];
+    let no_log = "source.log.paths=['elsewhere']";
+    beside_an_engine(&[
+        (Other::Run, &[OTHER_ZONE], 1, OTHER_SETTINGS),
+        (Other::Run, &[OTHER_ZONE, "lake.repair_at_start=true"], 1, OTHER_SETTINGS),
+        (Other::Run, &["source.log.paths=[]"], 2, "source.log.paths"),
+        (Other::Run, &[no_log], 1, "opening source.log.paths"),
+        (Other::Run, &[no_log, "lake.repair_at_start=true"], 1, "opening source.log.paths"),
+        (Other::Run, &nobody, 1, "no broker of 127.0.0.1:1 answered"),
+        (Other::Run, &[&address], 1, "(serve.address)"),
+    ]);
+}
+
+/// Nor does a repair that does not fit, or has nothing to do.
+#[test]
+fn a_repair_of_nothing_takes_nothing_over() {
+    beside_an_engine(&[
+        (Other::Repair(&[]), &[], 0, ": 0 records were pending"),
+        (Other::Repair(&["--all"]), &[OTHER_ZONE], 1, OTHER_SETTINGS),
+    ]);
+}
+
+/// What is started beside an engine.
+enum Other {
+    Run,
+    Repair(&'static [&'static str]),
+}
+
+/// Under some settings each ends with a code and says something, and the engine goes on.
+fn beside_an_engine(others: &[(Other, &[&str], i32, &str)]) {
     let Some(moto) = or_skip(Moto::start()) else { return };
     let lake = Shared::new(&moto);
     let mut input = lake.input();
     let mut first: Child = lake.engine(&input, &[]).spawn().expect("the binary starts");
     wait_for("the first checkpoint", || lake.manifests() >= 2);
-    let other = lake.engine(&input, &["--set", "store.time_zone=Europe/London"]).output().expect("the binary starts");
-    let said = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert_eq!(other.status.code(), Some(1), "{said}");
-    assert!(said.contains("was written under other settings (store.time_zone: \"UTC\""), "{said}");
-    let before = lake.newest();
-    input.grow(1);
-    wait_for("another checkpoint of the first", || lake.newest() > before);
-    assert_eq!(first.try_wait().expect("it is ours"), None);
+    for (number, (other, settings, code, words)) in others.iter().enumerate() {
+        let mut command = match other {
+            Other::Run => lake.engine(&input, &[]),
+            Other::Repair(more) => lake.command(&[&["repair", "--data-dir", "s3://lake/x"], *more].concat()),
+        };
+        command.args(settings.iter().flat_map(|setting| ["--set", *setting]));
+        let done = command.stdout(Stdio::piped()).output().expect("the binary starts");
+        let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(done.status.code() == Some(*code) && said.contains(words), "{settings:?}: {said}");
+        let before = lake.newest();
+        input.grow(others.len() - number);
+        wait_for(&format!("another checkpoint of the first after {settings:?}"), || lake.newest() > before);
+        assert_eq!(first.try_wait().expect("it is ours"), None, "{settings:?}");
+    }
     first.kill().expect("it is ours");
     first.wait().expect("it is dead");
 }
@@ -89,15 +136,23 @@ impl<'a> Shared<'a> {
         input
     }
 
-    fn engine(&self, input: &Input, more: &[&str]) -> Command {
+    /// A command that reaches the bucket.
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = self.place.command();
-        command.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any").args(["run", "--quiet"]).args(more);
+        command.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any").args(words);
         let endpoint = format!("lake.s3.endpoint={}", self.moto.endpoint());
-        let settings = ["lake.url=s3://lake/x", &endpoint, "lake.s3.path_style=true", "lake.checkpoint_ms=50"];
-        for setting in settings.iter().copied().chain(["serve.address=", &input.settings[0]]) {
+        let horizons = ["horizons.deduplication=unlimited", "horizons.sessions=unlimited"];
+        for setting in [&endpoint, "lake.s3.path_style=true"].into_iter().chain(horizons) {
             command.args(["--set", setting]);
         }
-        command.args(["--set", "horizons.deduplication=unlimited", "--set", "horizons.sessions=unlimited"]);
+        command
+    }
+
+    fn engine(&self, input: &Input, more: &[&str]) -> Command {
+        let mut command = self.command(&[&["run", "--quiet"], more].concat());
+        for setting in ["lake.url=s3://lake/x", "lake.checkpoint_ms=50", "serve.address=", &input.settings[0]] {
+            command.args(["--set", setting]);
+        }
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
@@ -156,10 +211,7 @@ fn take_over(stands_still: bool) {
     second.wait().expect("it is dead");
     let done = lake.engine(&input, &["--until-end", "--format", "json"]).output().expect("the binary starts");
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let mut verify = lake.place.command();
-    verify.env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any");
-    verify.args(["verify", "--data-dir", "s3://lake/x", "--set", "lake.s3.path_style=true", "--set"]);
-    let done = verify.arg(format!("lake.s3.endpoint={}", moto.endpoint())).output().expect("the binary starts");
+    let done = lake.command(&["verify", "--data-dir", "s3://lake/x"]).output().expect("the binary starts");
     let said = [done.stdout, done.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(said.contains(" 0 answers differ"), "{said}");
 }

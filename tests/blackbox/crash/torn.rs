@@ -3,6 +3,7 @@
 use super::super::support::{OF_ALL, Place, answers, check_equal};
 use super::input::Input;
 use super::shop;
+use millrace::checkpoint::Manifest;
 use std::fs;
 use std::path::PathBuf;
 
@@ -48,6 +49,19 @@ fn a_torn_manifest_is_passed_over_with_a_warning() {
         let said = place.ok("verify --data-dir lake");
         assert!(said.contains(" 0 answers differ"), "{said}");
     }
+}
+
+/// Nothing is taken over by a program that could not go on.
+#[test]
+fn views_of_another_version_are_found_before_the_claim() {
+    let (place, line) = lake();
+    let before = manifests(&place);
+    let newest = before.last().expect("there are some");
+    let mut manifest = Manifest::of_bytes(&fs::read(newest).expect("it is there")).expect("it is whole");
+    manifest.views[0].version += 1;
+    fs::write(newest, manifest.to_bytes()).expect("it is ours");
+    place.fails(&line, 1, &["are of version", "replay again"]);
+    assert_eq!(manifests(&place), before);
 }
 
 #[test]
