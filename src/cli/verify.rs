@@ -14,8 +14,8 @@ Examples:
   millrace verify --data-dir s3://shop/lake --sample 20
   millrace verify --data-dir lake --at 1795596449708
 
-A sample is of days and products because the views have rows by these, and none by session or order. A day is compared with all events
-of the sessions that touch it.
+A sample is of days and products because the views have rows by these, and none by session or order.
+A day is compared with all events of the sessions that touch it.
 
 Exit code 1 where an answer differs; the rows that do are printed.";
 
@@ -32,7 +32,7 @@ pub(super) struct VerifyArgs {
     /// The epoch of a checkpoint that is kept; the newest if not given
     #[arg(long, value_name = "EPOCH")]
     at: Option<u64>,
-    /// Compare only funnel and traffic of so many days, sales and related products of so many products, evenly spread over all
+    /// Compare only so many days (funnel, traffic) and so many products (sales, related products), evenly spread
     #[arg(long, value_name = "N")]
     sample: Option<NonZeroUsize>,
     #[command(flatten)]
