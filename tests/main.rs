@@ -7,6 +7,7 @@ mod blackbox {
     mod house;
     mod judge;
     mod kafka;
+    mod lake;
     mod live;
     mod query;
     mod real_data;

@@ -2,17 +2,26 @@
 
 use super::files::FileEntry;
 use super::manifest::Manifest;
-use super::open::{files_of, numbers, read_manifest, read_newest};
+use super::open::{files_of, found, numbers, passed_over, read_newest};
+use super::protocol::Found;
 use millrace_connectors::store::Store;
 
-/// The manifests that are kept and whole, by number.
+/// The manifests that are kept and whole, by number; what was passed over goes to `warn`.
 ///
 /// # Errors
 /// Where the store fails.
-pub fn kept_manifests(store: &dyn Store) -> anyhow::Result<Vec<Manifest>> {
-    let mut kept = Vec::new();
+pub fn kept_manifests(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::Result<Vec<Manifest>> {
+    let (mut kept, mut torn) = (Vec::new(), Vec::new());
     for number in numbers(store)? {
-        kept.extend(read_manifest(store, number)?);
+        match found(store, number)? {
+            Found::Whole(manifest) => kept.push(*manifest),
+            Found::Torn(reason) => torn.push((number, reason)),
+        }
+    }
+    if !torn.is_empty() {
+        // One that has expired meanwhile is not torn.
+        let there = numbers(store)?;
+        torn.iter().filter(|(number, _)| there.contains(number)).for_each(|torn| warn(passed_over(store, torn)));
     }
     kept.sort_by_key(|manifest| manifest.number);
     Ok(kept)
@@ -28,7 +37,7 @@ pub fn checkpoint_at(
     warn: &mut dyn FnMut(String),
 ) -> anyhow::Result<(Manifest, Vec<FileEntry>)> {
     let Some(epoch) = epoch else { return read_newest(store, warn) };
-    let kept = kept_manifests(store)?;
+    let kept = kept_manifests(store, warn)?;
     // A claim has the epoch of what it took over.
     let Some(manifest) = kept.iter().rfind(|manifest| manifest.epoch == epoch) else {
         let mut epochs: Vec<String> = kept.iter().map(|manifest| manifest.epoch.to_string()).collect();

@@ -169,6 +169,7 @@ impl Committer {
             target_bytes: self.settings.lake.target_file_bytes,
             state_rows_least: self.settings.lake.merge_state_rows as u64,
             next_file: 0,
+            gone: BTreeSet::new(),
         };
         self.helper = Helper::start(beside, compactor);
         self

@@ -87,6 +87,8 @@ pub struct Compactor {
     pub state_rows_least: u64,
     /// Numbers the files.
     pub next_file: usize,
+    /// Files of the quarantine that are on the list and not there any more.
+    pub gone: BTreeSet<String>,
 }
 
 impl Compactor {
@@ -94,14 +96,15 @@ impl Compactor {
     /// Where a file cannot be read or written. What was made before counts.
     pub fn work(&mut self, job: &Job, replacement: &mut Replacement) -> anyhow::Result<()> {
         let (mut files, mut rows) = (job.files.clone(), 0);
-        while rows < ROWS_MOST
-            && let Some(small) = plan(&files, self.target_bytes)
-        {
-            rows += small.iter().map(|file| file.rows).sum::<u64>();
-            replacement.added.extend(self.merge(job, &small)?);
-            let gone: BTreeSet<String> = small.into_iter().map(|file| file.key).collect();
-            files.retain(|file| !gone.contains(&file.key));
-            replacement.removed.extend(gone);
+        loop {
+            files.retain(|file| !self.gone.contains(&file.key));
+            let Some(small) = plan(&files, self.target_bytes).filter(|_| rows < ROWS_MOST) else { break };
+            let Some(merged) = self.merge(job, &small)? else { continue };
+            rows += merged.rows;
+            replacement.added.push(merged);
+            let of: BTreeSet<String> = small.into_iter().map(|file| file.key).collect();
+            files.retain(|file| !of.contains(&file.key));
+            replacement.removed.extend(of);
         }
         // Nothing is forgotten before there is a watermark.
         if let Some(watermark) = job.manifest.state.read_under
@@ -164,7 +167,7 @@ impl Compactor {
         format!("{}-m-{:06}", prefix(manifest.generation), self.next_file)
     }
 
-    /// `None` where all of them are gone.
+    /// `None` where some of them are gone: what of the quarantine is old the store may have been told to remove by itself.
     fn merge(&mut self, job: &Job, files: &[FileEntry]) -> anyhow::Result<Option<FileEntry>> {
         let folder = folder_of(&files[0].key);
         let key = format!("{folder}/{}.parquet", self.name(&job.manifest));
@@ -172,12 +175,13 @@ impl Compactor {
         let mut read = Vec::new();
         for file in files {
             match self.store.get(&file.key) {
-                // The store may have been told to remove old ones by itself.
-                Err(error) if is_quarantine && error.is_not_found() => {}
+                Err(error) if is_quarantine && error.is_not_found() => {
+                    self.gone.insert(file.key.clone());
+                }
                 bytes => read.push((file.key.clone(), checked(file, bytes?)?)),
             }
         }
-        if read.is_empty() {
+        if read.len() < files.len() {
             return Ok(None);
         }
         let merged = match is_quarantine {
@@ -327,6 +331,7 @@ mod tests {
             target_bytes: 1,
             state_rows_least: 1,
             next_file: 0,
+            gone: BTreeSet::new(),
         };
         let mut writer = RowWriter::default();
         [10, 20].into_iter().for_each(|minute| writer.push(&looks(minute), Needed::ALL));
@@ -400,6 +405,7 @@ mod tests {
             target_bytes: 1,
             state_rows_least: 1_000_000,
             next_file: 0,
+            gone: BTreeSet::new(),
         };
         let mut manifest = Manifest::empty(&settings);
         let (mut most, mut expected) = (0, Vec::new());

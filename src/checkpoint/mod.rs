@@ -34,7 +34,7 @@ pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry,
 pub use open::s3_of;
 pub use open::{Lake, files_of, look, open_store, read_manifest, read_newest};
 pub use protocol::Superseded;
-pub use restore::{RestoredRows, ViewRowsByKey, check_version, load_names, load_views, rows_of};
+pub use restore::{RestoredRows, ViewRowsByKey, check_version, checked, load_names, load_views, rows_of};
 pub use sweep::prefix;
 pub use views::ViewFiles;
 pub use writer::{LakeWriter, Outgoing};

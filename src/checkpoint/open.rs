@@ -49,9 +49,7 @@ impl Lake {
             if let Some(ours) = ours.filter(|ours| *ours != theirs) {
                 return Err(Superseded { place: store.place(), ours, theirs }.into());
             }
-            for (number, reason) in &newest.torn {
-                warnings.push(format!("manifest {number} of {} is passed over: {reason}", store.place()));
-            }
+            warnings.extend(newest.torn.iter().map(|torn| passed_over(&*store, torn)));
             match &newest.manifest {
                 Some(manifest) => fits(manifest)?,
                 None => anyhow::ensure!(
@@ -197,7 +195,7 @@ pub fn put(store: &dyn Store, manifest: &Manifest) -> anyhow::Result<Decision> {
 }
 
 /// One that expired meanwhile is not the newest.
-fn found(store: &dyn Store, number: u64) -> anyhow::Result<Found> {
+pub(super) fn found(store: &dyn Store, number: u64) -> anyhow::Result<Found> {
     let key = Manifest::key(number);
     let bytes = match store.get(&key) {
         Err(error) if error.is_not_found() => return Ok(Found::Torn("it is gone".to_owned())),
@@ -231,15 +229,18 @@ pub fn look(store: &dyn Store) -> anyhow::Result<Newest> {
     protocol::newest(&numbers(store)?, |number| found(store, number))
 }
 
+/// The warning that a manifest is torn.
+pub(super) fn passed_over(store: &dyn Store, (number, reason): &(u64, String)) -> String {
+    format!("manifest {number} of {} is passed over: {reason}", store.place())
+}
+
 /// The newest manifest of a lake that is only read, and the files of the lake; what was passed over goes to `warn`.
 ///
 /// # Errors
 /// Where there is none, or it cannot be read.
 pub fn read_newest(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::Result<(Manifest, Vec<FileEntry>)> {
     let newest = look(store)?;
-    for (number, reason) in &newest.torn {
-        warn(format!("manifest {number} of {} is passed over: {reason}", store.place()));
-    }
+    newest.torn.iter().for_each(|torn| warn(passed_over(store, torn)));
     let manifest = newest.manifest.with_context(|| {
         format!(
             "{} holds no answers: run `millrace replay PATH… --data-dir` on it first, or `millrace run` with lake.url",

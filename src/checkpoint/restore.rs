@@ -2,6 +2,7 @@
 
 use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, ViewEntry};
+use super::open::read_newest;
 use super::sums::Sums;
 use crate::engine::results;
 use anyhow::Context;
@@ -17,11 +18,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A file whose bytes are what the manifest says.
-fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
-    let bytes = store.get(&file.key).with_context(|| {
-        format!("reading {}: restore it from a copy, or remove the manifests that name it, the newest first", file.key)
-    })?;
+/// The bytes of a file, which are what the manifest says.
+///
+/// # Errors
+/// Where it cannot be read, or has others.
+pub fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
+    let bytes = match store.get(&file.key) {
+        Err(error) if error.is_not_found() && !is_named(store, &file.key) => Err(error).with_context(|| {
+            format!(
+                "reading {}: the checkpoint that names it has expired meanwhile; read a newer one, raise lake.keep_checkpoints of the engine that writes to {}, or stop it",
+                file.key,
+                store.place()
+            )
+        }),
+        bytes => bytes.with_context(|| {
+            format!(
+                "reading {}: restore it from a copy, or remove the manifests that name it, the newest first",
+                file.key
+            )
+        }),
+    }?;
     anyhow::ensure!(
         file.is(&bytes),
         "{} in {} is not what its manifest says ({} bytes, checksum {}): it was changed or damaged; restore it from a copy, or remove the manifests that name it, the newest first, to go back to one that does not",
@@ -31,6 +47,12 @@ fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
         file.checksum
     );
     Ok(bytes)
+}
+
+/// Whether the newest manifest names a file, as far as can be seen.
+fn is_named(store: &dyn Store, key: &str) -> bool {
+    let newest = read_newest(store, &mut |_| {});
+    newest.map_or(true, |(manifest, files)| manifest.own_files().chain(&files).any(|file| file.key == key))
 }
 
 /// Enters the texts of a manifest in the dictionary, in their order.

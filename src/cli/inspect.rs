@@ -4,17 +4,20 @@ use super::SettingsArgs;
 use super::output::{Format, Layout, print};
 use crate::checkpoint::{FileEntry, Kind, Manifest, files_of, kept_manifests, open_store};
 use clap::{Args, ValueEnum};
+use millrace_connectors::source::log::partition_end;
 use millrace_dataflows::table::{Table, Value};
+use millrace_schema::calendar::{parse_rfc3339, rfc3339_micros};
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::Path;
 
 const EXAMPLES: &str = "\
 Examples:
   millrace inspect --data-dir lake
   millrace inspect --data-dir s3://shop/lake --format json";
 
-/// Show the checkpoints, state, files and positions of a lake
+/// Show the checkpoints, their age, state, files, positions and lag of a lake
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct InspectArgs {
@@ -52,11 +55,12 @@ impl InspectArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let kept = kept_manifests(&*store)?;
+        let kept = kept_manifests(&*store, &mut |warning| eprintln!("warning: {warning}"))?;
         let Some(newest) = kept.last() else { anyhow::bail!("{} has no checkpoint that is whole", store.place()) };
         let files = files_of(&*store, newest)?;
         let sections = [
             ("checkpoints", checkpoints(&kept)),
+            ("age", age(newest, super::now_ms())),
             ("state", state(newest)),
             ("views", views(newest)),
             ("files", of_kinds(newest, &files)),
@@ -91,9 +95,16 @@ impl InspectArgs {
     }
 }
 
+/// A claim repeats the checkpoint that an engine has taken over, or has nothing in it: none is shown.
+fn is_claim(manifest: &Manifest, before: Option<&Manifest>) -> bool {
+    let repeats = |before: &Manifest| before.epoch == manifest.epoch && before.generation != manifest.generation;
+    manifest.epoch == 0 || before.is_some_and(repeats)
+}
+
 fn checkpoints(kept: &[Manifest]) -> Table {
     let mut table = Table::new(["checkpoint", "generation", "epoch", "written_at", "state_rows", "complete"]);
-    for manifest in kept {
+    let before = std::iter::once(None).chain(kept.iter().map(Some));
+    for (manifest, _) in kept.iter().zip(before).filter(|(manifest, before)| !is_claim(manifest, *before)) {
         let (_, rows, _) = sum(manifest.state.base.iter().chain(&manifest.state.deltas));
         table.rows.push(vec![
             int(manifest.number),
@@ -104,6 +115,18 @@ fn checkpoints(kept: &[Manifest]) -> Table {
             Value::text(if manifest.state.complete { "yes" } else { "no" }),
         ]);
     }
+    table
+}
+
+/// How old the newest checkpoint is, and how far the sources were complete when it was written.
+fn age(newest: &Manifest, now_ms: u64) -> Table {
+    let mut table = Table::new(["epoch", "age_ms", "watermark", "watermark_behind_ms"]);
+    let written_ms = parse_rfc3339(&newest.written_at).map(|micros| micros / 1_000);
+    let age_ms = written_ms.zip(i64::try_from(now_ms).ok()).map(|(written, now)| now - written);
+    let behind_ms = written_ms.zip(newest.watermark).map(|(written, watermark)| written - watermark / 1_000);
+    let watermark = newest.watermark.map_or(Value::Null, |micros| Value::text(rfc3339_micros(micros)));
+    let count = |count: Option<i64>| count.map_or(Value::Null, Value::Int);
+    table.rows.push(vec![int(newest.epoch), count(age_ms), watermark, count(behind_ms)]);
     table
 }
 
@@ -149,11 +172,15 @@ fn of_kinds(newest: &Manifest, files: &[FileEntry]) -> Table {
     counted(["kind", "files", "rows", "bytes"], rows)
 }
 
+/// Where reading goes on, and how far that is from the end of a log that can be seen from here.
 fn sources(newest: &Manifest) -> Table {
-    let mut table = Table::new(["source", "partition", "next_offset"]);
+    let mut table = Table::new(["source", "partition", "next_offset", "end_offset", "lag"]);
     for partition in &newest.sources.partitions {
         let number = Value::Int(partition.partition.into());
-        table.rows.push(vec![Value::text(&partition.source), number, int(partition.next_offset)]);
+        let end = partition_end(Path::new(&partition.path));
+        let lag = end.map(|end| end.saturating_sub(partition.next_offset));
+        let [end, lag] = [end, lag].map(|offset| offset.map_or(Value::Null, int));
+        table.rows.push(vec![Value::text(&partition.source), number, int(partition.next_offset), end, lag]);
     }
     table
 }

@@ -11,7 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   millrace lake files --data-dir lake --kind events
   millrace lake files --data-dir s3://shop/lake --at 1795596449708 --format csv
-  millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90
+  millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90 --unfinished-days 3
   millrace lake lifecycle --data-dir s3://shop/lake
 
 Credentials for S3 come from where the AWS SDK looks for them; lake.s3.* says how it is spoken to.";
@@ -55,12 +55,12 @@ struct LifecycleArgs {
     /// The lake: s3://bucket/prefix
     #[arg(long, value_name = "PLACE")]
     data_dir: String,
-    /// Objects of a folder go after so many days: quarantine=90. Not of folders that manifests need
+    /// Set: objects of a folder go after so many days: quarantine=90. Not of folders that manifests need
     #[arg(long, value_name = "FOLDER=DAYS")]
     expire: Vec<String>,
-    /// Unfinished uploads go after so many days
-    #[arg(long, value_name = "DAYS", default_value_t = 3)]
-    unfinished_days: u16,
+    /// Set: unfinished uploads go after so many days. With --expire 3, if there is no such rule yet
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u16).range(1..))]
+    unfinished_days: Option<u16>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -117,9 +117,10 @@ impl LifecycleArgs {
 
     #[cfg(feature = "s3")]
     fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        use millrace_connectors::store::{Expiry, Lifecycle};
+        use millrace_connectors::store::Expiry;
         // What an engine needs to start must not go by its age; this is for the record only.
         const MAY_EXPIRE: [&str; 1] = ["quarantine"];
+        const UNFINISHED_DAYS: u32 = 3;
         let expiry = |text: &String| -> Result<Expiry, Usage> {
             let parsed = text.split_once('=').and_then(|(folder, days)| {
                 let days = days.parse().ok().filter(|days| *days > 0)?;
@@ -131,12 +132,18 @@ impl LifecycleArgs {
         let expiries = self.expire.iter().map(expiry).collect::<Result<Vec<_>, _>>()?;
         let settings = self.settings.load()?.settings;
         let store = crate::checkpoint::s3_of(&self.data_dir, &settings)?;
-        if !expiries.is_empty() {
-            let abort_uploads_days = Some(u32::from(self.unfinished_days));
-            store.set_lifecycle(&Lifecycle { expire: expiries, abort_uploads_days })?;
+        let mut lifecycle = store.lifecycle()?;
+        if !expiries.is_empty() || self.unfinished_days.is_some() {
+            // What is not given stays as it is.
+            if !expiries.is_empty() {
+                lifecycle.expire = expiries;
+            }
+            let days = self.unfinished_days.map(u32::from).or(lifecycle.abort_uploads_days);
+            lifecycle.abort_uploads_days = days.or(Some(UNFINISHED_DAYS));
+            store.set_lifecycle(&lifecycle)?;
+            lifecycle = store.lifecycle()?;
         }
         let mut table = Table::new(["rule", "days"]);
-        let lifecycle = store.lifecycle()?;
         let expire = lifecycle.expire.into_iter().map(|expiry| (expiry.prefix, expiry.days));
         let abort = lifecycle.abort_uploads_days.map(|days| ("unfinished uploads".to_owned(), days));
         for (rule, days) in expire.chain(abort) {

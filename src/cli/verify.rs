@@ -6,12 +6,16 @@ use crate::engine::{Difference, Extent, verify};
 use clap::Args;
 use millrace_dataflows::table::Value;
 use std::io::Write;
+use std::num::NonZeroUsize;
 
 const EXAMPLES: &str = "\
 Examples:
   millrace verify --data-dir lake
   millrace verify --data-dir s3://shop/lake --sample 20
   millrace verify --data-dir lake --at 1795596449708
+
+A sample is of days and products because the views have rows by these, and none by session or order.
+A day is compared with all events of the sessions that touch it.
 
 Exit code 1 where an answer differs; the rows that do are printed.";
 
@@ -28,9 +32,9 @@ pub(super) struct VerifyArgs {
     /// The epoch of a checkpoint that is kept; the newest if not given
     #[arg(long, value_name = "EPOCH")]
     at: Option<u64>,
-    /// Compare so many days and products instead of all
+    /// Compare only so many days (funnel, traffic) and so many products (sales, related products), evenly spread
     #[arg(long, value_name = "N")]
-    sample: Option<usize>,
+    sample: Option<NonZeroUsize>,
     #[command(flatten)]
     settings: SettingsArgs,
 }
@@ -40,7 +44,7 @@ impl VerifyArgs {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
         let (manifest, files) = checkpoint_at(&*store, self.at, &mut |warning| eprintln!("warning: {warning}"))?;
-        let extent = self.sample.map_or(Extent::Whole, Extent::Sample);
+        let extent = self.sample.map_or(Extent::Whole, |count| Extent::Sample(count.get()));
         let verified = verify(&*store, &manifest, &files, extent)?;
         for difference in &verified.differences {
             print(difference, out)?;
@@ -60,14 +64,21 @@ impl VerifyArgs {
 }
 
 fn print(difference: &Difference, out: &mut dyn Write) -> anyhow::Result<()> {
-    writeln!(out, "{}:", difference.question)?;
-    for (sign, rows) in [("kept      ", &difference.kept), ("recomputed", &difference.recomputed)] {
-        for row in rows.iter().take(ROWS_MOST) {
-            let cells: Vec<String> = row.iter().map(Value::to_string).collect();
-            writeln!(out, "  {sign}  {}", super::terminal::plain(&cells.join(" | "), usize::MAX))?;
+    writeln!(out, "{}:", super::terminal::plain(&difference.question, usize::MAX))?;
+    let mut line = |sign: &str, cells: &[String]| {
+        writeln!(out, "  {sign:10}  {}", super::terminal::plain(&cells.join(" | "), usize::MAX))
+    };
+    let mut columns: &[String] = &[];
+    for (sign, table) in [("kept", &difference.kept), ("recomputed", &difference.recomputed)] {
+        if table.columns != columns {
+            columns = &table.columns;
+            line("", columns)?;
         }
-        if rows.len() > ROWS_MOST {
-            writeln!(out, "  {sign}  and {} more", rows.len() - ROWS_MOST)?;
+        for row in table.rows.iter().take(ROWS_MOST) {
+            line(sign, &row.iter().map(Value::to_string).collect::<Vec<_>>())?;
+        }
+        if table.rows.len() > ROWS_MOST {
+            line(sign, &[format!("and {} more", table.rows.len() - ROWS_MOST)])?;
         }
     }
     Ok(())

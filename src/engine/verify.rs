@@ -1,19 +1,21 @@
 //! `verify`: the views at a checkpoint against the naive answers from the lake's own events.
 
+mod events;
+mod questions;
+
 use super::kept::{shared_of, view_of};
 use crate::checkpoint::{FileEntry, Kind, Manifest};
 use anyhow::Context;
-use millrace_connectors::lake::read_event_rows;
+use events::Events;
 use millrace_connectors::store::Store;
-use millrace_dataflows::context::Shared;
-use millrace_dataflows::oracle::visits::cut_sessions;
-use millrace_dataflows::oracle::{Observed, Outcome};
-use millrace_dataflows::query::Query;
+use millrace_dataflows::oracle::Observed;
+use millrace_dataflows::rows::State;
+use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::table::{Table, Value};
+use millrace_dataflows::views::quality::Accounting;
 use millrace_dataflows::views::{AnswerContext, view};
-use millrace_schema::Place;
-use millrace_schema::decode::{Bump, decode};
-use std::collections::{BTreeMap, BTreeSet};
+use questions::{Sample, questions};
+use std::cmp::Ordering;
 
 /// How much is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +30,9 @@ pub enum Extent {
 pub struct Difference {
     pub question: String,
     /// Rows that only the checkpoint has.
-    pub kept: Vec<Vec<Value>>,
+    pub kept: Table,
     /// Rows that only the events give.
-    pub recomputed: Vec<Vec<Value>>,
+    pub recomputed: Table,
 }
 
 /// What a comparison came to.
@@ -48,135 +50,98 @@ pub struct Verified {
 /// Where something cannot be read, or event files are not kept.
 pub fn verify(store: &dyn Store, manifest: &Manifest, files: &[FileEntry], extent: Extent) -> anyhow::Result<Verified> {
     let shared = shared_of(manifest)?;
-    let (mut observed, epochs) = observed(store, manifest, files)?;
-    let accepted = manifest.accounted.accepted;
-    anyhow::ensure!(
-        i64::try_from(observed.len()).ok() == Some(accepted),
-        "the lake's files hold {} events and the checkpoint counts {accepted} accepted ones: verify needs lake.events = true and lake.keep_days = 0 from the start",
-        observed.len()
-    );
-    if manifest.state.complete
-        && let Some(pause) = manifest.settings.horizons()?.pause()
-    {
-        cut_sessions(&mut observed, pause, |at| Some(epochs[at]) <= manifest.state.whole_until);
+    // Before the events, which take long: beside a running engine these files are gone first.
+    let kept = manifest.views.iter().map(|entry| view_of(store, manifest, &entry.name, &shared));
+    let kept = kept.collect::<anyhow::Result<Vec<(&str, State)>>>()?;
+    let events = Events::read(store, manifest, files)?;
+    let sample = match extent {
+        Extent::Whole => None,
+        Extent::Sample(count) => Some(Sample::new(count, &events, &shared.context)),
+    };
+    let context = AnswerContext { shared, watermark: None };
+    let settings: &ViewContext = &context.shared.context;
+    let mut verified = Verified { events: events.all().len(), ..Verified::default() };
+    for (name, query) in questions(events.complete_until(settings)) {
+        let Some((_, state)) = kept.iter().find(|(of, _)| *of == name) else { continue };
+        let mut question = match &query.group_by[..] {
+            [] => format!("{name} in total"),
+            columns => format!("{name} by {}", columns.join(", ")),
+        };
+        let mut observed: &[Observed] = if name == "sales" { events.of_sales() } else { events.all() };
+        if let Some(sample) = &sample {
+            let Some(picked) = sample.picked(name, &query) else { continue };
+            question += &format!(" of {picked}");
+            observed = sample.events(name).unwrap_or(observed);
+        }
+        let view_of_name = view(name, settings).with_context(|| format!("there is no view {name}"))?;
+        let answers = (view_of_name.answer(state, &context, &query)?, view_of_name.oracle(settings, observed, &query)?);
+        let (mut kept, mut recomputed) = answers;
+        if let Some(sample) = &sample {
+            [&mut kept, &mut recomputed].into_iter().for_each(|answer| sample.pick(name, answer));
+        }
+        verified.compare(question, kept, recomputed);
     }
-    let mut verified = Verified { events: observed.len(), ..Verified::default() };
-    for (name, query) in questions(manifest, &observed, &shared, extent) {
-        compare(store, manifest, &shared, &observed, name, &query, &mut verified)?;
+    if let Some((_, quality)) = kept.iter().find(|(of, _)| *of == "quality") {
+        let Accounting { accepted, quarantined, pending, .. } = Accounting::of(quality);
+        let rows =
+            |kind| files.iter().filter(|file| Kind::of(&file.key) == Some(kind)).map(|file| file.rows as i64).sum();
+        let in_files = [events.all().len() as i64, rows(Kind::Quarantine), rows(Kind::Pending)];
+        verified.compare("quality in total".to_owned(), sums([accepted, quarantined, pending]), sums(in_files));
     }
     Ok(verified)
 }
 
-/// The accepted records, as the oracles take them, and the epochs that they were accepted at.
-fn observed(store: &dyn Store, manifest: &Manifest, files: &[FileEntry]) -> anyhow::Result<(Vec<Observed>, Vec<u64>)> {
-    let decode_settings = manifest.settings.validate()?.decode;
-    let ordinals: BTreeMap<(&str, u32), u16> = (0..)
-        .zip(&manifest.sources.partitions)
-        .map(|(ordinal, partition)| ((&*partition.source, partition.partition), ordinal))
-        .collect();
-    let (mut observed, mut epochs, mut arena) = (Vec::new(), Vec::new(), Bump::new());
-    for file in files.iter().filter(|file| matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions))) {
-        let bytes = store.get(&file.key)?;
-        anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says: it was changed or damaged", file.key);
-        for row in read_event_rows(&file.key, &bytes)? {
-            let record = decode(&row.line, None, &decode_settings, &arena);
-            let record = record.map_err(|reject| anyhow::anyhow!("{reject}"));
-            let record = record.with_context(|| format!("an event of {}", file.key))?.to_owned();
-            let ordinal = ordinals.get(&(&*row.source, row.partition)).copied();
-            let ordinal = ordinal.with_context(|| format!("{} of {} is no partition", row.partition, row.source))?;
-            epochs.push(row.epoch);
-            observed.push(Observed {
-                source: row.source,
-                place: Place::new(ordinal, row.offset),
-                received_at: record.received_at,
-                record: Some(record),
-                outcome: Outcome::Accepted,
-            });
-        }
-        arena.reset();
-    }
-    Ok((observed, epochs))
+/// Records by what became of them. Of duplicates no file has a row.
+fn sums(counts: [i64; 3]) -> Table {
+    let mut table = Table::new(["accepted", "quarantined", "pending"]);
+    table.rows.push(counts.map(Value::Int).to_vec());
+    table
 }
 
-fn questions(
-    manifest: &Manifest,
-    observed: &[Observed],
-    shared: &Shared,
-    extent: Extent,
-) -> Vec<(&'static str, Query)> {
-    let kept = |name: &str| manifest.views.iter().any(|view| view.name == name);
-    let mut questions: Vec<(&'static str, Query)> = Vec::new();
-    match extent {
-        Extent::Whole => {
-            questions.extend([
-                ("sales", Query::group_by(["day", "product_id", "category"])),
-                ("sales", Query::group_by(["month", "currency"])),
-                ("funnel", Query::group_by(["day", "device"])),
-                ("funnel", Query::group_by(["category"])),
-                ("related_products", Query::default()),
-                ("traffic", Query::group_by(["day"])),
-            ]);
-        }
-        Extent::Sample(count) => {
-            let (mut days, mut products) = (BTreeSet::new(), BTreeSet::new());
-            for record in observed.iter().filter_map(|one| one.record.as_ref()) {
-                if !record.kind.is_dimension() {
-                    days.insert(shared.context.calendar.day(record.time));
-                }
-                if !record.product_id.is_empty() {
-                    products.insert(record.product_id.as_str());
-                }
-            }
-            for day in spread(&days.into_iter().collect::<Vec<_>>(), count) {
-                let of_day = |columns: &[&str]| Query { days: Some((day, day)), ..Query::group_by(columns.to_vec()) };
-                questions.push(("funnel", of_day(&["day", "device"])));
-                questions.push(("traffic", of_day(&["day"])));
-            }
-            for product in spread(&products.into_iter().collect::<Vec<_>>(), count) {
-                let of_product = |columns: &[&str]| Query {
-                    filters: vec![("product_id".to_owned(), product.to_owned())],
-                    ..Query::group_by(columns.to_vec())
-                };
-                questions.push(("sales", of_product(&["day", "product_id", "category"])));
-                questions.push(("related_products", of_product(&[])));
-            }
+impl Verified {
+    fn compare(&mut self, question: String, kept: Table, recomputed: Table) {
+        self.questions += 1;
+        self.rows += recomputed.rows.len();
+        if kept != recomputed {
+            let (kept, recomputed) = (only(&kept, &recomputed), only(&recomputed, &kept));
+            self.differences.push(Difference { question, kept, recomputed });
         }
     }
-    questions.retain(|(name, _)| kept(name));
-    questions
 }
 
-/// So many of them, evenly spread.
-fn spread<T: Copy>(all: &[T], count: usize) -> Vec<T> {
-    let step = all.len().div_ceil(count.max(1)).max(1);
-    all.iter().copied().step_by(step).collect()
+/// The rows of a table that another does not have.
+fn only(table: &Table, other: &Table) -> Table {
+    let mut others: Vec<&[Value]> = other.rows.iter().map(Vec::as_slice).collect();
+    others.sort_by(|a, b| order(a, b));
+    let rows = table.rows.iter().filter(|row| others.binary_search_by(|other| order(other, row)).is_err());
+    Table { columns: table.columns.clone(), rows: rows.cloned().collect() }
 }
 
-fn compare(
-    store: &dyn Store,
-    manifest: &Manifest,
-    shared: &Shared,
-    observed: &[Observed],
-    name: &'static str,
-    query: &Query,
-    verified: &mut Verified,
-) -> anyhow::Result<()> {
-    let view_of_name = view(name, &shared.context).with_context(|| format!("there is no view {name}"))?;
-    let (_, state) = view_of(store, manifest, name, shared)?;
-    // Complete up to the last event, as the oracles take it: what is right does not depend on how far a partition was behind.
-    let records = observed.iter().filter_map(|one| one.record.as_ref()).filter(|record| !record.kind.is_dimension());
-    let last = records.map(|record| record.time).max();
-    let watermark = last.map(|last| last - shared.context.allowed_lateness_micros);
-    let context = AnswerContext { shared: shared.clone(), watermark };
-    let kept = view_of_name.answer(&state, &context, query)?;
-    let recomputed = view_of_name.oracle(&shared.context, observed, query)?;
-    verified.questions += 1;
-    verified.rows += recomputed.rows.len();
-    if kept != recomputed {
-        let question = format!("{name} by {} where {:?}", query.group_by.join(","), query.filters);
-        let only = |a: &Table, b: &Table| a.rows.iter().filter(|row| !b.rows.contains(row)).cloned().collect();
-        let difference = Difference { question, kept: only(&kept, &recomputed), recomputed: only(&recomputed, &kept) };
-        verified.differences.push(difference);
+fn order(a: &[Value], b: &[Value]) -> Ordering {
+    let cells = a.iter().zip(b).map(|(a, b)| a.order(b));
+    cells.into_iter().find(|order| order.is_ne()).unwrap_or(a.len().cmp(&b.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_has_the_rows_of_one_side() {
+        let table = |rows: &[[i64; 2]]| {
+            let mut table = Table::new(["product", "units"]);
+            table.rows = rows.iter().map(|row| row.map(Value::Int).to_vec()).collect();
+            table
+        };
+        let mut verified = Verified::default();
+        verified.compare("alike".to_owned(), table(&[[1, 5]]), table(&[[1, 5]]));
+        verified.compare("another".to_owned(), table(&[[1, 5], [2, 6], [4, 1]]), table(&[[1, 5], [2, 7], [3, 1]]));
+        assert_eq!((verified.questions, verified.rows), (2, 4));
+        let expected = Difference {
+            question: "another".to_owned(),
+            kept: table(&[[2, 6], [4, 1]]),
+            recomputed: table(&[[2, 7], [3, 1]]),
+        };
+        assert_eq!(verified.differences, [expected]);
     }
-    Ok(())
 }

@@ -35,8 +35,18 @@ pub enum SourceError {
     ParquetPipe { path: PathBuf },
     #[error("{path} is not a log that can be read: {reason}", path = path.display())]
     BadLog { path: PathBuf, reason: String },
+    /// Segments were removed faster than they were read.
     #[error(
-        "offset {offset} is not in {path}: {reason}; start from an offset that a record of this log begins at",
+        "{path} begins at offset {begins} now, and reading was to go on at {offset}: {missing} bytes were removed before \
+         they were read; put the segments back, or set lake.url to another place and read what is left, with \
+         source.start = \"earliest\"",
+        path = path.display(),
+        missing = begins - offset
+    )]
+    Removed { path: PathBuf, offset: u64, begins: u64 },
+    #[error(
+        "offset {offset}, where reading was to go on, is not in {path}: {reason}, so it does not hold what was read of \
+         it; put back what it held, or set lake.url to another place and read it from its beginning",
         path = path.display()
     )]
     BadOffset { path: PathBuf, offset: u64, reason: &'static str },

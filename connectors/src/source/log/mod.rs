@@ -65,6 +65,12 @@ impl Marker {
     }
 }
 
+/// Where the whole lines of a partition end, by its folder; `None` where no log is to be seen there.
+pub fn partition_end(partition: &Path) -> Option<u64> {
+    segments::segments(partition).ok()?.last()?;
+    segments::end_of_lines(partition).ok()
+}
+
 fn partition_directory(directory: &Path, partition: u32) -> PathBuf {
     directory.join(format!("partition={partition:05}"))
 }

@@ -118,7 +118,11 @@ impl SegmentStream {
         let holder = known.iter().rev().find(|segment| segment.base <= offset);
         let open = match holder {
             None if offset == 0 && known.is_empty() => None,
-            None => return Err(bad("it begins later, older segments were removed")),
+            None => {
+                let begins = known.first().map(|first| first.base);
+                let removed = |begins| SourceError::Removed { path: directory.to_owned(), offset, begins };
+                return Err(begins.map_or_else(|| bad("it has no segment"), removed));
+            }
             Some(segment) if segment.end() < offset => return Err(bad("it ends earlier")),
             Some(segment) => {
                 let path = segment_path(directory, segment.base);
