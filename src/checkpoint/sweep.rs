@@ -92,6 +92,7 @@ impl Sweep {
                 .filter(|key| !named.contains(key) && is_older(key, first.generation)),
         );
         store.delete(&keys)?;
+        super::crash::point("sweeping");
         let gone: Vec<String> =
             self.numbers.iter().filter(|number| !kept.contains(number)).map(|number| Manifest::key(*number)).collect();
         store.delete(&gone)?;

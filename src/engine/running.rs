@@ -62,9 +62,12 @@ impl Running {
     /// Where the views do not say what is pending.
     pub fn repair_if_due(&mut self, say: &dyn Fn(String)) -> anyhow::Result<()> {
         let Some((every, next)) = &mut self.repairs else { return Ok(()) };
-        if let Some(before) = self.merging.filter(|_| !self.engine.is_merging()) {
+        let current = self.board.current();
+        // What is merged shows a moment after it is committed.
+        let is_over = !self.engine.is_merging() && current.epoch >= self.engine.last_committed();
+        if let Some(before) = self.merging.filter(|_| is_over) {
             self.merging = None;
-            let left = pending(&self.board.current())?;
+            let left = pending(&current)?;
             // More than are merged at a time do not wait.
             let is_on = left < before && left >= LATE_AT_ONCE as i64;
             *next = if is_on { Instant::now() } else { Instant::now() + *every };

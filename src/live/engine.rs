@@ -39,6 +39,11 @@ impl LiveEngine {
         self.feed.held_since().is_some()
     }
 
+    /// The epoch of the last checkpoint that is safe.
+    pub fn last_committed(&self) -> u64 {
+        self.feed.last_committed()
+    }
+
     fn partitions(&self) -> Vec<PartitionStatus> {
         let watermarks = self.feed.partitions();
         let source = self.source.get();

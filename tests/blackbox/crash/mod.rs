@@ -86,6 +86,7 @@ fn kafka() {
     let crashes = Crashes::new(&place, input, "lake", &[]);
     let report = crashes.run(kills(6), 2);
     check(&place, OF_EVENTS, &report);
+    println!("{report}");
 }
 
 /// Requests fail, are done and reported as failed, and crawl.
@@ -114,4 +115,5 @@ fn s3() {
     check_equal(&answers(&place, "whole", OF_ALL), &answers_of_lake, &report);
     let said = crashes.ok("verify --data-dir s3://lake/shop");
     assert!(said.contains(" 0 answers differ"), "{said}");
+    println!("{report}");
 }
