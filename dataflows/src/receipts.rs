@@ -51,6 +51,15 @@ impl Receipts {
         self.counts.add(key, quality::PENDING, -1);
     }
 
+    /// Takes back that a record is pending that is rejected now, as no program before this one did. `received_at` in UTC microseconds
+    /// where the transport has a clock; else it is taken back of the unknown hour, since nothing else is known of it.
+    pub fn rejected_after_all(&mut self, received_at: Option<i64>, source: Name) {
+        let hour = received_at.map_or(quality::UNKNOWN_HOUR, |time| self.buckets.of(time).hour);
+        let key = quality::total_key(hour, source);
+        self.counts.add(key, quality::READ, -1);
+        self.counts.add(key, quality::PENDING, -1);
+    }
+
     /// Counts a rejected record. `received_at` in UTC microseconds where it is known.
     pub fn rejected(&mut self, rule: Rule, received_at: Option<i64>, source: Name) {
         let hour = received_at.map_or(quality::UNKNOWN_HOUR, |time| self.buckets.of(time).hour);

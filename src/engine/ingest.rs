@@ -166,6 +166,9 @@ impl Ingest {
             };
             let received_at = raw.received_at.or(reject.received_at);
             self.receipts.rejected(reject.rule, received_at, source);
+            if read_as == ReadAs::Late {
+                self.receipts.rejected_after_all(raw.received_at, source);
+            }
             rejected.push((raw.offset, reject));
         }
         self.arena.reset();
@@ -270,5 +273,72 @@ fn conflict() -> Reject {
         field: Some("event_id"),
         message: "another record has this event_id with other content, and came first".to_owned(),
         received_at: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+    use millrace_connectors::source::MessageChunk;
+    use millrace_dataflows::rows::State;
+    use millrace_dataflows::views::quality::Accounting;
+    use millrace_schema::Names;
+
+    /// Takes no events, and keeps what was rejected.
+    struct Rejects(std::sync::mpsc::Sender<u64>);
+
+    impl Outlet for Rejects {
+        fn wants_events(&self) -> bool {
+            false
+        }
+
+        fn wants_state(&self) -> bool {
+            false
+        }
+
+        fn events(&mut self, _staged: StagedEvents) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn state(&mut self, _rows: StateRun) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn rejected(&mut self, row: Rejected) -> anyhow::Result<()> {
+            Ok(self.0.send(row.offset)?)
+        }
+
+        fn pending(&mut self, _record: PendingRecord) -> anyhow::Result<()> {
+            Ok(())
+        }
+
+        fn seal(&mut self, _epoch: u64) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What was valid when it came, and is not any more, is rejected, and pending no longer.
+    #[test]
+    fn what_was_pending_and_is_no_record_any_more_is_quarantined() {
+        let validated = Settings::default().validate().expect("the defaults hold");
+        let shared =
+            Shared::new(Arc::new(validated.views), Arc::new(Names::default()), Arc::new(Partitions::default()));
+        shared.partitions.set(0, shared.names.intern("events").expect("there is room"));
+        let (rejected, of_rejected) = std::sync::mpsc::channel();
+        let mut ingest = Ingest::new(validated.decode, &shared, Box::new(Rejects(rejected)), 100);
+        let good = br#"{"event_type":"page_view","event_id":"e","session_id":"s","event_time":"2019-10-01T00:00:00Z","page_type":"home"}"#;
+        let mut chunk = MessageChunk::new(0, None, usize::MAX);
+        for (offset, bytes) in [(3, &good[..]), (4, b"not any more"), (5, b"")] {
+            chunk.push(offset, Some(1_570_000_000_000_000), bytes);
+        }
+        let mut sent = 0;
+        ingest.chunk(7, ReadAs::Late, chunk.finish().expect("it has records"), |_| sent += 1);
+        let sums: State = ingest.receipts().drain(7).map(|(key, _, measures)| (key, measures)).collect();
+        ingest.settle(8).expect("it is kept");
+        let accounting = Accounting::of(&sums);
+        assert_eq!((sent, accounting.accepted, accounting.quarantined), (1, 1, 2));
+        assert_eq!((accounting.pending, accounting.read), (-3, 0), "all three were counted when they were pending");
+        assert_eq!(of_rejected.try_iter().collect::<Vec<_>>(), [4, 5]);
     }
 }
