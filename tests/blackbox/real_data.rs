@@ -1,4 +1,4 @@
-//! Real data, with answers that another engine computed. See `shared/data/README.md`; `MILLRACE_DATA` may name the folder.
+//! Real data, with answers that another engine computed. See `shared/data/README.md`; `MILLTEST_DATA` may name the folder.
 //!
 //! What takes long in a debug build (the larger set's shuffles and copies) is left to release builds.
 
@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 pub const SALES: [&str; 6] = ["day", "month", "day,category", "month,category", "day,product_id", "month,product_id"];
 
 pub fn data(set: &str) -> Option<PathBuf> {
-    let named = std::env::var_os("MILLRACE_DATA").map(PathBuf::from);
+    let named = std::env::var_os("MILLTEST_DATA").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| manifest_dir().join("../shared/data")).join(set);
     if folder.join("events.jsonl.gz").is_file() {
         return Some(folder);
     }
-    skip(&format!("the real data {set}: {} has no events.jsonl.gz; set MILLRACE_DATA", folder.display()));
+    skip(&format!("the real data {set}: {} has no events.jsonl.gz; set MILLTEST_DATA", folder.display()));
     None
 }
 

@@ -29,11 +29,11 @@ pub struct Recipe<'a> {
     pub proof: &'a str,
 }
 
-/// `MILLRACE_PARTS`, or `target/parts` of this workspace: not cargo's target directory, which differs between a
+/// `MILLTEST_PARTS`, or `target/parts` of this workspace: not cargo's target directory, which differs between a
 /// developer's runs, and each would fetch its own.
 pub fn root() -> PathBuf {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is two folders deep");
-    let root = std::env::var_os("MILLRACE_PARTS").map_or_else(|| workspace.join("target/parts"), PathBuf::from);
+    let root = std::env::var_os("MILLTEST_PARTS").map_or_else(|| workspace.join("target/parts"), PathBuf::from);
     // Servers run in folders of their own, where a relative path would lead elsewhere.
     std::path::absolute(&root).unwrap_or(root)
 }

@@ -22,7 +22,7 @@
 //!
 //! | variable | meaning |
 //! |---|---|
-//! | `MILLRACE_PARTS` | the cache, instead of `target/parts` of the workspace |
+//! | `MILLTEST_PARTS` | the cache, instead of `target/parts` of the workspace |
 //! | `JAVA_HOME` | the Java to use, instead of the first on the path |
 //! | `CI` | `true`: a missing part is a failure |
 

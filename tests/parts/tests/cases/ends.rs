@@ -85,7 +85,7 @@ fn what_is_missing_is_said() {
     for (part, words) in [("kafka", ["mvn", "apt-get install"]), ("s3", ["python3", "apt-get install"])] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-parts"));
         let command = command.arg(part).env("PATH", "/nowhere").env_remove("JAVA_HOME");
-        let output = command.env("MILLRACE_PARTS", cache.path()).stdin(Stdio::null()).output().expect("it runs");
+        let output = command.env("MILLTEST_PARTS", cache.path()).stdin(Stdio::null()).output().expect("it runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(words.iter().all(|word| said.contains(word)), "{said}");
@@ -101,7 +101,7 @@ fn a_missing_part_is_a_skip_and_in_ci_a_failure() {
         let cache = tempfile::tempdir().expect("a temporary folder");
         let mut command = Command::new(std::env::current_exe().expect("this test"));
         command.args(["--exact", "s3::one_of_many_writers_wins"]).env("PATH", "/nowhere").env("CI", ci);
-        let output = command.env("MILLRACE_PARTS", cache.path()).output().expect("it runs");
+        let output = command.env("MILLTEST_PARTS", cache.path()).output().expect("it runs");
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said);
         assert!(output.status.success() == passes && said.contains(word), "CI={ci}: {said}");
