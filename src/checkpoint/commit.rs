@@ -8,6 +8,7 @@ use super::beside::{Beside, Helper, Job, Task};
 use super::compact::{Compactor, Replacement};
 use super::files::{FileEntry, Kind};
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
+use super::names::write_texts;
 use super::open::{Lake, put};
 use super::protocol::{Decision, Superseded};
 use super::sweep::{Sweep, prefix};
@@ -351,13 +352,11 @@ impl Committer {
         if texts.is_empty() {
             return Ok(());
         }
-        let key = format!("_state/names/{}.json", self.name());
-        let bytes =
-            serde_json::to_vec(&texts.iter().map(|text| &**text).collect::<Vec<_>>()).context("writing names")?;
-        let file = Unfinished::of_bytes(&self.store, key.clone(), bytes, texts.len() as u64);
-        let file = file.finish().with_context(|| format!("writing {key}"))?;
+        let name = self.name();
+        let list: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        let file = write_texts(&self.store, &name, &list, epoch)?;
         next.state.texts += texts.len() as u64;
-        next.state.names.push(FileEntry::of(file, epoch));
+        next.state.names.push(file);
         Ok(())
     }
 

@@ -7,12 +7,12 @@
 use super::beside::Job;
 use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, StateEntry};
-use super::restore::RestoredRows;
+use super::names::{read_texts, write_texts};
+use super::restore::{RestoredRows, checked};
 use super::sweep::prefix;
 use anyhow::Context;
-use bytes::Bytes;
 use millrace_connectors::lake::{Compression, Unfinished, merge_events, merge_quarantine};
-use millrace_connectors::store::Store;
+use millrace_connectors::store::{Store, StoreError};
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Compaction, RowWriter, read_rows};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,8 +125,7 @@ impl Compactor {
         while let Some(small) = small_deltas(&left) {
             let mut writer = RowWriter::default();
             for file in &small {
-                let bytes = self.bytes_of(file)?;
-                read_rows(&bytes, |kept| writer.push(&kept.event, kept.needed))
+                read_rows(&checked(&*self.store, file)?, |kept| writer.push(&kept.event, kept.needed))
                     .with_context(|| format!("reading {}", file.key))?;
             }
             let file = self.state_file(manifest, "accepted", &mut writer)?;
@@ -145,21 +144,13 @@ impl Compactor {
         if small.len() <= STATE_FILES_MOST {
             return Ok(None);
         }
-        let mut texts: Vec<String> = Vec::new();
-        for file in small {
-            let more: Vec<String> =
-                serde_json::from_slice(&self.bytes_of(file)?).with_context(|| format!("reading {}", file.key))?;
-            texts.extend(more);
-        }
-        let key = format!("_state/names/{}.json", self.name(manifest));
-        let bytes = serde_json::to_vec(&texts).context("writing names")?;
-        let file = Unfinished::of_bytes(&self.store, key, bytes, texts.len() as u64).finish()?;
+        let read = small.iter().map(|file| read_texts(&*self.store, file));
+        let texts = read.collect::<anyhow::Result<Vec<_>>>()?.concat();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let name = self.name(manifest);
+        let file = write_texts(&self.store, &name, &texts, manifest.epoch)?;
         let of = small.iter().map(|file| file.key.clone()).collect();
-        Ok(Some(Joined { file: FileEntry::of(file, manifest.epoch), of }))
-    }
-
-    fn bytes_of(&self, file: &FileEntry) -> anyhow::Result<Bytes> {
-        checked(file, self.store.get(&file.key)?)
+        Ok(Some(Joined { file, of }))
     }
 
     fn name(&mut self, manifest: &Manifest) -> String {
@@ -174,11 +165,11 @@ impl Compactor {
         let is_quarantine = Kind::of(&files[0].key) == Some(Kind::Quarantine);
         let mut read = Vec::new();
         for file in files {
-            match self.store.get(&file.key) {
-                Err(error) if is_quarantine && error.is_not_found() => {
+            match checked(&*self.store, file) {
+                Err(error) if is_quarantine && is_not_found(&error) => {
                     self.gone.insert(file.key.clone());
                 }
-                bytes => read.push((file.key.clone(), checked(file, bytes?)?)),
+                bytes => read.push((file.key.clone(), bytes?)),
             }
         }
         if read.len() < files.len() {
@@ -243,9 +234,8 @@ fn is_due(state: &StateEntry, rows_least: u64) -> bool {
     rows(&state.deltas) > rows(&state.base).max(rows_least)
 }
 
-fn checked(file: &FileEntry, bytes: Bytes) -> anyhow::Result<Bytes> {
-    anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says", file.key);
-    Ok(bytes)
+fn is_not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<StoreError>().is_some_and(StoreError::is_not_found)
 }
 
 fn folder_of(key: &str) -> &str {
@@ -290,6 +280,7 @@ fn fitting(mut files: Vec<&FileEntry>, bytes_most: u64, rows_most: u64) -> Vec<F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Settings;
     use millrace_connectors::store::Local;
     use millrace_dataflows::context::Partitions;
     use millrace_dataflows::durable::{Kept, Needed};
@@ -313,6 +304,19 @@ mod tests {
         }
     }
 
+    fn compactor(store: &Arc<dyn Store>, horizons: Horizons) -> Compactor {
+        let context = ViewContext { horizons, ..Settings::default().validate().expect("the defaults hold").views };
+        Compactor {
+            store: store.clone(),
+            shared: Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default())),
+            compression: Compression::Snappy,
+            target_bytes: 1_000,
+            state_rows_least: 1,
+            next_file: 0,
+            gone: BTreeSet::new(),
+        }
+    }
+
     /// An epoch that is in flight is read under less than is known when the one before it closes: its events may still join what
     /// would be forgotten by that.
     #[test]
@@ -321,18 +325,8 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(Local::new(directory.path(), false));
         let minutes = |minutes: i64| minutes * 60_000_000;
         let horizons = Horizons { deduplication: Some(minutes(1)), sessions: Some(minutes(1)) };
-        let settings = crate::settings::Settings::default();
-        let context = ViewContext { horizons, ..settings.validate().expect("the defaults hold").views };
-        let shared = Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()));
-        let mut compactor = Compactor {
-            store: store.clone(),
-            shared,
-            compression: Compression::Snappy,
-            target_bytes: 1,
-            state_rows_least: 1,
-            next_file: 0,
-            gone: BTreeSet::new(),
-        };
+        let settings = Settings::default();
+        let mut compactor = compactor(&store, horizons);
         let mut writer = RowWriter::default();
         [10, 20].into_iter().for_each(|minute| writer.push(&looks(minute), Needed::ALL));
         let mut manifest = Manifest { watermark: Some(minutes(30)), ..Manifest::empty(&settings) };
@@ -393,21 +387,8 @@ mod tests {
     fn small_files_of_the_state_are_joined() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let store: Arc<dyn Store> = Arc::new(Local::new(directory.path(), false));
-        let settings = crate::settings::Settings::default();
-        let horizons = Horizons { deduplication: None, sessions: None };
-        let context = ViewContext { horizons, ..settings.validate().expect("the defaults hold").views };
-        let shared = Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()));
-        let compression = Compression::Snappy;
-        let mut compactor = Compactor {
-            store: store.clone(),
-            shared,
-            compression,
-            target_bytes: 1,
-            state_rows_least: 1_000_000,
-            next_file: 0,
-            gone: BTreeSet::new(),
-        };
-        let mut manifest = Manifest::empty(&settings);
+        let mut compactor = compactor(&store, Horizons::NONE);
+        let mut manifest = Manifest::empty(&Settings::default());
         let (mut most, mut expected) = (0, Vec::new());
         for checkpoint in 0..200_usize {
             let mut writer = RowWriter::default();
@@ -436,8 +417,23 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(left, expected);
         let names = Names::default();
-        crate::checkpoint::restore::load_names(&*store, &manifest, &names).expect("they are read");
+        crate::checkpoint::load_names(&*store, &manifest, &names).expect("they are read");
         let in_order: Vec<String> = (0..200).map(|number| number.to_string()).collect();
         assert_eq!(names.since(0).iter().map(|name| name.to_string()).collect::<Vec<_>>(), in_order);
+    }
+
+    /// They stay on the list, and stop nothing else from being merged.
+    #[test]
+    fn files_of_the_quarantine_that_the_store_has_removed_are_left_alone() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let store: Arc<dyn Store> = Arc::new(Local::new(directory.path(), false));
+        let mut compactor = compactor(&store, Horizons::NONE);
+        let keys = (0..2 * FEW_FILES).map(|number| format!("quarantine/g1-{number}.parquet"));
+        let files: Vec<FileEntry> = keys.map(|key| file(&key, 10)).collect();
+        let job = Job { manifest: Manifest::empty(&Settings::default()), files: files.clone() };
+        let mut replacement = Replacement::default();
+        compactor.work(&job, &mut replacement).expect("nothing else is wrong");
+        assert!(replacement.added.is_empty() && replacement.removed.is_empty());
+        assert_eq!(compactor.gone, files.into_iter().map(|file| file.key).collect());
     }
 }

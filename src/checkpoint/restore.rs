@@ -55,21 +55,6 @@ fn is_named(store: &dyn Store, key: &str) -> bool {
     newest.map_or(true, |(manifest, files)| manifest.own_files().chain(&files).any(|file| file.key == key))
 }
 
-/// Enters the texts of a manifest in the dictionary, in their order.
-///
-/// # Errors
-/// Where a file cannot be read.
-pub fn load_names(store: &dyn Store, manifest: &Manifest, names: &Names) -> anyhow::Result<()> {
-    for file in &manifest.state.names {
-        let texts: Vec<String> =
-            serde_json::from_slice(&checked(store, file)?).with_context(|| format!("reading {}", file.key))?;
-        for text in texts {
-            names.intern(&text)?;
-        }
-    }
-    Ok(())
-}
-
 /// # Errors
 /// Where the rows are of another version of the view.
 pub fn check_version(entry: &ViewEntry, view: &dyn View) -> anyhow::Result<()> {

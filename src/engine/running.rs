@@ -80,10 +80,9 @@ impl Running {
             return Ok(());
         }
         *next = Instant::now() + *every;
-        let version = self.board.current();
-        let records = pending(&version)?;
+        let records = pending(&current)?;
         if records > 0 && self.engine.merge_pending() {
-            say(format!("repairing {records} pending records at epoch {}", version.epoch));
+            say(format!("repairing {records} pending records at epoch {}", current.epoch));
             self.merging = Some(records);
         }
         Ok(())

@@ -16,3 +16,15 @@ impl Clock for SystemClock {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 }
+
+/// One that stands where a test has set it.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub struct SetClock(pub std::sync::atomic::AtomicU64);
+
+#[cfg(test)]
+impl Clock for SetClock {
+    fn now_ms(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

@@ -9,6 +9,8 @@
 //! This is the clock of all workers: a chunk's epoch is decided here, before anybody decodes it, so which record is in which epoch
 //! does not depend on the workers. Epochs in the queue never fall.
 
+use super::again::ReadAgain;
+use super::checkpoints::Checkpoints;
 use super::clock::Clock;
 use super::pace::{Moment, Pace};
 use super::watermarks::Watermarks;
@@ -80,11 +82,9 @@ struct State {
     /// Of all epochs.
     all_records: u64,
     records: u64,
-    /// What an earlier run may have read is being read again: epochs are counted on from its last checkpoint, so that none is
-    /// called like a later one of that run and holds less.
-    reading_again: bool,
-    /// By partition, where it ended when that was first known. No earlier run has read further.
-    ends_at_start: Vec<Option<u64>>,
+    /// While it goes on, epochs are counted on from the last checkpoint, so that none is called like a later one of an earlier run
+    /// and holds less.
+    again: ReadAgain,
     caught_up: bool,
     /// Epochs that are cut and not closed.
     in_flight: VecDeque<Stamp>,
@@ -104,26 +104,6 @@ struct State {
     merged: VecDeque<(u64, String)>,
     done: bool,
 }
-
-/// Where checkpoints end.
-struct Checkpoints {
-    last_ms: u64,
-    /// Records have been read, or positions moved, since the last.
-    dirty: bool,
-    /// The next is not to wait for its time: until then nothing is forgotten.
-    urgent: bool,
-    /// Their last epochs, of those that are not closed.
-    open: VecDeque<u64>,
-    /// How many are cut and not committed.
-    uncommitted: usize,
-    /// The epoch of the last that is committed.
-    last_committed: u64,
-    /// None is committed any more.
-    over: bool,
-}
-
-/// So many checkpoints may be cut and not committed: one is being written while the next is being filled.
-const UNCOMMITTED_MOST: usize = 2;
 
 /// What a feed goes by.
 #[derive(Clone, Copy, Debug)]
@@ -171,11 +151,10 @@ impl Feed {
         reads_again: bool,
     ) -> Feed {
         let now_ms = clock.now_ms();
-        let reading_again = reads_again;
-        let epoch = rules.numbering.next(last_epoch, now_ms, reading_again);
+        let epoch = rules.numbering.next(last_epoch, now_ms, reads_again);
         // A running engine begins with a checkpoint of where it begins.
         let is_live = rules.numbering == Numbering::Clock;
-        let last_ms = if is_live { 0 } else { now_ms };
+        let checkpoints = if is_live { Checkpoints::new(0, true) } else { Checkpoints::new(now_ms, false) };
         let state = State {
             queue: VecDeque::new(),
             open: Stamp {
@@ -183,13 +162,12 @@ impl Feed {
                 watermark: watermarks.whole(),
                 checkpoint: 0,
                 forgets: true,
-                again: is_live && reading_again,
+                again: is_live && reads_again,
             },
             opened_ms: now_ms,
             all_records: 0,
             records: 0,
-            reading_again,
-            ends_at_start: Vec::new(),
+            again: ReadAgain::new(reads_again),
             caught_up: false,
             in_flight: VecDeque::new(),
             open_of: vec![0; workers],
@@ -197,15 +175,7 @@ impl Feed {
             heard: BTreeMap::new(),
             read: VecDeque::new(),
             watermarks,
-            checkpoints: Checkpoints {
-                last_ms,
-                dirty: is_live,
-                urgent: false,
-                open: VecDeque::new(),
-                uncommitted: 0,
-                last_committed: 0,
-                over: false,
-            },
+            checkpoints,
             held_since: None,
             merged: VecDeque::new(),
             done: false,
@@ -224,7 +194,7 @@ impl Feed {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
         let stamp = state.open;
-        state.checkpoints.dirty = true;
+        state.checkpoints.moved();
         state.read.extend(moved.iter().map(|&(partition, next)| (stamp.epoch, partition, next)));
         if let Some(chunk) = chunk {
             state.watermarks.arrived(chunk.partition, now_ms);
@@ -234,7 +204,7 @@ impl Feed {
                 .queue
                 .push_back((stamp, if self.rules.reads_pending { Work::Late(chunk) } else { Work::Chunk(chunk) }));
         }
-        self.look_how_far(&mut state);
+        state.again.look(&self.source);
         self.cut_if_due(&mut state, now_ms);
         drop(state);
         self.wake();
@@ -259,7 +229,7 @@ impl Feed {
         let begins = state.held_since.is_none() && !state.done;
         if begins {
             state.held_since = Some(state.open.epoch);
-            state.checkpoints.urgent = true;
+            state.checkpoints.hurry();
         }
         begins
     }
@@ -287,7 +257,7 @@ impl Feed {
                 state.records += chunks.iter().map(|chunk| u64::from(chunk.records)).sum::<u64>();
                 state.queue.extend(chunks.into_iter().map(|chunk| (stamp, Work::Late(chunk))));
                 state.merged.extend(files.into_iter().map(|file| (stamp.epoch, file)));
-                state.checkpoints.urgent = true;
+                state.checkpoints.hurry();
             }
             _ => state.held_since = None,
         }
@@ -299,27 +269,7 @@ impl Feed {
     pub fn caught_up(&self) {
         let mut state = self.lock();
         state.caught_up = true;
-        self.look_how_far(&mut state);
-    }
-
-    /// Whether there may still be something that an earlier run has read. Called by the reader alone: what it has read is in the
-    /// queue then.
-    fn look_how_far(&self, state: &mut State) {
-        if !state.reading_again {
-            return;
-        }
-        let ends = &mut state.ends_at_start;
-        state.reading_again = self.source.with(|source| {
-            ends.resize(source.partitions.len(), None);
-            let mut left = source.partitions.is_empty();
-            for (end, partition) in ends.iter_mut().zip(&source.partitions) {
-                *end = end.or(partition.end);
-                // One that cannot be read may never be, and where a line was torn it is cut off and written anew, or never.
-                let is_read = partition.fault.is_some() || partition.is_read();
-                left |= !is_read && end.is_none_or(|end| partition.next < end);
-            }
-            left
-        });
+        state.again.look(&self.source);
     }
 
     /// Waits until the feed can take a chunk, `timeout` at most. False where it cannot.
@@ -381,7 +331,7 @@ impl Feed {
         }
         if state.done && open == u64::MAX {
             let last = state.open;
-            state.checkpoints.open.push_back(last.epoch);
+            state.checkpoints.end_with(last.epoch);
             self.close_epoch(state, last, now_ms);
             closed_any = true;
         }
@@ -409,8 +359,7 @@ impl Feed {
             merged.push(file);
         }
         let watermark = self.advance(state, now_ms);
-        let ends = state.checkpoints.open.pop_front_if(|last| *last <= epoch).is_some();
-        let checkpoint = ends.then(|| state.watermarks.latests());
+        let checkpoint = state.checkpoints.closed(epoch).then(|| state.watermarks.latests());
         state.closed.push_back(Closed { epoch, watermark, read_under, positions, merged, again, checkpoint });
     }
 
@@ -431,23 +380,21 @@ impl Feed {
 
     /// A checkpoint is safe: that of this epoch.
     pub fn committed(&self, epoch: u64) {
-        let mut state = self.lock();
-        state.checkpoints.last_committed = epoch;
-        state.checkpoints.uncommitted = state.checkpoints.uncommitted.saturating_sub(1);
+        self.lock().checkpoints.committed(epoch);
     }
 
     /// The epoch of the last checkpoint that is safe.
     pub fn last_committed(&self) -> u64 {
-        self.lock().checkpoints.last_committed
+        self.lock().checkpoints.last_committed()
     }
 
     /// No checkpoint is committed any more.
     pub fn commits_end(&self) {
-        self.lock().checkpoints.over = true;
+        self.lock().checkpoints.end();
     }
 
     pub fn commits_are_over(&self) -> bool {
-        self.lock().checkpoints.over
+        self.lock().checkpoints.are_over()
     }
 
     /// Records that have been read.
@@ -477,24 +424,16 @@ impl Feed {
         let watermark = self.advance(state, now_ms);
         let epoch = state.open.epoch;
         state.in_flight.push_back(state.open);
-        let checkpoints = &mut state.checkpoints;
-        let elapsed = now_ms.saturating_sub(checkpoints.last_ms);
-        if self.rules.checkpoint_ms.is_some_and(|interval| elapsed >= interval || checkpoints.urgent)
-            && (checkpoints.dirty || state.held_since.is_some())
-            // Each worker sees each: the next is not cut before all have closed the last.
-            && checkpoints.open.is_empty()
-            && checkpoints.uncommitted < UNCOMMITTED_MOST
-        {
-            checkpoints.open.push_back(epoch);
-            checkpoints.uncommitted += 1;
-            (checkpoints.last_ms, checkpoints.dirty, checkpoints.urgent) = (now_ms, false, false);
+        let is_held = state.held_since.is_some();
+        if self.rules.checkpoint_ms.is_some_and(|interval| state.checkpoints.is_due(now_ms, interval, is_held)) {
+            state.checkpoints.cut(epoch, now_ms);
             state.open.checkpoint = epoch;
         }
         state.open = Stamp {
-            epoch: self.rules.numbering.next(epoch, now_ms, state.reading_again),
+            epoch: self.rules.numbering.next(epoch, now_ms, state.again.is_on()),
             watermark,
             forgets: state.held_since.is_none(),
-            again: self.rules.numbering == Numbering::Clock && state.reading_again,
+            again: self.rules.numbering == Numbering::Clock && state.again.is_on(),
             ..state.open
         };
         state.opened_ms = now_ms;
@@ -541,201 +480,4 @@ fn moment(state: &State, now_ms: u64) -> Moment {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use millrace_connectors::source::MessageChunk;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    const PACE: Pace =
-        Pace { tick_ms: 10, behind_tick_ms: 10, idle_tick_ms: 10, epoch_records: 100, epochs_in_flight: 2 };
-
-    struct SetClock(AtomicU64);
-
-    impl Clock for SetClock {
-        fn now_ms(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    /// Of one partition.
-    fn feed(clock: &Arc<SetClock>, workers: usize, ahead_ms: Option<u64>) -> Feed {
-        feed_after(clock, workers, ahead_ms, None, Arc::default())
-    }
-
-    /// One that goes on after an epoch of an earlier run.
-    fn feed_after(
-        clock: &Arc<SetClock>,
-        workers: usize,
-        ahead_ms: Option<u64>,
-        last_epoch: Option<u64>,
-        source: Arc<SourceStatus>,
-    ) -> Feed {
-        let rules = Rules {
-            pace: PACE,
-            numbering: Numbering::Clock,
-            checkpoint_ms: Some(0),
-            only_the_end_counts: false,
-            reads_pending: false,
-            ahead_ms,
-        };
-        source.with(|source| source.partitions.resize_with(1, Default::default));
-        let reads_again = last_epoch.is_some();
-        Feed::new(rules, clock.clone(), source, Watermarks::new(0, 0), workers, last_epoch.unwrap_or(0), reads_again)
-    }
-
-    /// Epochs are counted on, and marked, until all has been read that was there at the start.
-    #[test]
-    fn what_is_read_again_is_marked() {
-        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let source = Arc::new(SourceStatus::default());
-        let feed = feed_after(&clock, 1, None, Some(500), source.clone());
-        let mut closed = Vec::new();
-        for next in [4, 9, 10, 12] {
-            source.with(|source| (source.partitions[0].next, source.partitions[0].end) = (next, Some(next.max(10))));
-            feed.push(None, &[(0, next)]);
-            clock.0.fetch_add(20, Ordering::Relaxed);
-            feed.tick();
-            feed.close(0, u64::MAX - 1);
-            closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)));
-        }
-        let marks: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.again)).collect();
-        assert_eq!(marks, [(501, true), (502, true), (503, true), (1_060, false)]);
-        let all_of_before: Vec<_> = closed.iter().map(|closed| closed.positions[&0]).collect();
-        assert_eq!(all_of_before, [4, 9, 10, 12]);
-    }
-
-    /// A line whose end never came was in the length of the log, and is not there to be read.
-    #[test]
-    fn all_has_been_read_again_where_a_line_was_torn() {
-        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let source = Arc::new(SourceStatus::default());
-        let feed = feed_after(&clock, 1, None, Some(500), source.clone());
-        let mut stamps = Vec::new();
-        for end in [10, 9] {
-            source.with(|source| (source.partitions[0].next, source.partitions[0].end) = (9, Some(end)));
-            feed.push(None, &[(0, 9)]);
-            feed.caught_up();
-            clock.0.fetch_add(20, Ordering::Relaxed);
-            feed.tick();
-            stamps.push(feed.next().0.again);
-            feed.close(0, u64::MAX - 1);
-        }
-        assert_eq!(stamps, [true, false]);
-    }
-
-    #[test]
-    fn an_event_of_a_wrong_clock_is_no_later_than_the_clock() {
-        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let feed = feed(&clock, 1, Some(500));
-        feed.push(None, &[(0, 1)]);
-        feed.heard(1_000, 0, Some(i64::MAX));
-        clock.0.store(1_020, Ordering::Relaxed);
-        feed.tick();
-        feed.close(0, 1_001);
-        let closed = feed.take_closed(1_001).expect("it has closed");
-        assert_eq!(closed.watermark, 1_520_000);
-    }
-
-    /// Those in flight are read under what was known when they began: less than is known when an epoch closes.
-    #[test]
-    fn no_epoch_is_read_under_less_than_one_before_it() {
-        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let feed = feed(&clock, 1, None);
-        let mut told = Vec::new();
-        let mut closed = Vec::new();
-        for step in 1..=6 {
-            clock.0.fetch_add(20, Ordering::Relaxed);
-            let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
-            told.push(stamp);
-            feed.push(None, &[(0, step)]);
-            feed.heard(stamp.epoch, 0, Some(step as i64 * 1_000_000));
-            // Two are in flight.
-            if let [.., in_flight, _] = told[..] {
-                feed.close(0, in_flight.epoch);
-                closed.extend(feed.take_closed(in_flight.epoch));
-            }
-        }
-        feed.finish();
-        let (last, Work::Done) = feed.next() else { panic!("there is no chunk") };
-        told.push(last);
-        feed.close(0, u64::MAX);
-        closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX)));
-        for one in &closed {
-            let stamp = told.iter().find(|stamp| stamp.epoch == one.epoch).expect("workers were told of it");
-            assert_eq!(one.read_under, stamp.watermark);
-            assert!(told.iter().filter(|later| later.epoch > one.epoch).all(|later| later.watermark >= one.read_under));
-        }
-        let is_ahead =
-            |one: &Closed| told.iter().any(|later| later.epoch > one.epoch && later.watermark < one.watermark);
-        assert!(
-            closed.iter().filter(|one| one.checkpoint.is_some()).any(is_ahead),
-            "nothing was in flight: {closed:?} {told:?}"
-        );
-    }
-
-    #[test]
-    fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_in() {
-        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let feed = feed(&clock, 1, None);
-        let tick = || {
-            clock.0.fetch_add(20, Ordering::Relaxed);
-            feed.tick();
-        };
-        let late = || {
-            let mut chunk = MessageChunk::new(0, None, usize::MAX);
-            chunk.push(7, None, b"{}");
-            let chunks = chunk.finish().into_iter().collect();
-            Late { recalled: Vec::new(), chunks, files: vec!["pending/a".to_owned()] }
-        };
-        assert!(feed.hold() && !feed.hold(), "once is enough");
-        assert_eq!(feed.held_since(), Some(1_000));
-        tick();
-        feed.close(0, 1_020);
-        feed.merge(Some(late()));
-        let (stamp, Work::Late(_)) = feed.next() else { panic!("there is a chunk") };
-        assert!(!stamp.forgets);
-        let (same, Work::Nothing) = feed.next() else { panic!("there is no more") };
-        assert_eq!(same, stamp);
-        tick();
-        feed.close(0, u64::MAX - 1);
-        let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)).collect();
-        let merged: Vec<_> = closed.iter().filter(|closed| !closed.merged.is_empty()).collect();
-        assert_eq!(merged.len(), 1);
-        assert_eq!((merged[0].epoch, &*merged[0].merged), (stamp.epoch, &["pending/a".to_owned()][..]));
-        // Nothing has been read, and yet checkpoints follow each other until it is in.
-        assert!(merged[0].checkpoint.is_some());
-        feed.release();
-        tick();
-        let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
-        assert!(stamp.forgets && feed.held_since().is_none());
-        // Where workers have been told which epoch is the last, nothing is merged any more.
-        assert!(feed.hold());
-        feed.finish();
-        feed.merge(Some(late()));
-        assert!(matches!(feed.next(), (_, Work::Done)) && feed.held_since().is_none() && !feed.hold());
-    }
-
-    #[test]
-    fn the_epoch_that_workers_are_told_is_the_last_stays_the_last() {
-        let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
-        let feed = feed(&clock, 2, None);
-        clock.0.store(1_020, Ordering::Relaxed);
-        feed.push(None, &[(0, 7)]);
-        assert_eq!(feed.epochs(), (1_020, 1));
-        feed.finish();
-        let (told, Work::Done) = feed.next() else { panic!("there is no chunk") };
-        // Much later, the epochs before it close.
-        clock.0.store(2_000, Ordering::Relaxed);
-        feed.close(0, told.epoch);
-        feed.tick();
-        feed.close(1, told.epoch);
-        let (told_later, Work::Done) = feed.next() else { panic!("there is no chunk") };
-        assert_eq!(told_later, told);
-        feed.close(0, u64::MAX);
-        feed.close(1, u64::MAX);
-        let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(u64::MAX)).collect();
-        let ends: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.checkpoint.is_some())).collect();
-        assert_eq!(ends, [(1_000, true), (told.epoch, true)]);
-        assert_eq!(closed[0].positions, BTreeMap::from([(0, 7)]));
-    }
-}
+mod tests;

@@ -4,6 +4,8 @@
 //! reader thread ─▶ feed (stamps, cuts) ─▶ workers: decode, dataflow ─▶ reports ─▶ publisher thread ─▶ board ─▶ serving
 //! ```
 
+mod again;
+mod checkpoints;
 mod clock;
 mod engine;
 mod feed;

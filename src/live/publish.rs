@@ -215,7 +215,7 @@ pub fn publish(
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::Clock;
+    use super::super::clock::SetClock;
     use super::super::feed::{Numbering, Rules};
     use super::super::pace::Pace;
     use super::*;
@@ -226,14 +226,6 @@ mod tests {
     use millrace_schema::Names;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc::channel;
-
-    struct SetClock(AtomicU64);
-
-    impl Clock for SetClock {
-        fn now_ms(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
 
     /// Killed before, the next run would have them pending.
     #[test]

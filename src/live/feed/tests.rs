@@ -1,0 +1,170 @@
+//! The clock of all workers, turned by hand.
+
+use super::super::clock::SetClock;
+use super::*;
+use millrace_connectors::source::MessageChunk;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const PACE: Pace = Pace { tick_ms: 10, behind_tick_ms: 10, idle_tick_ms: 10, epoch_records: 100, epochs_in_flight: 2 };
+
+/// Of one partition.
+fn feed(clock: &Arc<SetClock>, workers: usize, ahead_ms: Option<u64>) -> Feed {
+    feed_after(clock, workers, ahead_ms, None, Arc::default())
+}
+
+/// One that goes on after an epoch of an earlier run.
+fn feed_after(
+    clock: &Arc<SetClock>,
+    workers: usize,
+    ahead_ms: Option<u64>,
+    last_epoch: Option<u64>,
+    source: Arc<SourceStatus>,
+) -> Feed {
+    let rules = Rules {
+        pace: PACE,
+        numbering: Numbering::Clock,
+        checkpoint_ms: Some(0),
+        only_the_end_counts: false,
+        reads_pending: false,
+        ahead_ms,
+    };
+    source.with(|source| source.partitions.resize_with(1, Default::default));
+    let reads_again = last_epoch.is_some();
+    Feed::new(rules, clock.clone(), source, Watermarks::new(0, 0), workers, last_epoch.unwrap_or(0), reads_again)
+}
+
+/// Epochs are counted on, and marked, until all has been read that was there at the start.
+#[test]
+fn what_is_read_again_is_marked() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let source = Arc::new(SourceStatus::default());
+    let feed = feed_after(&clock, 1, None, Some(500), source.clone());
+    let mut closed = Vec::new();
+    for next in [4, 9, 10, 12] {
+        source.with(|source| (source.partitions[0].next, source.partitions[0].end) = (next, Some(next.max(10))));
+        feed.push(None, &[(0, next)]);
+        clock.0.fetch_add(20, Ordering::Relaxed);
+        feed.tick();
+        feed.close(0, u64::MAX - 1);
+        closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)));
+    }
+    let marks: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.again)).collect();
+    assert_eq!(marks, [(501, true), (502, true), (503, true), (1_060, false)]);
+    let all_of_before: Vec<_> = closed.iter().map(|closed| closed.positions[&0]).collect();
+    assert_eq!(all_of_before, [4, 9, 10, 12]);
+}
+
+#[test]
+fn an_event_of_a_wrong_clock_is_no_later_than_the_clock() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let feed = feed(&clock, 1, Some(500));
+    feed.push(None, &[(0, 1)]);
+    feed.heard(1_000, 0, Some(i64::MAX));
+    clock.0.store(1_020, Ordering::Relaxed);
+    feed.tick();
+    feed.close(0, 1_001);
+    let closed = feed.take_closed(1_001).expect("it has closed");
+    assert_eq!(closed.watermark, 1_520_000);
+}
+
+/// Those in flight are read under what was known when they began: less than is known when an epoch closes.
+#[test]
+fn no_epoch_is_read_under_less_than_one_before_it() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let feed = feed(&clock, 1, None);
+    let mut told = Vec::new();
+    let mut closed = Vec::new();
+    for step in 1..=6 {
+        clock.0.fetch_add(20, Ordering::Relaxed);
+        let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
+        told.push(stamp);
+        feed.push(None, &[(0, step)]);
+        feed.heard(stamp.epoch, 0, Some(step as i64 * 1_000_000));
+        // Two are in flight.
+        if let [.., in_flight, _] = told[..] {
+            feed.close(0, in_flight.epoch);
+            closed.extend(feed.take_closed(in_flight.epoch));
+        }
+    }
+    feed.finish();
+    let (last, Work::Done) = feed.next() else { panic!("there is no chunk") };
+    told.push(last);
+    feed.close(0, u64::MAX);
+    closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX)));
+    for one in &closed {
+        let stamp = told.iter().find(|stamp| stamp.epoch == one.epoch).expect("workers were told of it");
+        assert_eq!(one.read_under, stamp.watermark);
+        assert!(told.iter().filter(|later| later.epoch > one.epoch).all(|later| later.watermark >= one.read_under));
+    }
+    let is_ahead = |one: &Closed| told.iter().any(|later| later.epoch > one.epoch && later.watermark < one.watermark);
+    assert!(
+        closed.iter().filter(|one| one.checkpoint.is_some()).any(is_ahead),
+        "nothing was in flight: {closed:?} {told:?}"
+    );
+}
+
+#[test]
+fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_in() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let feed = feed(&clock, 1, None);
+    let tick = || {
+        clock.0.fetch_add(20, Ordering::Relaxed);
+        feed.tick();
+    };
+    let late = || {
+        let mut chunk = MessageChunk::new(0, None, usize::MAX);
+        chunk.push(7, None, b"{}");
+        let chunks = chunk.finish().into_iter().collect();
+        Late { recalled: Vec::new(), chunks, files: vec!["pending/a".to_owned()] }
+    };
+    assert!(feed.hold() && !feed.hold(), "once is enough");
+    assert_eq!(feed.held_since(), Some(1_000));
+    tick();
+    feed.close(0, 1_020);
+    feed.merge(Some(late()));
+    let (stamp, Work::Late(_)) = feed.next() else { panic!("there is a chunk") };
+    assert!(!stamp.forgets);
+    let (same, Work::Nothing) = feed.next() else { panic!("there is no more") };
+    assert_eq!(same, stamp);
+    tick();
+    feed.close(0, u64::MAX - 1);
+    let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)).collect();
+    let merged: Vec<_> = closed.iter().filter(|closed| !closed.merged.is_empty()).collect();
+    assert_eq!(merged.len(), 1);
+    assert_eq!((merged[0].epoch, &*merged[0].merged), (stamp.epoch, &["pending/a".to_owned()][..]));
+    // Nothing has been read, and yet checkpoints follow each other until it is in.
+    assert!(merged[0].checkpoint.is_some());
+    feed.release();
+    tick();
+    let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
+    assert!(stamp.forgets && feed.held_since().is_none());
+    // Where workers have been told which epoch is the last, nothing is merged any more.
+    assert!(feed.hold());
+    feed.finish();
+    feed.merge(Some(late()));
+    assert!(matches!(feed.next(), (_, Work::Done)) && feed.held_since().is_none() && !feed.hold());
+}
+
+#[test]
+fn the_epoch_that_workers_are_told_is_the_last_stays_the_last() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let feed = feed(&clock, 2, None);
+    clock.0.store(1_020, Ordering::Relaxed);
+    feed.push(None, &[(0, 7)]);
+    assert_eq!(feed.epochs(), (1_020, 1));
+    feed.finish();
+    let (told, Work::Done) = feed.next() else { panic!("there is no chunk") };
+    // Much later, the epochs before it close.
+    clock.0.store(2_000, Ordering::Relaxed);
+    feed.close(0, told.epoch);
+    feed.tick();
+    feed.close(1, told.epoch);
+    let (told_later, Work::Done) = feed.next() else { panic!("there is no chunk") };
+    assert_eq!(told_later, told);
+    feed.close(0, u64::MAX);
+    feed.close(1, u64::MAX);
+    let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(u64::MAX)).collect();
+    let ends: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.checkpoint.is_some())).collect();
+    assert_eq!(ends, [(1_000, true), (told.epoch, true)]);
+    assert_eq!(closed[0].positions, BTreeMap::from([(0, 7)]));
+}
