@@ -245,15 +245,12 @@ impl Feed {
 
     /// Has what was pending merged, in one epoch with what it takes to do so. Where there is nothing, things are forgotten again.
     pub fn merge(&self, late: Option<Late>) {
+        let late = late.map(|Late { recalled, chunks, files }| (in_parts(recalled), chunks, files));
         let mut state = self.lock();
         match late {
-            Some(Late { mut recalled, chunks, files }) if !state.done => {
+            Some((recalled, chunks, files)) if !state.done => {
                 let stamp = state.open;
-                while !recalled.is_empty() {
-                    let rest = recalled.split_off(recalled.len().min(RECALLED_AT_ONCE));
-                    let rows = std::mem::replace(&mut recalled, rest);
-                    state.queue.push_back((stamp, Work::Recalled(rows)));
-                }
+                state.queue.extend(recalled.into_iter().map(|rows| (stamp, Work::Recalled(rows))));
                 state.records += chunks.iter().map(|chunk| u64::from(chunk.records)).sum::<u64>();
                 state.queue.extend(chunks.into_iter().map(|chunk| (stamp, Work::Late(chunk))));
                 state.merged.extend(files.into_iter().map(|file| (stamp.epoch, file)));
@@ -459,6 +456,13 @@ impl Feed {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the feed panics")
     }
+}
+
+/// Each part has room for its own rows and no more.
+fn in_parts(recalled: Vec<Kept>) -> Vec<Vec<Kept>> {
+    let mut rows = recalled.into_iter();
+    std::iter::from_fn(|| Some(rows.by_ref().take(RECALLED_AT_ONCE).collect()).filter(|part: &Vec<Kept>| !part.is_empty()))
+        .collect()
 }
 
 impl Numbering {

@@ -13,7 +13,7 @@ use crate::operators::activity::Activity;
 use crate::operators::sessions::spans::{Span, Spans};
 use crate::settings::Horizons;
 use millrace_schema::decode::TIME_END;
-use millrace_schema::{Event, Id};
+use millrace_schema::{Event, Id, Kind};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub struct Recall {
     sessions: FxHashMap<Id, (Vec<i64>, Spans)>,
     /// Users and days, in the store's calendar.
     users: FxHashSet<(Id, i64)>,
+    /// From it on users' minutes are held, in memory and in the state.
+    first_day_held: i64,
     /// Visits whose last event is no older are held, in memory and in the state.
     session_limit: i64,
     /// Days since 1970-01-01 in which there may be what is looked for.
@@ -51,8 +53,13 @@ impl Recall {
     /// Of events that are late, for a checkpoint with this watermark, UTC microseconds; `None` where nothing has been forgotten.
     pub fn new(shared: &Shared, late: &[Event], watermark: Option<i64>) -> Recall {
         let horizons = shared.context.horizons;
+        let mut buckets = Buckets::new(shared.context.calendar.clone());
+        // As the operator of users forgets: by whole days.
+        let first_day_held =
+            watermark.map_or(i64::MIN, |watermark| buckets.of(horizons.limit(Kind::PageView, watermark).max(0)).day);
         let mut recall = Recall {
-            buckets: Buckets::new(shared.context.calendar.clone()),
+            buckets,
+            first_day_held,
             horizons,
             session_limit: watermark.map_or(i64::MIN, |watermark| horizons.session_limit(watermark)),
             wanted: Arc::default(),
@@ -71,7 +78,7 @@ impl Recall {
         wanted.events.insert(event.id);
         let day = self.buckets.of(event.time).day;
         self.days.insert(day);
-        if is_activity(event) {
+        if is_activity(event) && day < self.first_day_held {
             self.users.insert((event.user, day));
             wanted.users.insert(event.user);
         }
