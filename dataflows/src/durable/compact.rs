@@ -55,18 +55,13 @@ pub struct Compaction {
 
 impl Compaction {
     pub fn new(shared: &Shared, watermark: i64) -> Compaction {
-        let (calendar, horizons) = (shared.context.calendar.clone(), shared.context.horizons);
-        let session_limit = horizons.session_limit(watermark);
-        let mut buckets = Buckets::new(calendar.clone());
-        // As the operator of users forgets: by whole days.
-        let first_day = buckets.of(horizons.limit(Kind::PageView, watermark).max(0)).day;
-        let first_minute = if horizons.any() { calendar.day_start(first_day) / MICROS_PER_MINUTE } else { i64::MIN };
+        let horizons = shared.context.horizons;
         Compaction {
             shared: shared.clone(),
-            buckets,
+            buckets: Buckets::new(shared.context.calendar.clone()),
             id_limit: horizons.deduplication_limit(watermark),
-            session_limit,
-            first_minute,
+            session_limit: horizons.session_limit(watermark),
+            first_minute: horizons.limit(Kind::PageView, watermark).div_euclid(MICROS_PER_MINUTE),
             // Without a horizon of sessions none is forgotten.
             pause: horizons.pause().unwrap_or(i64::MAX),
             sessions: FxHashMap::default(),

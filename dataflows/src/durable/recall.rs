@@ -12,8 +12,9 @@ use crate::context::{Buckets, Shared};
 use crate::operators::activity::Activity;
 use crate::operators::sessions::spans::{Span, Spans};
 use crate::settings::Horizons;
+use millrace_schema::calendar::MICROS_PER_MINUTE;
 use millrace_schema::decode::TIME_END;
-use millrace_schema::{Event, Id, Kind};
+use millrace_schema::{Event, Id, Place};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,16 +33,34 @@ impl Wanted {
     }
 }
 
+/// When a user was active around a late event: whether that minute, hour and day are new follows from it.
+#[derive(Clone, Copy, Debug)]
+struct Nearest {
+    minute: i64,
+    /// Minute and place of the last event that is no later, and of the first that is no earlier.
+    before: Option<(i64, Place)>,
+    after: Option<(i64, Place)>,
+}
+
+impl Nearest {
+    /// Whether an event is nearer than those before.
+    fn see(&mut self, minute: i64, place: Place) -> bool {
+        let before = minute <= self.minute && self.before.is_none_or(|(last, _)| last < minute);
+        let after = minute >= self.minute && self.after.is_none_or(|(first, _)| minute < first);
+        self.before = if before { Some((minute, place)) } else { self.before };
+        self.after = if after { Some((minute, place)) } else { self.after };
+        before || after
+    }
+}
+
 pub struct Recall {
     buckets: Buckets,
     horizons: Horizons,
     wanted: Arc<Wanted>,
     /// When late events of a session were, and where the accepted ones are.
     sessions: FxHashMap<Id, (Vec<i64>, Spans)>,
-    /// Users and days, in the store's calendar.
-    users: FxHashSet<(Id, i64)>,
-    /// From it on users' minutes are held, in memory and in the state.
-    first_day_held: i64,
+    /// By users and days, in the store's calendar: the minutes of late events, ascending, and the nearest to each.
+    users: FxHashMap<(Id, i64), Vec<Nearest>>,
     /// Visits whose last event is no older are held, in memory and in the state.
     session_limit: i64,
     /// Days since 1970-01-01 in which there may be what is looked for.
@@ -53,18 +72,13 @@ impl Recall {
     /// Of events that are late, for a checkpoint with this watermark, UTC microseconds; `None` where nothing has been forgotten.
     pub fn new(shared: &Shared, late: &[Event], watermark: Option<i64>) -> Recall {
         let horizons = shared.context.horizons;
-        let mut buckets = Buckets::new(shared.context.calendar.clone());
-        // As the operator of users forgets: by whole days.
-        let first_day_held =
-            watermark.map_or(i64::MIN, |watermark| buckets.of(horizons.limit(Kind::PageView, watermark).max(0)).day);
         let mut recall = Recall {
-            buckets,
-            first_day_held,
+            buckets: Buckets::new(shared.context.calendar.clone()),
             horizons,
             session_limit: watermark.map_or(i64::MIN, |watermark| horizons.session_limit(watermark)),
             wanted: Arc::default(),
             sessions: FxHashMap::default(),
-            users: FxHashSet::default(),
+            users: FxHashMap::default(),
             days: BTreeSet::new(),
             found: Vec::new(),
         };
@@ -78,8 +92,12 @@ impl Recall {
         wanted.events.insert(event.id);
         let day = self.buckets.of(event.time).day;
         self.days.insert(day);
-        if is_activity(event) && day < self.first_day_held {
-            self.users.insert((event.user, day));
+        if is_activity(event) {
+            let nearest = self.users.entry((event.user, day)).or_default();
+            let minute = event.time / MICROS_PER_MINUTE;
+            if let Err(position) = nearest.binary_search_by_key(&minute, |nearest| nearest.minute) {
+                nearest.insert(position, Nearest { minute, before: None, after: None });
+            }
             wanted.users.insert(event.user);
         }
         if let (Some(pause), Some(_)) = (self.horizons.pause(), Activity::of(event, event.session)) {
@@ -126,7 +144,7 @@ impl Recall {
             spans.see(event.time, kept.needed.holds(Needed::WHOLE), pause);
             is_wanted = true;
         }
-        if is_wanted || self.is_of_user(event) {
+        if self.is_near(event) || is_wanted {
             self.found.push(*kept);
         }
     }
@@ -136,13 +154,20 @@ impl Recall {
         self.wanted.clone()
     }
 
-    fn is_of_user(&mut self, event: &Event) -> bool {
-        is_activity(event) && self.users.contains(&(event.user, self.buckets.of(event.time).day))
+    fn is_near(&mut self, event: &Event) -> bool {
+        if !is_activity(event) {
+            return false;
+        }
+        let Some(all) = self.users.get_mut(&(event.user, self.buckets.of(event.time).day)) else { return false };
+        let minute = event.time / MICROS_PER_MINUTE;
+        all.iter_mut().fold(false, |near, nearest| nearest.see(minute, event.place) || near)
     }
 
     /// The rows to recall, with what they are needed for.
     pub fn finish(mut self) -> Vec<Kept> {
         let mut found = std::mem::take(&mut self.found);
+        let nearest = self.users.values().flatten().flat_map(|nearest| [nearest.before, nearest.after]);
+        let of_users: FxHashSet<Place> = nearest.flatten().map(|(_, place)| place).collect();
         found.retain_mut(|kept| {
             let event = &kept.event;
             let of_visit = self.horizons.pause().is_some_and(|pause| {
@@ -152,7 +177,7 @@ impl Recall {
                         visit.last < self.session_limit && are_joined(late, visit, pause)
                     })
             });
-            let of_user = self.is_of_user(event);
+            let of_user = is_activity(event) && of_users.contains(&event.place);
             kept.needed = Needed::RECALLED
                 .with(Needed::ID, self.wanted.events.contains(&event.id))
                 .with(Needed::USER, of_user)

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A user's state is the ascending list of minutes with an event, 4 bytes each; hours and days follow from it.
-//! Under a horizon, minutes of days that no event can belong to any more are forgotten, and users are not.
+//! Under a horizon, of the minutes that no event can be of any more the last is enough: whatever comes is later, and is in an hour or a
+//! day in which the user was active only if that one is, or a later one. Users are not forgotten.
 
 use crate::context::{Buckets, Keeps, Shared};
 use crate::durable::{OpenWarning, Unknown};
@@ -18,6 +19,7 @@ use millrace_schema::calendar::MICROS_PER_MINUTE;
 use millrace_schema::{Body, Event, Id, Kind, Warning};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use std::collections::BTreeMap;
 use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -76,10 +78,15 @@ fn minute_of(time: i64) -> u32 {
     u32::try_from(time / MICROS_PER_MINUTE).expect("times lie between 1970 and 2199")
 }
 
+/// Minutes that lie in the table of users. Where assertions are on, one, so that forgetting is at work in every test.
+const MINUTES_BESIDE: usize = if cfg!(debug_assertions) { 1 } else { 4 };
+
+/// Minutes since 1970, ascending.
+type Minutes = SmallVec<[u32; MINUTES_BESIDE]>;
+
 #[derive(Debug, Default)]
 struct User {
-    /// Minutes since 1970, ascending.
-    minutes: SmallVec<[u32; 4]>,
+    minutes: Minutes,
     known: bool,
     /// Events booked while the user was unknown: hour, partition, count.
     unknown: Vec<(i64, u16, i64)>,
@@ -90,8 +97,9 @@ struct Users {
     parts: Parts,
     users: hashbrown::HashMap<Id, User, BuildHasherDefault<IdHasher>>,
     buckets: Buckets,
-    /// Minutes before it are forgotten.
-    first_day: i64,
+    forgets: bool,
+    /// Users with so many minutes that they lie apart, by one of these: looked at once no event is of it any more.
+    crowded: BTreeMap<u32, Vec<Id>>,
     traffic: Netting,
     quality: Netting,
 }
@@ -103,6 +111,9 @@ impl Users {
         let minute = minute_of(sighting.time);
         if let Err(position) = minutes.binary_search(&minute) {
             minutes.insert(position, minute);
+            if self.forgets && minutes.spilled() {
+                self.crowded.entry(minute).or_default().push(sighting.user);
+            }
         }
     }
 
@@ -143,6 +154,9 @@ impl Users {
                 }
             }
             user.minutes.insert(position, minute);
+            if self.forgets && user.minutes.spilled() {
+                self.crowded.entry(minute).or_default().push(sighting.user);
+            }
         }
     }
 }
@@ -157,19 +171,24 @@ impl Users {
         }
     }
 
-    /// No event before `limit` comes any more: forgets the minutes of the days before, a day at a time.
+    /// No event before `limit` comes any more.
     fn forget(&mut self, limit: i64) {
-        let first = (self.buckets.of(limit.max(0)).day).max(self.first_day);
-        if std::mem::replace(&mut self.first_day, first) == first {
-            return;
+        let first = minute_of(limit.max(0));
+        while let Some(entry) = self.crowded.first_entry().filter(|entry| *entry.key() < first) {
+            for id in entry.remove() {
+                let minutes = self.users.get_mut(&id).map(|user| &mut user.minutes);
+                minutes.into_iter().for_each(|minutes| forget_before(minutes, first));
+            }
         }
-        let start = self.shared.context.calendar.day_start(first) / MICROS_PER_MINUTE;
-        for user in self.users.values_mut() {
-            // The last one stays in any case: the users of all time are counted once.
-            let old = user.minutes.partition_point(|&minute| i64::from(minute) < start);
-            user.minutes.drain(..old.min(user.minutes.len().saturating_sub(1)));
-            user.minutes.shrink_to_fit();
-        }
+    }
+}
+
+/// Of the minutes before `first` the last one stays.
+fn forget_before(minutes: &mut Minutes, first: u32) {
+    let old = minutes.partition_point(|&minute| minute < first);
+    minutes.drain(..old.saturating_sub(1));
+    if minutes.len() * 2 <= minutes.capacity() {
+        minutes.shrink_to_fit();
     }
 }
 
@@ -196,7 +215,8 @@ pub fn users<'s>(
         shared: shared.clone(),
         parts,
         users: hashbrown::HashMap::default(),
-        first_day: 0,
+        forgets: shared.context.horizons.any(),
+        crowded: BTreeMap::new(),
         traffic: Netting::default(),
         quality: Netting::default(),
     };
