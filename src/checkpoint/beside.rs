@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! committer ──checkpoint──▶ merge files ───────────▶ what takes the place of what ──▶ next commit
-//!                     └───▶ look up what is pending ─▶ feed
+//!                     └───▶ look up what is pending ──▶ feed
 //! ```
 
 use super::compact::{Compactor, Replacement};
 use super::files::FileEntry;
-use super::late::{Late, find_late};
+use super::late::{LookedUp, Lookup};
 use super::manifest::Manifest;
+use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_schema::decode::DecodeSettings;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
 /// A checkpoint to look at.
@@ -23,18 +25,20 @@ pub struct Job {
 pub enum Task {
     /// Files are merged.
     Compact,
-    /// Pending records are looked up: the files of the checkpoint stay where they are meanwhile.
+    /// Most of what pending records join is looked up: until all is, the files of the checkpoint stay where they are.
+    LookAhead,
+    /// The rest is.
     FindLate,
 }
 
-/// Takes what is to be merged with the answers; `None` where nothing is to be, or it cannot be.
-pub type Merge = Box<dyn Fn(Option<Late>) + Send>;
+/// Takes how far looking up what is pending has come.
+pub type Tell = Box<dyn Fn(LookedUp) + Send>;
 
 /// What it takes to merge files and pending records beside the engine.
 pub struct Beside {
     pub shared: Shared,
     pub decode: DecodeSettings,
-    pub merge: Merge,
+    pub found: Tell,
 }
 
 /// The thread, as the committer sees it.
@@ -74,8 +78,10 @@ impl Helper {
 
 /// Works until nobody has jobs any more. A job that fails is left out: the files stay as they are.
 fn run(beside: &Beside, mut compactor: Compactor, jobs: &Receiver<(Task, Job)>, done: &Sender<Replacement>) {
+    let mut ahead = None;
     for (task, job) in jobs {
         let mut replacement = Replacement::default();
+        let mut found = None;
         match task {
             Task::Compact => {
                 if let Err(error) = compactor.work(&job, &mut replacement) {
@@ -88,17 +94,41 @@ fn run(beside: &Beside, mut compactor: Compactor, jobs: &Receiver<(Task, Job)>, 
                     super::crash::point("joined");
                 }
             }
-            Task::FindLate => {
-                let late = find_late(&compactor.store, &job, &beside.shared, &beside.decode);
-                super::crash::point("late-found");
-                (beside.merge)(late.unwrap_or_else(|error| {
+            Task::LookAhead | Task::FindLate => {
+                let is_last = task == Task::FindLate;
+                found = Some(look(beside, &compactor.store, &job, &mut ahead, is_last).unwrap_or_else(|error| {
                     eprintln!("warning: pending records stay pending: {error:#}");
-                    None
+                    LookedUp::All(None)
                 }));
+                super::crash::point(if is_last { "late-found" } else { "looked-ahead" });
             }
         }
+        // Before the feed hears of it: the next checkpoint may have the next job.
         if done.send(replacement).is_err() {
             return;
         }
+        found.into_iter().for_each(&beside.found);
     }
+}
+
+/// Looks on, and keeps `ahead` where it is not over.
+fn look(
+    beside: &Beside,
+    store: &Arc<dyn Store>,
+    job: &Job,
+    ahead: &mut Option<Lookup>,
+    is_last: bool,
+) -> anyhow::Result<LookedUp> {
+    let lookup = match ahead.take() {
+        None if is_last => None,
+        None => Lookup::begin(&**store, &job.files, &beside.shared, &beside.decode)?,
+        lookup => lookup,
+    };
+    let Some(mut lookup) = lookup else { return Ok(LookedUp::All(None)) };
+    let is_much = lookup.look(store, job, &beside.shared, &beside.decode)?;
+    if is_last {
+        return Ok(LookedUp::All(Some(lookup.finish())));
+    }
+    *ahead = Some(lookup);
+    Ok(if is_much { LookedUp::Much } else { LookedUp::Most })
 }

@@ -13,7 +13,7 @@ use super::open::{Lake, put};
 use super::protocol::{Decision, Superseded};
 use super::sweep::{Sweep, prefix};
 use super::views::{At, ViewFiles, Written};
-use crate::live::Feed;
+use crate::live::{Feed, Merging};
 use crate::serve::Published;
 use crate::settings::Settings;
 use anyhow::Context;
@@ -211,7 +211,7 @@ impl Committer {
                             super::crash::point("late-merged");
                             feed.release();
                         }
-                        self.begin_job(epoch, feed.held_since());
+                        self.begin_job(epoch, feed.merging());
                     }
                 }
             }
@@ -392,19 +392,20 @@ impl Committer {
         (self.lake.manifest, self.lake.files, self.mode) = (next, files, Mode::Continue);
     }
 
-    /// Has the helper work on the checkpoint. While pending records are merged, no files are: what is recalled stays in the state until
-    /// that is done.
-    fn begin_job(&mut self, epoch: u64, held_since: Option<u64>) {
+    /// Has the helper work on the checkpoint. While pending records are merged, no files are: those that have been looked through stay
+    /// the same, and what is recalled stays in the state until that is done.
+    fn begin_job(&mut self, epoch: u64, merging: Merging) {
         let Some(helper) = self.helper.as_mut().filter(|helper| !helper.is_busy()) else { return };
-        let task = match held_since {
-            None if self.settings.lake.compaction => Task::Compact,
+        let task = match merging {
+            Merging::No if self.settings.lake.compaction => Task::Compact,
+            Merging::Asked => Task::LookAhead,
             // All that may be forgotten again is in the files of the checkpoint.
-            Some(since) if since <= epoch && self.looked_up != held_since => Task::FindLate,
+            Merging::Held(since) if since <= epoch && self.looked_up != Some(since) => Task::FindLate,
             _ => return,
         };
         let job = Job { manifest: self.lake.manifest.clone(), files: self.lake.files.clone() };
-        if helper.begin(task, job) && task == Task::FindLate {
-            self.looked_up = held_since;
+        if let (true, Merging::Held(since)) = (helper.begin(task, job), merging) {
+            self.looked_up = Some(since);
         }
     }
 }

@@ -3,6 +3,8 @@
 //! ```text
 //! pending files ─▶ records, so many at a time ─▶ days ─▶ event files of those days ─▶ rows to recall
 //! ```
+//! Most of the files are looked through while the engine goes on as ever, those that came meanwhile at later checkpoints. Only for the last
+//! of them must nothing be forgotten any more.
 
 use super::beside::Job;
 use super::files::{FileEntry, Kind};
@@ -23,6 +25,10 @@ use std::sync::Arc;
 /// So many pending records are merged at a time, and the rest of a file. What is recalled for them is in memory.
 pub const LATE_AT_ONCE: usize = 50_000;
 const CHUNK_RECORDS: usize = 4_096;
+/// So many rows are looked through while nothing is forgotten.
+const FEW_ROWS: u64 = if cfg!(debug_assertions) { 100 } else { 200_000 };
+/// Where more comes than is looked through, it ends all the same.
+const LOOKS_MOST: u32 = 6;
 
 /// What is to be merged in one epoch.
 #[derive(Debug)]
@@ -35,53 +41,97 @@ pub struct Late {
     pub files: Vec<String>,
 }
 
-/// Looks for what is pending at a checkpoint; `None` where nothing is.
-///
-/// # Errors
-/// Where the lake cannot be read, or does not hold all accepted events.
-pub fn find_late(
-    store: &Arc<dyn Store>,
-    Job { manifest, files }: &Job,
-    shared: &Shared,
-    decoding: &DecodeSettings,
-) -> anyhow::Result<Option<Late>> {
-    check_whole(&store.place(), manifest, files)?;
-    let (mut records, mut keys) = (Vec::new(), Vec::new());
-    for file in files.iter().filter(|file| Kind::of(&file.key) == Some(Kind::Pending)) {
-        if records.len() >= LATE_AT_ONCE {
-            break;
-        }
-        records.extend(pending_of(&**store, file)?);
-        keys.push(file.key.clone());
-    }
-    if records.is_empty() {
-        return Ok(None);
-    }
-    let chunks = chunks_of(records);
-    let mut recall = Recall::new(shared, &events_of(&chunks, shared, decoding), manifest.watermark);
-    let rows = RestoredRows::of_lake(store.clone(), manifest, files, decoding.clone(), shared.names.clone());
-    let mut looked = BTreeSet::new();
-    if manifest.state.whole_until.is_some() {
-        // A session that was counted whole may be of any days.
-        for file in rows.files_in("events/") {
-            rows.read_wanted(&file, recall.wanted(), |kept| recall.look(&kept))?;
-        }
-    } else {
-        loop {
-            let days: Vec<i64> = recall.days().difference(&looked).copied().collect();
-            if days.is_empty() {
+/// How far it has come.
+#[derive(Debug)]
+pub enum LookedUp {
+    /// Much was looked through, and as much may have come meanwhile: there is to be another look, at a later checkpoint.
+    Much,
+    /// Little is left. From now on nothing is to be forgotten, and the rest is looked up at a checkpoint after that.
+    Most,
+    /// What there is to merge; `None` where there is nothing, or it cannot be.
+    All(Option<Late>),
+}
+
+/// Looks for what is pending at a checkpoint, and for what it joins in the files of that checkpoint and of later ones.
+pub struct Lookup {
+    chunks: Vec<Chunk>,
+    pending: Vec<String>,
+    recall: Recall,
+    /// Event files that have been looked through.
+    looked: BTreeSet<String>,
+    looks: u32,
+}
+
+impl Lookup {
+    /// `None` where nothing is pending.
+    ///
+    /// # Errors
+    /// Where a file of pending records cannot be read.
+    pub fn begin(
+        store: &dyn Store,
+        files: &[FileEntry],
+        shared: &Shared,
+        decoding: &DecodeSettings,
+    ) -> anyhow::Result<Option<Lookup>> {
+        let (mut records, mut pending) = (Vec::new(), Vec::new());
+        for file in files.iter().filter(|file| Kind::of(&file.key) == Some(Kind::Pending)) {
+            if records.len() >= LATE_AT_ONCE {
                 break;
             }
-            for day in days {
-                looked.insert(day);
-                let folder = format!("events/event_date={}/", format_day(day));
-                for file in rows.files_in(&folder) {
-                    rows.read_wanted(&file, recall.wanted(), |kept| recall.look(&kept))?;
-                }
+            records.extend(pending_of(store, file)?);
+            pending.push(file.key.clone());
+        }
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let chunks = chunks_of(records);
+        let recall = Recall::new(shared, &events_of(&chunks, shared, decoding));
+        Ok(Some(Lookup { chunks, pending, recall, looked: BTreeSet::new(), looks: 0 }))
+    }
+
+    /// Looks through the files of a checkpoint that have not been. Until all has been found, none of them may be merged into another.
+    /// Whether it was much.
+    ///
+    /// # Errors
+    /// Where the lake cannot be read, or does not hold all accepted events.
+    pub fn look(
+        &mut self,
+        store: &Arc<dyn Store>,
+        Job { manifest, files }: &Job,
+        shared: &Shared,
+        decoding: &DecodeSettings,
+    ) -> anyhow::Result<bool> {
+        check_whole(&store.place(), manifest, files)?;
+        self.recall.forgotten_under(manifest.watermark);
+        let lake = RestoredRows::of_lake(store.clone(), manifest, files, decoding.clone(), shared.names.clone());
+        let mut rows = 0;
+        if manifest.state.whole_until.is_some() {
+            // A session that was counted whole may be of any days.
+            self.look_in("events/", &lake, &mut rows)?;
+        }
+        // What is found may ask for more days.
+        let mut through = BTreeSet::new();
+        while let Some(day) = self.recall.days().difference(&through).next().copied() {
+            through.insert(day);
+            self.look_in(&format!("events/event_date={}/", format_day(day)), &lake, &mut rows)?;
+        }
+        self.looks += 1;
+        Ok(rows > FEW_ROWS && self.looks < LOOKS_MOST)
+    }
+
+    fn look_in(&mut self, folder: &str, lake: &RestoredRows, rows: &mut u64) -> anyhow::Result<()> {
+        for file in lake.files_in(folder) {
+            if self.looked.insert(file.key().to_owned()) {
+                *rows += file.rows();
+                lake.read_wanted(&file, self.recall.wanted(), |kept| self.recall.look(&kept))?;
             }
         }
+        Ok(())
     }
-    Ok(Some(Late { recalled: recall.finish(), chunks, files: keys }))
+
+    pub fn finish(self) -> Late {
+        Late { recalled: self.recall.finish(), chunks: self.chunks, files: self.pending }
+    }
 }
 
 /// # Errors

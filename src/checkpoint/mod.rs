@@ -29,7 +29,7 @@ pub use at::{checkpoint_at, kept_manifests};
 pub use beside::Beside;
 pub use commit::{Committer, Cut, Mode, Parts, Released, compression};
 pub use files::{FileEntry, Kind};
-pub use late::{LATE_AT_ONCE, Late, check_whole, chunks_of, pending_of};
+pub use late::{LATE_AT_ONCE, Late, LookedUp, check_whole, chunks_of, pending_of};
 pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
 pub use names::load_names;
 #[cfg(feature = "s3")]

@@ -234,6 +234,16 @@ pub struct RestoredFile<'a> {
     entry: &'a FileEntry,
 }
 
+impl RestoredFile<'_> {
+    pub fn key(&self) -> &str {
+        &self.entry.key
+    }
+
+    pub fn rows(&self) -> u64 {
+        self.entry.rows
+    }
+}
+
 /// The rows of a view, by key and each once.
 pub type ViewRowsByKey = Vec<(Key, Measures)>;
 

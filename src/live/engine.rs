@@ -1,6 +1,6 @@
 //! The running engine, as serving sees it.
 
-use super::feed::Feed;
+use super::feed::{Feed, Merging};
 use super::publish::PartitionTable;
 use super::rejects::RecentRejects;
 use crate::engine::{QUARANTINE_COLUMNS, usage};
@@ -32,11 +32,11 @@ impl LiveEngine {
 
     /// Begins to merge what is pending. False where it does already, or has ended.
     pub fn merge_pending(&self) -> bool {
-        self.feed.hold()
+        self.feed.ask_to_merge()
     }
 
     pub fn is_merging(&self) -> bool {
-        self.feed.held_since().is_some()
+        self.feed.merging() != Merging::No
     }
 
     /// The epoch of the last checkpoint that is safe.

@@ -14,7 +14,7 @@ use super::checkpoints::Checkpoints;
 use super::clock::Clock;
 use super::pace::{Moment, Pace};
 use super::watermarks::Watermarks;
-use crate::checkpoint::Late;
+use crate::checkpoint::{Late, LookedUp};
 use millrace_connectors::source::{Chunk, SourceStatus};
 use millrace_dataflows::durable::Kept;
 use std::collections::{BTreeMap, VecDeque};
@@ -39,6 +39,16 @@ pub struct Stamp {
     pub forgets: bool,
     /// It is counted on from the last checkpoint, for what an earlier run may have read is read again.
     pub again: bool,
+}
+
+/// How far it is with merging what is pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merging {
+    No,
+    /// It is being looked up, while everything goes on.
+    Asked,
+    /// No epoch after this one forgets anything, until it is in.
+    Held(u64),
 }
 
 /// What a worker finds.
@@ -98,8 +108,7 @@ struct State {
     read: VecDeque<(u64, u16, u64)>,
     watermarks: Watermarks,
     checkpoints: Checkpoints,
-    /// No epoch after this one forgets anything, while what is pending is merged.
-    held_since: Option<u64>,
+    merging: Merging,
     /// Files whose records were pending: epoch, file.
     merged: VecDeque<(u64, String)>,
     done: bool,
@@ -176,7 +185,7 @@ impl Feed {
             read: VecDeque::new(),
             watermarks,
             checkpoints,
-            held_since: None,
+            merging: Merging::No,
             merged: VecDeque::new(),
             done: false,
         };
@@ -223,28 +232,44 @@ impl Feed {
         look_again
     }
 
-    /// From the next epoch on nothing is forgotten, until [`Feed::release`]. False where that is so already, or nothing more comes.
-    pub fn hold(&self) -> bool {
+    /// Has what is pending merged. False where that is on its way, or nothing more comes.
+    pub fn ask_to_merge(&self) -> bool {
         let mut state = self.lock();
-        let begins = state.held_since.is_none() && !state.done;
+        let begins = state.merging == Merging::No && !state.done;
         if begins {
-            state.held_since = Some(state.open.epoch);
+            state.merging = Merging::Asked;
             state.checkpoints.hurry();
         }
         begins
     }
 
-    /// The last epoch that may have forgotten anything, while nothing is forgotten.
-    pub fn held_since(&self) -> Option<u64> {
-        self.lock().held_since
+    /// How far looking up what is pending has come.
+    pub fn found(&self, found: LookedUp) {
+        match found {
+            LookedUp::Much => self.lock().checkpoints.hurry(),
+            LookedUp::Most => self.hold(),
+            LookedUp::All(late) => self.merge(late),
+        }
     }
 
+    /// From the next epoch on nothing is forgotten, until [`Feed::release`].
+    fn hold(&self) {
+        let mut state = self.lock();
+        state.merging = if state.done { Merging::No } else { Merging::Held(state.open.epoch) };
+        state.checkpoints.hurry();
+    }
+
+    pub fn merging(&self) -> Merging {
+        self.lock().merging
+    }
+
+    /// What was merged is safe.
     pub fn release(&self) {
-        self.lock().held_since = None;
+        self.lock().merging = Merging::No;
     }
 
     /// Has what was pending merged, in one epoch with what it takes to do so. Where there is nothing, things are forgotten again.
-    pub fn merge(&self, late: Option<Late>) {
+    fn merge(&self, late: Option<Late>) {
         let late = late.map(|Late { recalled, chunks, files }| (in_parts(recalled), chunks, files));
         let mut state = self.lock();
         match late {
@@ -256,7 +281,7 @@ impl Feed {
                 state.merged.extend(files.into_iter().map(|file| (stamp.epoch, file)));
                 state.checkpoints.hurry();
             }
-            _ => state.held_since = None,
+            _ => state.merging = Merging::No,
         }
         drop(state);
         self.wake();
@@ -421,15 +446,15 @@ impl Feed {
         let watermark = self.advance(state, now_ms);
         let epoch = state.open.epoch;
         state.in_flight.push_back(state.open);
-        let is_held = state.held_since.is_some();
-        if self.rules.checkpoint_ms.is_some_and(|interval| state.checkpoints.is_due(now_ms, interval, is_held)) {
+        let is_waited_for = state.merging != Merging::No;
+        if self.rules.checkpoint_ms.is_some_and(|interval| state.checkpoints.is_due(now_ms, interval, is_waited_for)) {
             state.checkpoints.cut(epoch, now_ms);
             state.open.checkpoint = epoch;
         }
         state.open = Stamp {
             epoch: self.rules.numbering.next(epoch, now_ms, state.again.is_on()),
             watermark,
-            forgets: state.held_since.is_none(),
+            forgets: !matches!(state.merging, Merging::Held(_)),
             again: self.rules.numbering == Numbering::Clock && state.again.is_on(),
             ..state.open
         };
@@ -461,8 +486,10 @@ impl Feed {
 /// Each part has room for its own rows and no more.
 fn in_parts(recalled: Vec<Kept>) -> Vec<Vec<Kept>> {
     let mut rows = recalled.into_iter();
-    std::iter::from_fn(|| Some(rows.by_ref().take(RECALLED_AT_ONCE).collect()).filter(|part: &Vec<Kept>| !part.is_empty()))
-        .collect()
+    std::iter::from_fn(|| {
+        Some(rows.by_ref().take(RECALLED_AT_ONCE).collect()).filter(|part: &Vec<Kept>| !part.is_empty())
+    })
+    .collect()
 }
 
 impl Numbering {

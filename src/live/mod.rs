@@ -21,7 +21,7 @@ mod worker;
 
 pub use clock::{Clock, SystemClock};
 pub use engine::LiveEngine;
-pub use feed::{Feed, Numbering, Rules};
+pub use feed::{Feed, Merging, Numbering, Rules};
 pub use pace::Pace;
 pub use publish::PartitionTable;
 pub use run::{Live, Plan, check, check_settings, start, start_with};

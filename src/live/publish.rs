@@ -219,7 +219,7 @@ mod tests {
     use super::super::feed::{Numbering, Rules};
     use super::super::pace::Pace;
     use super::*;
-    use crate::checkpoint::Late;
+    use crate::checkpoint::{Late, LookedUp};
     use crate::settings::Settings;
     use millrace_connectors::source::{MessageChunk, SourceStatus};
     use millrace_dataflows::context::{Partitions, Shared};
@@ -273,12 +273,15 @@ mod tests {
             // The first epoch ends a checkpoint.
             assert!(epoch().1 && epoch().1);
             feed.committed(cut.recv().expect("there is one").version.epoch);
-            assert!(feed.hold() && epoch().1);
+            assert!(feed.ask_to_merge());
+            feed.found(LookedUp::Most);
+            assert!(epoch().1);
             let on_the_way = cut.recv().expect("it does not wait").version.epoch;
             let mut chunk = MessageChunk::new(0, None, usize::MAX);
             chunk.push(7, None, b"{}");
             let chunks = chunk.finish().into_iter().collect();
-            feed.merge(Some(Late { recalled: Vec::new(), chunks, files: vec!["pending/a".to_owned()] }));
+            let files = vec!["pending/a".to_owned()];
+            feed.found(LookedUp::All(Some(Late { recalled: Vec::new(), chunks, files })));
             assert!(matches!(feed.next().1, super::super::feed::Work::Late(_)));
             let (merged, shows) = epoch();
             assert!(!shows && !epoch().1);

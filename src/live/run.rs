@@ -296,7 +296,11 @@ fn rendered(settings: &Settings) -> Vec<&'static str> {
 
 fn beside(shared: &Shared, decode: &DecodeSettings, feed: &Arc<Feed>) -> checkpoint::Beside {
     let feed = feed.clone();
-    checkpoint::Beside { shared: shared.clone(), decode: decode.clone(), merge: Box::new(move |late| feed.merge(late)) }
+    checkpoint::Beside {
+        shared: shared.clone(),
+        decode: decode.clone(),
+        found: Box::new(move |found| feed.found(found)),
+    }
 }
 
 /// The files of pending records.

@@ -69,13 +69,12 @@ pub struct Recall {
 }
 
 impl Recall {
-    /// Of events that are late, for a checkpoint with this watermark, UTC microseconds; `None` where nothing has been forgotten.
-    pub fn new(shared: &Shared, late: &[Event], watermark: Option<i64>) -> Recall {
-        let horizons = shared.context.horizons;
+    /// Of events that are late.
+    pub fn new(shared: &Shared, late: &[Event]) -> Recall {
         let mut recall = Recall {
             buckets: Buckets::new(shared.context.calendar.clone()),
-            horizons,
-            session_limit: watermark.map_or(i64::MIN, |watermark| horizons.session_limit(watermark)),
+            horizons: shared.context.horizons,
+            session_limit: i64::MIN,
             wanted: Arc::default(),
             sessions: FxHashMap::default(),
             users: FxHashMap::default(),
@@ -86,6 +85,11 @@ impl Recall {
         late.iter().for_each(|event| recall.look_for(event, &mut wanted));
         recall.wanted = Arc::new(wanted);
         recall
+    }
+
+    /// What was forgotten was so under no more than this watermark, UTC microseconds; `None` where nothing was.
+    pub fn forgotten_under(&mut self, watermark: Option<i64>) {
+        self.session_limit = watermark.map_or(i64::MIN, |watermark| self.horizons.session_limit(watermark));
     }
 
     fn look_for(&mut self, event: &Event, wanted: &mut Wanted) {

@@ -34,7 +34,8 @@ fn check(
     let late_events: Vec<_> = late.iter().filter_map(|line| event_of(line, &before.shared)).collect();
     let complete = crate::support::compare::watermarks(lines);
     let complete = complete.range(..at).next_back().map(|(_, watermark)| *watermark);
-    let mut recall = Recall::new(&before.shared, &late_events, complete);
+    let mut recall = Recall::new(&before.shared, &late_events);
+    recall.forgotten_under(complete);
     // A day at a time, as they are asked for.
     let (mut looked, calendar) = (BTreeSet::new(), context.calendar.clone());
     while let Some(day) = recall.days().iter().copied().find(|day| !looked.contains(day)) {

@@ -117,11 +117,16 @@ fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_
         let chunks = chunk.finish().into_iter().collect();
         Late { recalled: Vec::new(), chunks, files: vec!["pending/a".to_owned()] }
     };
-    assert!(feed.hold() && !feed.hold(), "once is enough");
-    assert_eq!(feed.held_since(), Some(1_000));
+    assert!(feed.ask_to_merge() && !feed.ask_to_merge(), "once is enough");
+    // Things are forgotten as long as there is much to be looked up.
     tick();
-    feed.close(0, 1_020);
-    feed.merge(Some(late()));
+    feed.found(LookedUp::Much);
+    assert!(feed.next().0.forgets && feed.merging() == Merging::Asked);
+    feed.found(LookedUp::Most);
+    assert_eq!(feed.merging(), Merging::Held(1_020));
+    tick();
+    feed.close(0, 1_040);
+    feed.found(LookedUp::All(Some(late())));
     let (stamp, Work::Late(_)) = feed.next() else { panic!("there is a chunk") };
     assert!(!stamp.forgets);
     let (same, Work::Nothing) = feed.next() else { panic!("there is no more") };
@@ -137,12 +142,12 @@ fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_
     feed.release();
     tick();
     let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
-    assert!(stamp.forgets && feed.held_since().is_none());
+    assert!(stamp.forgets && feed.merging() == Merging::No);
     // Where workers have been told which epoch is the last, nothing is merged any more.
-    assert!(feed.hold());
+    assert!(feed.ask_to_merge());
     feed.finish();
-    feed.merge(Some(late()));
-    assert!(matches!(feed.next(), (_, Work::Done)) && feed.held_since().is_none() && !feed.hold());
+    feed.found(LookedUp::All(Some(late())));
+    assert!(matches!(feed.next(), (_, Work::Done)) && feed.merging() == Merging::No && !feed.ask_to_merge());
 }
 
 #[test]
