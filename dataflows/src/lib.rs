@@ -6,6 +6,7 @@ pub mod graph;
 pub mod index;
 pub mod operators;
 pub mod oracle;
+mod packed;
 pub mod query;
 pub mod receipts;
 pub mod row_set;

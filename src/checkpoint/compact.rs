@@ -29,8 +29,8 @@ const STATE_FILE_BYTES: usize = 16 << 20;
 const STATE_FILES_MOST: usize = if cfg!(debug_assertions) { 6 } else { 32 };
 /// A file of names that is no longer small.
 const NAMES_FILE_BYTES: u64 = 1 << 20;
-/// Rows of which those that are forgotten are in memory at a time, 128 bytes each.
-const GATHERED_MOST: u64 = 500_000;
+/// About so many rows of sessions are at hand at a time: in memory are those that are forgotten, 144 bytes each.
+const SLICE_ROWS: u64 = 250_000;
 const ROW_GROUP_ROWS: usize = 512 << 10;
 
 /// What takes the place of what.
@@ -183,35 +183,35 @@ impl Compactor {
         Ok(Some(FileEntry::of(merged.finish()?, epoch)))
     }
 
-    /// Two passes over all rows, a file at a time, and more of many.
+    /// Two passes over all rows, a file at a time, for each slice of the sessions.
     fn compact_state(&mut self, manifest: &Manifest, watermark: i64) -> anyhow::Result<StateReplacement> {
         let store = self.store.clone();
         let rows = || RestoredRows::new(store.clone(), manifest);
-        let all = rows();
-        let slices = all.rows() / GATHERED_MOST + 1;
+        let slices = rows().rows() / SLICE_ROWS + 1;
         let mut compaction = Compaction::new(&self.shared, watermark).in_slices(slices);
-        while let Some(file) = all.take() {
-            all.read(&file, |kept| compaction.look(&kept))?;
-        }
-        let (all, mut writer, mut base) = (rows(), RowWriter::default(), Vec::new());
-        while let Some(file) = all.take() {
-            all.read(&file, |kept| {
-                if let Some(kept) = compaction.keep(&kept) {
-                    writer.push(&kept.event, kept.needed);
+        let (mut writer, mut base) = (RowWriter::default(), Vec::new());
+        loop {
+            let all = rows();
+            while let Some(file) = all.take() {
+                all.read(&file, |kept| compaction.look(&kept))?;
+            }
+            let all = rows();
+            while let Some(file) = all.take() {
+                all.read(&file, |kept| {
+                    if let Some(kept) = compaction.keep(&kept) {
+                        writer.push(&kept.event, kept.needed);
+                    }
+                })?;
+                if writer.len() >= STATE_FILE_BYTES {
+                    base.push(self.state_file(manifest, "base", &mut writer)?);
                 }
-            })?;
-            if writer.len() >= STATE_FILE_BYTES {
-                base.push(self.state_file(manifest, "base", &mut writer)?);
+            }
+            if !compaction.next_slice() {
+                break;
             }
         }
         if !writer.is_empty() {
             base.push(self.state_file(manifest, "base", &mut writer)?);
-        }
-        while compaction.next_slice() {
-            let all = rows();
-            while let Some(file) = all.take() {
-                all.read(&file, |kept| compaction.gather_again(&kept))?;
-            }
         }
         let sums = rows().sums()?.with(compaction.finish())?;
         let key = format!("_state/sums/{}.sums", self.name(manifest));

@@ -5,8 +5,8 @@
 //! kept ──keep──▶ kept, for fewer things
 //!            └─▶ events of forgotten sessions ──finish──▶ pairs · settled · open warnings, to be added to those before
 //! ```
-//! Two passes over rows in any order, which need not be in memory; in memory are the visits of each session, a time for each user, and
-//! the events of the sessions that are forgotten now, or of a slice of them: then there is a pass more for each slice but the first.
+//! Two passes over rows in any order, which need not be in memory, for each slice of the sessions. In memory are a time for each user,
+//! the visits of each session of a slice, and the events of those that are forgotten now.
 
 use super::{Kept, Needed, OpenWarning, Settled, Unknown, is_activity};
 use crate::context::{Buckets, Shared};
@@ -47,7 +47,7 @@ pub struct Compaction {
     products_known: FxHashSet<Name>,
     users_known: FxHashSet<Id>,
     forgotten: Vec<Kept>,
-    /// Of so many slices of the sessions, the one whose events are gathered.
+    /// Of so many slices of the sessions, the one that is at hand.
     slices: u64,
     slice: u64,
     base: Base,
@@ -75,13 +75,25 @@ impl Compaction {
         }
     }
 
-    /// Gathers the events of forgotten sessions a slice of the sessions at a time.
+    /// Has a slice of the sessions at hand at a time.
     pub fn in_slices(self, slices: u64) -> Compaction {
         Compaction { slices: slices.max(1), ..self }
     }
 
-    /// The first pass: every row once.
-    pub fn look(&mut self, Kept { event, needed }: &Kept) {
+    /// The first pass of a slice: every row once.
+    pub fn look(&mut self, kept: &Kept) {
+        let Kept { event, needed } = kept;
+        if self.slice == 0 {
+            self.look_at_others(kept);
+        }
+        if needed.holds(Needed::SESSION) && !event.session.is_none() && self.is_at_hand(event) {
+            let visits = self.sessions.entry(event.session).or_default();
+            visits.see(event.time, needed.holds(Needed::WHOLE), self.pause);
+        }
+    }
+
+    /// What is known of products and users.
+    fn look_at_others(&mut self, Kept { event, needed }: &Kept) {
         match event.body {
             Body::Product { .. } => {
                 self.products_known.insert(event.product);
@@ -91,10 +103,6 @@ impl Compaction {
             }
             _ => {}
         }
-        if needed.holds(Needed::SESSION) && !event.session.is_none() {
-            let visits = self.sessions.entry(event.session).or_default();
-            visits.see(event.time, needed.holds(Needed::WHOLE), self.pause);
-        }
         let minute = event.time / MICROS_PER_MINUTE;
         if needed.holds(Needed::USER) && is_activity(event) && minute < self.first_minute {
             let last = self.users.entry(event.user).or_insert(minute);
@@ -102,9 +110,17 @@ impl Compaction {
         }
     }
 
-    /// The second pass: what is left of a row; `None` where that is nothing.
+    /// Rows without a session are of the first slice.
+    fn is_at_hand(&self, event: &Event) -> bool {
+        event.session.low % self.slices == self.slice
+    }
+
+    /// The second pass of a slice, again every row once: what is left of a row; `None` where that is nothing, or it is of another slice.
     pub fn keep(&mut self, kept: &Kept) -> Option<Kept> {
         let Kept { event, needed } = kept;
+        if !self.is_at_hand(event) {
+            return None;
+        }
         let mut left = *needed;
         let kind = event.kind();
         if needed.holds(Needed::ID) {
@@ -135,24 +151,17 @@ impl Compaction {
 
     fn gather(&mut self, kept: &Kept) {
         let event = &kept.event;
-        let is_at_hand = event.session.low % self.slices == self.slice;
-        if is_at_hand && !self.is_open(event) && Activity::of(event, event.session).is_some() {
+        if !self.is_open(event) && Activity::of(event, event.session).is_some() {
             self.forgotten.push(*kept);
         }
     }
 
-    /// Adds up the slice at hand. Whether there is another: then every row is to be gathered once more.
+    /// Adds up the slice at hand. Whether there is another: then every row is to be looked at, and kept, once more.
     pub fn next_slice(&mut self) -> bool {
         self.settle();
+        self.sessions.clear();
         self.slice += 1;
         self.slice < self.slices
-    }
-
-    /// A further pass: every row once for each slice.
-    pub fn gather_again(&mut self, kept: &Kept) {
-        if kept.needed.holds(Needed::SESSION) {
-            self.gather(kept);
-        }
     }
 
     /// Whether the state of a user needs the event.
@@ -177,8 +186,7 @@ impl Compaction {
     }
 
     /// What is forgotten now, once there is no other slice. It is to be added to what was before.
-    pub fn finish(mut self) -> Base {
-        self.settle();
+    pub fn finish(self) -> Base {
         self.base
     }
 

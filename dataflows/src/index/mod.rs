@@ -4,7 +4,6 @@
 //! reader that holds one sees one epoch.
 
 mod own_rows;
-mod packed;
 mod sheet;
 
 pub use own_rows::OwnRows;

@@ -9,7 +9,7 @@
 //! Applying changes makes new leaves where something changes, new blocks above them, and a new list. Leaves in which nothing has
 //! changed for long are packed, some at each time: most rows are of the past and rest.
 
-use super::packed::{Columns, Packed};
+use crate::packed::{Columns, Packed};
 use crate::rows::{Key, Measures, Sums};
 use differential_dataflow::difference::Abelian;
 use rustc_hash::FxHashSet;

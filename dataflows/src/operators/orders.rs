@@ -33,9 +33,6 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 #[derive(Clone, Copy, Debug, Default)]
 struct Order {
     last: Chain,
-    lines: u32,
-    /// How many of the lines have been counted as bought together.
-    settled: u32,
     dirty: bool,
 }
 
@@ -57,7 +54,8 @@ struct Orders {
     lines: OrderLines,
     /// Of orders that have ever had more lines than products are counted together.
     touched: FxHashMap<u32, TouchedSet>,
-    dirty: Vec<u32>,
+    /// The orders that the epoch at work touches, and how many lines each had before.
+    dirty: Vec<(u32, usize)>,
     /// Reused: the lines of the order at hand.
     at_hand: Vec<Line>,
     /// Refunds of products that no record names: purchases are counted with their sessions.
@@ -149,11 +147,11 @@ impl Orders {
         for (order, line) in arrived {
             self.add(order, line);
         }
-        for order in std::mem::take(&mut self.dirty) {
+        for (order, lines_before) in std::mem::take(&mut self.dirty) {
             self.orders[order as usize].dirty = false;
             self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
             if self.parts.related {
-                self.settle(order);
+                self.settle(order, lines_before);
             }
             self.contribute(1);
         }
@@ -162,17 +160,15 @@ impl Orders {
     /// Takes back what an order contributed, once an epoch.
     fn take_back(&mut self, order: u32) {
         if !std::mem::replace(&mut self.orders[order as usize].dirty, true) {
-            self.dirty.push(order);
             self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
+            self.dirty.push((order, self.at_hand.len()));
             self.contribute(-1);
         }
     }
 
     /// Counts the products of the lines at hand that came since the last time. Few lines say themselves what has been counted.
-    fn settle(&mut self, number: u32) {
-        let order = &mut self.orders[number as usize];
-        let (before, arrived) = self.at_hand.split_at(order.settled as usize);
-        order.settled = order.lines;
+    fn settle(&mut self, number: u32, lines_before: usize) {
+        let (before, arrived) = self.at_hand.split_at(lines_before);
         if arrived.is_empty() {
             return;
         }
@@ -261,7 +257,6 @@ impl Orders {
             self.out.quality.add(quality::warning_key(hour, source, Warning::UnknownProduct), quality::WARNED, 1);
         }
         let state = &mut self.orders[order as usize];
-        state.lines += 1;
         self.lines.push(&line, order, &mut state.last, &mut self.of_products[line.product as usize]);
     }
 

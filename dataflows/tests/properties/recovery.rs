@@ -37,10 +37,13 @@ pub fn left_of(shared: &Shared, kept: &[(u64, Kept)], lines: &[Line], epoch: u64
         let Some((_, &watermark)) = watermarks.range(..=until).next_back() else { continue };
         if compactions > 0 {
             let mut compaction = Compaction::new(shared, watermark).in_slices(3);
-            rows.iter().for_each(|row| compaction.look(row));
-            let left = rows.iter().filter_map(|row| compaction.keep(row)).collect();
-            while compaction.next_slice() {
-                rows.iter().for_each(|row| compaction.gather_again(row));
+            let mut left = Vec::new();
+            loop {
+                rows.iter().for_each(|row| compaction.look(row));
+                left.extend(rows.iter().filter_map(|row| compaction.keep(row)));
+                if !compaction.next_slice() {
+                    break;
+                }
             }
             rows = left;
             add(&mut base, compaction.finish());

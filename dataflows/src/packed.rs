@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! row count │ a form for each column │ column │ column │ …
-//! form   0         1         2, 3, 4                    5                     6
-//! column nothing   [value]   [least] 1, 2 or 4 bytes    values of 8 bytes     [n] n values, a byte for each row
+//! form   0         1         2 to 8                     9                     10
+//! column nothing   [value]   [least] 1 to 7 bytes       values of 8 bytes     [n] n values, a byte for each row
 //! ```
 //! Any value of any row is found without a look at the others.
 
@@ -33,10 +33,8 @@ impl Form {
         match code {
             0 => Form::Zeros,
             1 => Form::Constant,
-            2 => Form::Above(1),
-            3 => Form::Above(2),
-            4 => Form::Above(4),
-            5 => Form::Whole,
+            2..=8 => Form::Above(usize::from(code) - 1),
+            9 => Form::Whole,
             _ => Form::Listed,
         }
     }
@@ -45,11 +43,9 @@ impl Form {
         match self {
             Form::Zeros => 0,
             Form::Constant => 1,
-            Form::Above(1) => 2,
-            Form::Above(2) => 3,
-            Form::Above(_) => 4,
-            Form::Whole => 5,
-            Form::Listed => 6,
+            Form::Above(width) => width as u8 + 1,
+            Form::Whole => 9,
+            Form::Listed => 10,
         }
     }
 }
@@ -140,12 +136,7 @@ fn put<I: Iterator<Item = i64>>(values: &impl Fn() -> I, bytes: &mut Vec<u8>) ->
         return Form::Zeros;
     }
     let above = |value: i64| value.wrapping_sub(least) as u64;
-    let width = match above(most) {
-        0..=0xff => 1,
-        0x100..=0xffff => 2,
-        0x1_0000..=0xffff_ffff => 4,
-        _ => WORD,
-    };
+    let width = WORD - above(most).leading_zeros() as usize / 8;
     if width < WORD {
         bytes.extend_from_slice(&least.to_le_bytes());
         values().for_each(|value| bytes.extend_from_slice(&above(value).to_le_bytes()[..width]));
