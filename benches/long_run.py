@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A long run with short horizons: what is held, what a repair and a check of everything take, and how fast it is back.
 
-    cargo build --release && python3 benches/long_run.py [--events N] [--days N] [--rate R] [--no-lake] [--workers W] [-- SETTING=VALUE…]
+    cargo build --release && python3 benches/long_run.py [--events N] [--days N] [--products N] [--rate R] [--no-lake] [--workers W] [-- SETTING=VALUE…]
 
 Generates a log of N events once, one in a thousand of them late, under target/bench/. Appends it to another log, R records a second,
 which a live engine reads with a lake and horizons of a minute, and which merges what is pending every 30 seconds; looks at the engine
@@ -40,13 +40,13 @@ QUESTIONS = [
 ]
 
 
-def generate(events: int, days: int) -> pathlib.Path:
-    log = FOLDER / f"late-{events}-{days}-days"
+def generate(events: int, days: int, products: int) -> pathlib.Path:
+    log = FOLDER / f"late-{events}-{days}-days-{products}-products"
     if not log.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
         partial = FOLDER / "late-partial"
         shutil.rmtree(partial, ignore_errors=True)
-        command = [BINARY, "generate", "--events", str(events), "--seed", "5", "--days", str(days), "--late-fraction", "0.001"]
+        command = [BINARY, "generate", "--events", str(events), "--seed", "5", "--days", str(days), "--late-fraction", "0.001", "--products", str(products)]
         subprocess.run([*command, "--quiet", "--log", partial, "--partitions", "4"], check=True)
         partial.rename(log)
     return log
@@ -115,12 +115,13 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=12_000_000)
     parser.add_argument("--days", type=int, default=30)
+    parser.add_argument("--products", type=int, default=10_000)
     parser.add_argument("--rate", type=int, default=200_000)
     parser.add_argument("--no-lake", action="store_true")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("set", nargs="*")
     arguments = parser.parse_args()
-    history, lake, whole = generate(arguments.events, arguments.days), FOLDER / "long-lake", FOLDER / "long-whole"
+    history, lake, whole = generate(arguments.events, arguments.days, arguments.products), FOLDER / "long-lake", FOLDER / "long-whole"
     for folder in (lake, whole):
         shutil.rmtree(folder, ignore_errors=True)
     log = FOLDER / "long-log"

@@ -1,5 +1,6 @@
 //! Millrace: live, exact shop analytics in one timely/differential dataflow. See `ARCHITECTURE.md`.
 
+mod allocator;
 pub mod checkpoint;
 pub mod cli;
 pub mod client;

@@ -9,6 +9,7 @@ use super::compact::{Compactor, Replacement};
 use super::files::FileEntry;
 use super::late::{LookedUp, Lookup};
 use super::manifest::Manifest;
+use crate::allocator;
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_schema::decode::DecodeSettings;
@@ -108,6 +109,8 @@ fn run(beside: &Beside, mut compactor: Compactor, jobs: &Receiver<(Task, Job)>, 
             return;
         }
         found.into_iter().for_each(&beside.found);
+        // Both a checkpoint and a job have just let go of much.
+        allocator::give_back_what_is_free();
     }
 }
 

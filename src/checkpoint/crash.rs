@@ -28,8 +28,8 @@ pub const POINTS: [&str; 17] = [
     "joined",
 ];
 
-/// Where pending records are merged beside: before they are handed over, and once a checkpoint has them.
-pub const POINTS_OF_REPAIR: [&str; 2] = ["late-found", "late-merged"];
+/// Where pending records are merged beside: when most has been looked up, before they are handed over, and once a checkpoint has them.
+pub const POINTS_OF_REPAIR: [&str; 3] = ["looked-ahead", "late-found", "late-merged"];
 
 pub fn point(name: &str) {
     debug_assert!(POINTS.contains(&name) || POINTS_OF_REPAIR.contains(&name), "{name} is not in a list");

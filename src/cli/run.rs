@@ -2,7 +2,8 @@
 
 use super::replay::{SummaryFormat, print_summary};
 use super::{SettingsArgs, serving, signal};
-use crate::engine::{Running, allocator, summary_of, usage};
+use crate::allocator;
+use crate::engine::{Running, summary_of, usage};
 use crate::serve::Server;
 use crate::serve::status::{Engine, EngineStatus};
 use anyhow::Context;

@@ -6,7 +6,6 @@
 //! replay: a source that ends, through `live`, into a lake          query: from a lake's rows to an answer
 //! ```
 
-pub(crate) mod allocator;
 pub(crate) mod ingest;
 mod kept;
 mod query;

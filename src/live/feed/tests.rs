@@ -3,6 +3,8 @@
 use super::super::clock::SetClock;
 use super::*;
 use millrace_connectors::source::MessageChunk;
+use millrace_dataflows::durable::Needed;
+use millrace_schema::{Body, Event, Id, Name, Place, Warnings};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PACE: Pace = Pace { tick_ms: 10, behind_tick_ms: 10, idle_tick_ms: 10, epoch_records: 100, epochs_in_flight: 2 };
@@ -148,6 +150,30 @@ fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_
     feed.finish();
     feed.found(LookedUp::All(Some(late())));
     assert!(matches!(feed.next(), (_, Work::Done)) && feed.merging() == Merging::No && !feed.ask_to_merge());
+}
+
+/// A part that had room for all that come after it would take as much memory as all of them together, and all parts the square of that.
+#[test]
+fn a_part_of_what_is_recalled_has_room_for_itself_alone() {
+    let event = Event {
+        id: Id::NONE,
+        content: 0,
+        warnings: Warnings::default(),
+        place: Place::new(0, 0),
+        time: 0,
+        received: Event::NOT_RECEIVED,
+        session: Id::NONE,
+        user: Id::NONE,
+        product: Name::NONE,
+        body: Body::CheckoutStarted,
+    };
+    let kept = Kept { event, needed: Needed::NOTHING };
+    let parts = in_parts(vec![kept; 3 * RECALLED_AT_ONCE + 1]);
+    assert_eq!(
+        parts.iter().map(Vec::len).collect::<Vec<_>>(),
+        [RECALLED_AT_ONCE, RECALLED_AT_ONCE, RECALLED_AT_ONCE, 1]
+    );
+    assert!(parts.iter().all(|part| part.capacity() <= RECALLED_AT_ONCE.max(4)), "{parts:?}");
 }
 
 #[test]

@@ -90,15 +90,16 @@ impl<'a> Crashes<'a> {
         String::from_utf8(output.stdout).expect("text")
     }
 
-    /// Kills so often, then reads to the end. What comes first from `seed`: where, when, and how many workers.
+    /// Kills so often, then reads to the end. When, and whether at a point, comes from `seed`; the points have their turns.
     pub fn run(&self, kills: usize, seed: u64) -> String {
         let mut random = SmallRng::seed_from_u64(seed);
         let reader = Reader::start(self.port.port());
         let mut killed: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut in_turn = self.points.iter().cycle();
         for kill in 0..kills {
             self.input.borrow_mut().grow(kills + 1 - kill);
             let mut command = self.engine(WORKERS[kill % WORKERS.len()]);
-            let point = random.random_bool(0.6).then(|| self.points[random.random_range(0..self.points.len())]);
+            let point = random.random_bool(0.6).then(|| *in_turn.next().expect("it goes round"));
             if let Some(point) = point {
                 command.env("MILLTEST_CRASH_AT", format!("{point}:{}", 1 + usize::from(random.random_bool(0.3))));
             }
