@@ -11,7 +11,7 @@ use super::names::{read_texts, write_texts};
 use super::restore::{RestoredRows, checked};
 use super::sweep::prefix;
 use anyhow::Context;
-use millrace_connectors::lake::{Compression, Unfinished, merge_events, merge_quarantine};
+use millrace_connectors::lake::{BytesFile, Compression, Unfinished, merge_events, merge_quarantine};
 use millrace_connectors::store::{Store, StoreError};
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Compaction, RowWriter, read_rows};
@@ -30,7 +30,7 @@ const STATE_FILES_MOST: usize = if cfg!(debug_assertions) { 6 } else { 32 };
 /// A file of names that is no longer small.
 const NAMES_FILE_BYTES: u64 = 1 << 20;
 /// About so many rows of sessions are at hand at a time: in memory are those that are forgotten, 144 bytes each.
-const SLICE_ROWS: u64 = 250_000;
+const SLICE_ROWS: u64 = 500_000;
 const ROW_GROUP_ROWS: usize = 512 << 10;
 
 /// What takes the place of what.
@@ -213,9 +213,10 @@ impl Compactor {
         if !writer.is_empty() {
             base.push(self.state_file(manifest, "base", &mut writer)?);
         }
-        let sums = rows().sums()?.with(compaction.finish())?;
         let key = format!("_state/sums/{}.sums", self.name(manifest));
-        let sums = FileEntry::of(Unfinished::of_bytes(&self.store, key, sums, 0).finish()?, manifest.epoch);
+        let mut sums = BytesFile::create(&self.store, key);
+        rows().sums()?.write_with(compaction.finish(), &mut sums)?;
+        let sums = FileEntry::of(sums.end(0).finish()?, manifest.epoch);
         let deltas = manifest.state.deltas.iter().map(|file| file.key.clone()).collect();
         Ok(StateReplacement { base, sums, deltas })
     }

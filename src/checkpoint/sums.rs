@@ -9,6 +9,7 @@ use millrace_schema::Name;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 /// More than the longest entry has.
 const ENTRY_BYTES_MOST: usize = 256;
@@ -36,17 +37,17 @@ impl Sums {
         entries(rest, |warning, count| warnings((warning, count)))
     }
 
-    /// The file with more added.
+    /// Writes the file with more added.
     ///
     /// # Errors
-    /// As [`Sums::read`].
-    pub fn with(&self, added: Base) -> anyhow::Result<Vec<u8>> {
+    /// As [`Sums::read`], and where it cannot be written.
+    pub fn write_with(&self, added: Base, out: &mut impl Write) -> anyhow::Result<()> {
         let rest = &mut &self.0[..];
-        let mut sums = Vec::with_capacity(self.0.len());
-        add::<_, u32>(rest, added.pairs, &mut sums)?;
-        add::<_, u32>(rest, added.settled, &mut sums)?;
-        add::<_, i64>(rest, added.warnings, &mut sums)?;
-        Ok(sums)
+        let mut out = Entries { out, written: Ok(()) };
+        add::<_, u32>(rest, added.pairs, &mut out)?;
+        add::<_, u32>(rest, added.settled, &mut out)?;
+        add::<_, i64>(rest, added.warnings, &mut out)?;
+        Ok(out.written?)
     }
 }
 
@@ -72,7 +73,7 @@ fn entries<K: DeserializeOwned, V: DeserializeOwned>(
 }
 
 /// Merges the map that the bytes begin with and another. What comes to nothing is left out.
-fn add<K, V>(bytes: &mut &[u8], added: BTreeMap<K, i64>, out: &mut Vec<u8>) -> anyhow::Result<()>
+fn add<K, V>(bytes: &mut &[u8], added: BTreeMap<K, i64>, out: &mut Entries<'_, impl Write>) -> anyhow::Result<()>
 where
     K: Ord + Serialize + DeserializeOwned,
     V: Copy + Into<i64> + TryFrom<i64> + Serialize + DeserializeOwned,
@@ -85,11 +86,11 @@ where
         new -= u64::from(more != 0);
         gone += u64::from(value.into() + more == 0);
     })?;
-    put(&(before + new - gone), out);
+    out.put(&(before + new - gone));
     let (mut added, mut is_less) = (added.into_iter().peekable(), false);
     let mut put_sum = |key: K, value: i64| match V::try_from(value) {
         _ if value == 0 => {}
-        Ok(value) => put(&(key, value), out),
+        Ok(value) => out.put(&(key, value)),
         Err(_) => is_less = true,
     };
     entries(&mut again, |key: K, value: V| {
@@ -104,10 +105,20 @@ where
     Ok(())
 }
 
-fn put(value: &impl Serialize, out: &mut Vec<u8>) {
-    let mut room = [0; ENTRY_BYTES_MOST];
-    let bytes = postcard::to_slice(value, &mut room).expect("an entry is no longer than the longest");
-    out.extend_from_slice(bytes);
+/// Entries on their way into a file. After one that could not be written, there are no more.
+struct Entries<'a, W> {
+    out: &'a mut W,
+    written: io::Result<()>,
+}
+
+impl<W: Write> Entries<'_, W> {
+    fn put(&mut self, value: &impl Serialize) {
+        if self.written.is_ok() {
+            let mut room = [0; ENTRY_BYTES_MOST];
+            let bytes = postcard::to_slice(value, &mut room).expect("an entry is no longer than the longest");
+            self.written = self.out.write_all(bytes);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -150,7 +161,9 @@ mod tests {
         fn what_is_added_is_there(all in prop::collection::vec(base(), 0..5)) {
             let (mut sums, mut expected) = (Sums::default(), Base::default());
             for base in all {
-                sums = Sums(sums.with(base.clone()).expect("sums read back").into());
+                let mut more = Vec::new();
+                sums.write_with(base.clone(), &mut more).expect("sums read back");
+                sums = Sums(more.into());
                 base.pairs.into_iter().for_each(|(key, count)| *expected.pairs.entry(key).or_default() += count);
                 base.settled.into_iter().for_each(|(key, count)| *expected.settled.entry(key).or_default() += count);
                 base.warnings.into_iter().for_each(|(key, count)| *expected.warnings.entry(key).or_default() += count);

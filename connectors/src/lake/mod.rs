@@ -30,7 +30,7 @@ pub use error::LakeError;
 pub use event_files::{EventFiles, EventSettings};
 pub use event_rows::{EventRow, EventRowsError, read_event_rows};
 pub use merge::{merge_events, merge_quarantine};
-pub use part_file::{Compression, LakeFile, Unfinished};
+pub use part_file::{BytesFile, Compression, LakeFile, Unfinished};
 pub use pending::{PendingFiles, PendingRecord, read_pending};
 pub use quarantine::{QuarantineFiles, QuarantineSettings, Rejected};
 pub use select::{EventKeys, select_events};

@@ -84,6 +84,30 @@ impl Unfinished {
     }
 }
 
+/// A file of any kind that is being written: some MiB of it are in memory, the others on their way.
+pub struct BytesFile(Spool);
+
+impl BytesFile {
+    pub fn create(store: &Arc<dyn Store>, key: String) -> BytesFile {
+        BytesFile(Spool::new(store.clone(), key))
+    }
+
+    /// Ends the file.
+    pub fn end(self, rows: u64) -> Unfinished {
+        Unfinished { spool: self.0, rows }
+    }
+}
+
+impl Write for BytesFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// A Parquet file that is being written.
 pub(crate) struct PartFile {
     key: String,
