@@ -164,7 +164,8 @@ impl Recall {
         }
         let Some(all) = self.users.get_mut(&(event.user, self.buckets.of(event.time).day)) else { return false };
         let minute = event.time / MICROS_PER_MINUTE;
-        all.iter_mut().fold(false, |near, nearest| nearest.see(minute, event.place) || near)
+        // Each of them is to see it.
+        all.iter_mut().filter_map(|nearest| nearest.see(minute, event.place).then_some(())).count() > 0
     }
 
     /// The rows to recall, with what they are needed for.
