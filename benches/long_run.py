@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = ROOT / "target/release/millrace"
 FOLDER = ROOT / "target/bench"
 ADDRESS = "127.0.0.1:7188"
+PRODUCTS = 10_000
 HORIZONS = ["horizons.deduplication=1m", "horizons.sessions=1m", "views.allowed_lateness_ms=60000"]
 QUESTIONS = [
     "sales --group-by day,category",
@@ -40,7 +41,7 @@ QUESTIONS = [
 ]
 
 
-def generate(events: int, days: int, products: int) -> pathlib.Path:
+def generate(events: int, days: int, products: int = PRODUCTS) -> pathlib.Path:
     log = FOLDER / f"late-{events}-{days}-days-{products}-products"
     if not log.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
@@ -115,7 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--events", type=int, default=12_000_000)
     parser.add_argument("--days", type=int, default=30)
-    parser.add_argument("--products", type=int, default=10_000)
+    parser.add_argument("--products", type=int, default=PRODUCTS)
     parser.add_argument("--rate", type=int, default=200_000)
     parser.add_argument("--no-lake", action="store_true")
     parser.add_argument("--workers", type=int, default=2)

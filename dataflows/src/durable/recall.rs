@@ -164,8 +164,11 @@ impl Recall {
         }
         let Some(all) = self.users.get_mut(&(event.user, self.buckets.of(event.time).day)) else { return false };
         let minute = event.time / MICROS_PER_MINUTE;
-        // Each of them is to see it.
-        all.iter_mut().filter_map(|nearest| nearest.see(minute, event.place).then_some(())).count() > 0
+        let mut is_near = false;
+        for nearest in all {
+            is_near |= nearest.see(minute, event.place);
+        }
+        is_near
     }
 
     /// The rows to recall, with what they are needed for.

@@ -1,4 +1,4 @@
-//! The lines of all orders, which are kept for ever: about 45 bytes each, packed by column in pieces that do not change.
+//! The lines of all orders, which are kept for ever: some 40 bytes each, packed by column in pieces that do not change.
 //!
 //! ```text
 //! order   ─▶ its last line ─▶ the one before ─▶ …
