@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
             self.next_byte();
             self.take();
             let mut value = String::new();
-            if top && is_time(key[1..key.len() - 1].as_bytes()) {
+            if top && is_time(&key.as_bytes()[1..key.len() - 1]) {
                 self.time(&mut value);
             } else {
                 self.value(&mut value);
