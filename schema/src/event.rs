@@ -175,6 +175,7 @@ pub enum Body {
         price: Cents,
         list_price: Cents,
     },
+    /// One without a product is of the whole order, and of no units.
     Refund {
         quantity: i32,
         currency: Currency,

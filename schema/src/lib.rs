@@ -10,6 +10,7 @@
 //! A [`Record`] and an [`Event`] exist only for valid input: nothing downstream checks again.
 
 pub mod calendar;
+mod currencies;
 pub mod decode;
 mod event;
 mod id;

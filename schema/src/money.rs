@@ -1,5 +1,6 @@
 //! Money: an exact integer of minor units with a currency. Never a float.
 
+use crate::currencies::places_of;
 use serde::{Deserialize, Serialize};
 
 /// An amount in minor units of its currency (cents for USD, yen for JPY).
@@ -12,8 +13,17 @@ pub struct Currency([u8; 3]);
 impl Currency {
     pub const USD: Currency = Currency(*b"USD");
 
-    /// Three ASCII capitals, or `None`.
+    /// The currency of a code of ISO 4217, in capitals or not; `None` where there is none of that code, or none with a
+    /// minor unit.
+    #[inline]
     pub fn parse(text: &str) -> Option<Currency> {
+        let code: [u8; 3] = text.as_bytes().try_into().ok()?;
+        let code = code.map(|letter| letter.to_ascii_uppercase());
+        places_of(code).map(|_| Currency(code))
+    }
+
+    /// Three capitals that this engine or an earlier one wrote: they were a currency when they were accepted.
+    pub fn read_back(text: &str) -> Option<Currency> {
         let code: [u8; 3] = text.as_bytes().try_into().ok()?;
         code.iter().all(u8::is_ascii_uppercase).then_some(Currency(code))
     }
@@ -32,14 +42,11 @@ impl Currency {
         (bytes[0] == 0 && letters.iter().all(u8::is_ascii_uppercase)).then_some(Currency(letters))
     }
 
-    /// The number of decimal places of the minor unit (ISO 4217, "E" column).
+    /// The number of decimal places of the minor unit; 2 for a code that is not known, which only files of an earlier
+    /// engine have.
+    #[inline]
     pub fn digits(self) -> u32 {
-        match &self.0 {
-            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG" | b"RWF" | b"UGX"
-            | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
-            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
-            _ => 2,
-        }
+        places_of(self.0).unwrap_or(2)
     }
 }
 

@@ -4,18 +4,22 @@
 //! whoever sees a key in the dataflow finds its text here.
 
 use crate::Name;
+use crate::decode::piece;
 use crate::short::Short;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 
-/// Two texts with one key: the record that brought the second is to be quarantined.
+/// Two texts with one key: the record that brought the second is to be quarantined. Each is cut short.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the names {known:?} and {new:?} have one 64-bit hash")]
 pub struct Collision {
     pub known: String,
     pub new: String,
 }
+
+/// How much of a name a message shows.
+const SHOWN_CHARS: usize = 64;
 
 /// Keys are hashes already.
 #[derive(Clone, Copy, Default)]
@@ -112,7 +116,7 @@ fn same(known: &str, new: &str) -> Result<(), Collision> {
     if known == new {
         return Ok(());
     }
-    Err(Collision { known: known.to_owned(), new: new.to_owned() })
+    Err(Collision { known: piece(known, SHOWN_CHARS), new: piece(new, SHOWN_CHARS) })
 }
 
 /// One reader's cache in front of [`Names`]: no lock for a name that it has seen.

@@ -19,13 +19,15 @@ pub struct Record<'a> {
     pub received_at: Option<i64>,
     pub session_id: &'a str,
     pub user_id: &'a str,
+    /// Empty for a refund of a whole order, and where a page view names none.
     pub product_id: &'a str,
     pub order_id: &'a str,
     pub page: Page,
     pub referrer: &'a str,
     pub device: &'a str,
     pub quantity: i32,
-    /// `price_paid` of a purchase (below 0 only with a negative quantity), `amount` of a refund; 0 otherwise.
+    /// `price_paid` of a purchase (of a return line, with a negative quantity, 0 or below; else 0 or above), `amount` of a
+    /// refund (0 or above); 0 otherwise.
     pub amount: Cents,
     pub unit_price: Option<Cents>,
     /// The default currency where the record names none.
@@ -175,6 +177,7 @@ impl<'a> Record<'a> {
         words[9] = self.amount as u64;
         words[10] = optional(self.unit_price);
         words[11] = self.currency.code();
+        // Empty where nothing is left over, and where nothing of it has a value.
         words[12] = if self.extra.is_empty() { 0 } else { text(&content_of(self.extra)) };
         let used = match *body {
             Body::PageView { referrer, device, .. } => {

@@ -23,9 +23,9 @@ pub enum Rule {
     TimeOutOfRange,
     /// `event_time` more than the allowed skew after `received_at`.
     FutureTime,
-    /// `price_paid` or `unit_price` below 0 on a sold line or a cart, or a refund's `amount` below 0.
+    /// `price_paid` or `unit_price` below 0 on a sold line or a cart.
     NegativePrice,
-    /// A number beyond what the engine can add up exactly.
+    /// A number beyond the limit that keeps sums exact.
     NumberOutOfRange,
     /// The record is over the size limit.
     TooLarge,
@@ -33,10 +33,12 @@ pub enum Rule {
     IdConflict,
     /// Two names have one 64-bit hash.
     IdCollision,
+    /// `price_paid` above 0 on a return line; a quantity below 0 in a cart; quantity or `amount` below 0 of a refund.
+    WrongSign,
 }
 
 impl Rule {
-    pub const ALL: [Rule; 14] = [
+    pub const ALL: [Rule; 15] = [
         Rule::MalformedJson,
         Rule::InvalidUtf8,
         Rule::DuplicateKey,
@@ -51,6 +53,7 @@ impl Rule {
         Rule::TooLarge,
         Rule::IdConflict,
         Rule::IdCollision,
+        Rule::WrongSign,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -69,18 +72,20 @@ impl Rule {
             Rule::TooLarge => "too_large",
             Rule::IdConflict => "id_conflict",
             Rule::IdCollision => "id_collision",
+            Rule::WrongSign => "wrong_sign",
         }
     }
 }
 
-/// Why one record was rejected.
+/// Why one record was rejected. Of several reasons, `rule` and `field` are the first.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}: {message}", rule = self.rule.as_str())]
 pub struct Reject {
     pub rule: Rule,
     /// The field at fault, where it is one.
     pub field: Option<&'static str>,
-    /// Says what was expected; never the record's own text beyond a short, cut piece.
+    /// Says what was expected, of that field and of the others at fault; never the record's own text beyond short, cut
+    /// pieces.
     pub message: String,
     /// The record's own `received_at` where it was read before the fault, UTC microseconds.
     pub received_at: Option<i64>,

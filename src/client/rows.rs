@@ -44,7 +44,7 @@ fn cell(value: &v1::Value) -> Option<Value> {
         Some(Kind::DoubleValue(value)) => Value::Float(*value),
         Some(Kind::TextValue(text)) => Value::text(text),
         Some(Kind::MoneyValue(money)) => {
-            let currency = Currency::parse(&money.currency)?;
+            let currency = Currency::read_back(&money.currency)?;
             Value::Money(minor_units(&money.amount, currency)?, currency)
         }
     })

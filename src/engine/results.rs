@@ -382,7 +382,7 @@ fn parts_of(column: &Column, stored: &Stored<'_>, names: &Names) -> anyhow::Resu
                         Ok(at.with_context(|| format!("{text:?} is not a {}", stored.name))? as u64)
                     }
                     Part::Currency => {
-                        Ok(Currency::parse(text).with_context(|| format!("{text:?} is no currency"))?.code())
+                        Ok(Currency::read_back(text).with_context(|| format!("{text:?} is no currency"))?.code())
                     }
                     _ => Ok(names.intern(text)?.0),
                 }

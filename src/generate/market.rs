@@ -53,9 +53,10 @@ pub struct Money {
 }
 
 impl Money {
-    /// `None` where `code` is not three capitals.
+    /// `None` where `code` is none of ISO 4217.
     pub fn of(code: &str) -> Option<Money> {
-        let digits = Currency::parse(code)?.digits();
+        let currency = Currency::parse(code)?;
+        let (code, digits) = (currency.to_string(), currency.digits());
         let rate = RATES.iter().find(|(known, ..)| *known == code);
         let (numerator, denominator) = rate.map_or((1, 1), |&(_, numerator, denominator)| (numerator, denominator));
         Some(Money { code: code.as_bytes().try_into().ok()?, digits, numerator, denominator })

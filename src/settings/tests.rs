@@ -135,8 +135,8 @@ fn what_cannot_run_names_the_setting_and_its_origin() {
         "setting store.time_zone = \"Mars\" (file shop.toml): expected an IANA time zone such as Europe/London",
     );
     check_error(
-        set(&["store.currency=usd"]),
-        "setting store.currency = \"usd\" (--set): expected an ISO 4217 code such as USD",
+        set(&["store.currency=XAU"]),
+        "setting store.currency = \"XAU\" (--set): expected an ISO 4217 code such as USD",
     );
     check_error(
         set(&["views.funnel.window=24"]),

@@ -131,28 +131,34 @@ fn each_bad_record_is_one_row() {
         (":10.00", ":[]"),
         (":1,", ":1.5,"),
         (":1,", ":\"1\","),
-        (":1,", ":1e0,"),
+        (":1,", ":15e-1,"),
         ("\"o\"", "{}"),
         ("\"o\"", "1.5"),
         ("\"p\"", "[1]"),
         ("\"s\"", "false"),
         ("{", "{\"currency\":\"dollars\","),
-        ("{", "{\"currency\":\"usd\","),
+        ("{", "{\"currency\":\"XAU\","),
         ("{", "{\"currency\":5,"),
         ("{", "{\"discount_code\":5,"),
         ("{", "{\"unit_price\":\"x\","),
     ] {
         lines.push(bad("wrong_type", purchase("w", part, by)));
     }
-    for (part, by) in
-        [(":1,", ":3000000000,"), (":1,", ":99999999999999999999,"), (":10.00", ":1e300"), (":10.00", ":-1e300")]
-    {
+    for (part, by) in [
+        (":1,", ":3000000000,"),
+        (":1,", ":99999999999999999999,"),
+        (":10.00", ":1e300"),
+        (":10.00", ":100000000000.01"),
+    ] {
         lines.push(bad("number_out_of_range", purchase("n", part, by)));
     }
     for (part, by) in [(":10.00", ":-0.01"), (":10.00", ":-1e1"), ("{", "{\"unit_price\":-1,")] {
         lines.push(bad("negative_price", purchase("m", part, by)));
     }
-    lines.push(bad("negative_price", EVENTS[5].replace("2.50", "-2.50")));
+    lines.push(bad("wrong_sign", EVENTS[5].replace("2.50", "-2.50")));
+    lines.push(bad("wrong_sign", EVENTS[5].replace("\"quantity\":1", "\"quantity\":-1")));
+    lines.push(bad("wrong_sign", EVENTS[1].replace("\"quantity\":1", "\"quantity\":-1")));
+    lines.push(bad("wrong_sign", purchase("plus", ":1,", ":-1,")));
     lines.push(bad("negative_price", EVENTS[1].replace('{', "{\"unit_price\":-0.5,")));
     // Of a return line the price is below 0, and 0 is a price.
     lines.push(good(purchase("return", ":1,\"price_paid\":10.00", ":-1,\"price_paid\":-10.00")));
@@ -172,7 +178,7 @@ fn each_required_field_is_required() {
         "event_id event_time session_id product_id quantity",
         "event_id event_time session_id",
         "event_id event_time session_id order_id product_id quantity price_paid",
-        "event_id event_time order_id product_id quantity amount",
+        "event_id event_time order_id amount",
         "product_id updated_at",
         "user_id updated_at",
         "product_id updated_at on_hand",
@@ -227,9 +233,11 @@ fn spelling_makes_no_conflict() {
     let lines = [
         good(line(r#"{"arm":"Bé","cell":[1,2]}"#)),
         good(line(r#"{"arm": "B\u00e9", "cell": [1, 2]}"#)),
+        good(line(r#"{"cell":[1.0,20e-1],"arm":"Bé","note":null,"more":""}"#)),
         bad("id_conflict", line(r#"{"arm":"Bé","cell":[12]}"#)),
+        bad("id_conflict", line(r#"{"arm":"Bé","cell":[2,1]}"#)),
     ];
-    check(&lines, 1, 1);
+    check(&lines, 1, 2);
 }
 
 #[test]

@@ -1,78 +1,16 @@
 -- What docs/metrics.md means, said once more in SQL.
 --
 -- judge.py makes these tables first, then runs this file, then groups what it leaves (sales_facts, funnel_sessions,
--- related_candidates, traffic_events) by whatever columns a question asks for:
---   lines(position, line)                     every line of every file, in reading order
+-- related_candidates, traffic_events, quality_records, quality_findings) by whatever columns a question asks for:
+--   decoded(position, rule, …)                every line of every file, in reading order: see decode.py
 --   zone_offsets(utc_from, offset_us)         the store's clock: local = UTC + offset from utc_from on
---   day_ends(day, next_start)                 the UTC instant at which the local day after `day` starts
---   settings(window_us, default_currency, basket_cap, candidates, candidate_min)   window_us is null for `unlimited`
---   currencies(currency, digits)
--- Money is kept in thousandths of the major unit, as integers: no currency here has more digits.
+--   settings(window_us, basket_cap, candidates, candidate_min, lateness_us)   window_us is null for `unlimited`
+-- Money is kept in ten-thousandths of the major unit, as integers: no currency has more digits.
 
--- ---------------------------------------------------------------------------------------------- reading and checking
-
-CREATE MACRO text_of(j, name) AS CASE WHEN json_type(j, name) IN ('VARCHAR', 'BIGINT', 'UBIGINT') THEN nullif(j ->> name, '') END;
-CREATE MACRO integer_of(j, name) AS CASE WHEN json_type(j, name) IN ('BIGINT', 'UBIGINT') THEN CAST(j ->> name AS BIGINT) END;
-CREATE MACRO decimal_of(j, name) AS
-    CASE WHEN json_type(j, name) IN ('BIGINT', 'UBIGINT', 'DOUBLE') THEN CAST(j ->> name AS DECIMAL(28, 8)) END;
--- The offset is taken off by hand: DuckDB's cast of text to TIMESTAMP ignores it.
-CREATE MACRO offset_of(text) AS
-    CASE WHEN text LIKE '%Z' THEN 0
-         ELSE CASE substr(text, -6, 1) WHEN '-' THEN -1 ELSE 1 END
-              * (TRY_CAST(substr(text, -5, 2) AS BIGINT) * 60 + TRY_CAST(substr(text, -2) AS BIGINT)) * 60000000 END;
-CREATE MACRO time_of(text) AS
-    CASE WHEN regexp_full_match(text, '\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)')
-         THEN epoch_us(TRY_CAST(regexp_replace(text, '(Z|[+-]\d\d:\d\d)$', '') AS TIMESTAMP)) - offset_of(text) END;
-
--- Half to even, once, on decode: whole minor units, then expressed in thousandths of the major unit.
-CREATE MACRO minor_units(hundred_millionths, unit) AS
-    hundred_millionths // unit
-    + CASE WHEN 2 * (hundred_millionths % unit) > unit
-             OR (2 * (hundred_millionths % unit) = unit AND (hundred_millionths // unit) % 2 = 1) THEN 1 ELSE 0 END;
-CREATE MACRO thousandths(amount, digits) AS
-    CAST(sign(amount) * minor_units(CAST(abs(amount) * 100000000 AS HUGEINT), CAST(10 ** (8 - digits) AS HUGEINT))
-         * CAST(10 ** (3 - digits) AS HUGEINT) AS HUGEINT);
-
-CREATE TABLE decoded AS
-WITH objects AS (
-    SELECT position, CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN CAST(line AS JSON) END AS j FROM lines
-)
-SELECT position, j,
-       text_of(j, '$.event_type') AS event_type, text_of(j, '$.event_id') AS event_id,
-       time_of(text_of(j, '$.event_time')) AS t, time_of(text_of(j, '$.updated_at')) AS updated_at,
-       text_of(j, '$.session_id') AS session_id, text_of(j, '$.user_id') AS user_id,
-       text_of(j, '$.order_id') AS order_id, text_of(j, '$.product_id') AS product_id,
-       integer_of(j, '$.quantity') AS quantity, decimal_of(j, '$.price_paid') AS price_paid,
-       decimal_of(j, '$.unit_price') AS unit_price, decimal_of(j, '$.amount') AS amount,
-       coalesce(text_of(j, '$.currency'), (SELECT default_currency FROM settings)) AS currency,
-       text_of(j, '$.page_type') AS page_type, text_of(j, '$.referrer') AS referrer, text_of(j, '$.device') AS device,
-       text_of(j, '$.category') AS category, coalesce(j ->> '$.deleted' = 'true', false) AS deleted,
-       -- Equal content is equal whatever the order of the keys; a null is an absent field.
-       list_sort(list_transform(list_filter(map_entries(CAST(j AS MAP(VARCHAR, JSON))),
-                                            lambda e: e.key <> 'received_at' AND e.value IS NOT NULL
-                                                      AND CAST(e.value AS VARCHAR) <> 'null'),
-                                lambda e: e.key || '=' || CAST(e.value AS VARCHAR))) AS content
-FROM objects;
+-- ---------------------------------------------------------------------------------------------------------- accepting
 
 CREATE TABLE checked AS
-SELECT *, event_type IN ('product', 'user', 'inventory') AS is_dimension,
-    coalesce(CASE event_type
-        WHEN 'product' THEN product_id IS NOT NULL AND updated_at IS NOT NULL
-        WHEN 'user' THEN user_id IS NOT NULL AND updated_at IS NOT NULL
-        WHEN 'inventory' THEN product_id IS NOT NULL AND updated_at IS NOT NULL AND integer_of(j, '$.on_hand') IS NOT NULL
-        ELSE event_id IS NOT NULL AND t IS NOT NULL AND CASE event_type
-            WHEN 'page_view' THEN session_id IS NOT NULL AND page_type IS NOT NULL
-            WHEN 'add_to_cart' THEN session_id IS NOT NULL AND product_id IS NOT NULL AND quantity IS NOT NULL
-                                    AND coalesce(unit_price >= 0, true)
-            WHEN 'remove_from_cart' THEN session_id IS NOT NULL AND product_id IS NOT NULL AND quantity IS NOT NULL
-            WHEN 'checkout_started' THEN session_id IS NOT NULL
-            WHEN 'purchase' THEN session_id IS NOT NULL AND order_id IS NOT NULL AND product_id IS NOT NULL
-                                 AND quantity IS NOT NULL AND price_paid IS NOT NULL
-                                 AND (quantity < 0 OR (price_paid >= 0 AND coalesce(unit_price >= 0, true)))
-            WHEN 'refund' THEN order_id IS NOT NULL AND product_id IS NOT NULL AND quantity IS NOT NULL AND amount IS NOT NULL
-            ELSE false END
-        END, false) AS sound
-FROM decoded;
+SELECT *, event_type IN ('product', 'user', 'inventory') AS is_dimension, rule IS NULL AS sound FROM decoded;
 
 -- The first sound record of an event_id claims it; equal ones are duplicates, different ones conflicts.
 CREATE TABLE judged AS
@@ -115,13 +53,13 @@ FROM product_versions GROUP BY product_id;
 
 CREATE TABLE sales_lines AS
 SELECT event_type, quantity >= 0 AND event_type = 'purchase' AS sold, t, order_id, product_id, quantity, currency,
-       thousandths(price_paid, digits) AS price_paid, thousandths(unit_price, digits) AS unit_price,
-       thousandths(amount, digits) AS amount
-FROM events JOIN currencies USING (currency) WHERE event_type IN ('purchase', 'refund');
+       price_paid, unit_price, amount
+FROM events WHERE event_type IN ('purchase', 'refund');
 
 CREATE TABLE returns_taken AS
 SELECT t, order_id, product_id, currency,
-       CASE event_type WHEN 'refund' THEN quantity ELSE -quantity END AS units,
+       -- A refund without a product is one of the whole order, and of no units.
+       CASE WHEN product_id IS NULL THEN 0 WHEN event_type = 'refund' THEN quantity ELSE -quantity END AS units,
        CASE event_type WHEN 'refund' THEN amount ELSE -price_paid END AS amount
 FROM sales_lines WHERE NOT sold;
 
@@ -140,18 +78,25 @@ FROM returns_taken r
 LEFT JOIN order_product_sales same_product ON same_product.order_id = r.order_id AND same_product.product_id = r.product_id
 LEFT JOIN order_sales same_order ON same_order.order_id = r.order_id;
 
--- An instant on the store's clock.
+-- An instant on the store's clock. An hour, and a minute, is named by its first instant, which lies in it: where the clock is set
+-- within an hour, what is left of it begins with the change.
 CREATE MACRO offset_text(offset_us) AS
     CASE WHEN offset_us < 0 THEN '-' ELSE '+' END
     || lpad(CAST(abs(offset_us) // 3600000000 AS VARCHAR), 2, '0') || ':'
     || lpad(CAST(abs(offset_us) // 60000000 % 60 AS VARCHAR), 2, '0');
 CREATE MACRO local_text(t, offset_us, pattern) AS strftime(make_timestamp(t + offset_us), pattern);
+CREATE MACRO start_of(t, offset_us, utc_from, length_us) AS
+    greatest((t + offset_us) // length_us * length_us - offset_us, utc_from);
+CREATE MACRO start_text(t, offset_us, utc_from, length_us) AS
+    local_text(start_of(t, offset_us, utc_from, length_us), offset_us, '%Y-%m-%dT%H:%M:%S') || offset_text(offset_us);
 
 CREATE TABLE sales_facts AS
-SELECT local_text(r.t, z.offset_us, '%Y-%m-%dT%H:00:00') || offset_text(z.offset_us) AS hour,
+SELECT start_text(r.t, z.offset_us, z.utc_from, 3600000000) AS hour,
        local_text(r.t, z.offset_us, '%Y-%m-%d') AS day, local_text(r.t, z.offset_us, '%Y-%m') AS month,
-       r.product_id, coalesce(p.category, '(unknown)') AS category,
-       coalesce(v.category, p.first_category, '(unknown)') AS category_as_was,
+       coalesce(r.product_id, '(none)') AS product_id,
+       CASE WHEN r.product_id IS NULL THEN '(none)' ELSE coalesce(p.category, '(unknown)') END AS category,
+       CASE WHEN r.product_id IS NULL THEN '(none)'
+            ELSE coalesce(v.category, p.first_category, '(unknown)') END AS category_as_was,
        r.* EXCLUDE (product_id)
 FROM sales_rows r
 ASOF JOIN zone_offsets z ON r.t >= z.utc_from
@@ -164,7 +109,7 @@ LEFT JOIN products p ON r.product_id = p.product_id;
 CREATE TABLE counted AS
 SELECT session_id, user_id, t, product_id, referrer, device, event_type,
        event_type = 'page_view' AS is_view,
-       event_type = 'page_view' AND page_type IN ('product_detail', 'product') AS is_product_view,
+       event_type = 'page_view' AND page_type = 'product_detail' AS is_product_view,
        event_type = 'add_to_cart' AS is_cart,
        event_type = 'checkout_started' OR (event_type = 'page_view' AND page_type = 'checkout') AS is_checkout,
        event_type = 'purchase' AND quantity >= 0 AS is_purchase
@@ -278,7 +223,51 @@ SELECT t, CASE WHEN several THEN currency ELSE '(all)' END AS currency, page_vie
        user_id, net_sales FROM parts, several;
 
 CREATE TABLE traffic_events AS
-SELECT local_text(r.t, z.offset_us, '%Y-%m-%dT%H:%M:00') || offset_text(z.offset_us) AS minute,
-       local_text(r.t, z.offset_us, '%Y-%m-%dT%H:00:00') || offset_text(z.offset_us) AS hour,
+SELECT start_text(r.t, z.offset_us, z.utc_from, 60000000) AS minute,
+       start_text(r.t, z.offset_us, z.utc_from, 3600000000) AS hour,
        local_text(r.t, z.offset_us, '%Y-%m-%d') AS day, r.* EXCLUDE (t)
 FROM traffic_rows r ASOF JOIN zone_offsets z ON r.t >= z.utc_from;
+
+-- ------------------------------------------------------------------------------------------------------------ quality
+
+-- Every record, booked where it was received or else happened. One that was not decoded has no time of its own.
+CREATE TABLE quality_records AS
+SELECT r.position, start_text(r.booked, z.offset_us, z.utc_from, 3600000000) AS hour,
+       local_text(r.booked, z.offset_us, '%Y-%m-%d') AS day, source, verdict
+FROM (SELECT position, source, verdict, coalesce(received_at, CASE WHEN sound THEN coalesce(t, updated_at) END) AS booked
+      FROM judged) r
+ASOF LEFT JOIN zone_offsets z ON r.booked >= z.utc_from;
+
+CREATE TABLE more_than_paid AS
+WITH sums AS (
+    SELECT order_id, currency, sum(CASE WHEN sold THEN price_paid ELSE 0 END) AS paid,
+           sum(CASE WHEN sold THEN 0 WHEN event_type = 'refund' THEN amount ELSE -price_paid END) AS returned
+    FROM sales_lines GROUP BY ALL
+)
+SELECT order_id, currency FROM sums WHERE returned > paid;
+
+CREATE TABLE disagreeing AS
+SELECT order_id FROM events WHERE event_type = 'purchase' GROUP BY order_id
+HAVING count(DISTINCT session_id) > 1 OR count(DISTINCT user_id) > 1;
+
+-- One row for everything that is said of a record: a rule that it broke, a warning, or that it is late.
+CREATE TABLE quality_findings AS
+WITH findings AS (
+    SELECT position, coalesce(rule, 'id_conflict') AS rule, 'quarantined' AS kind FROM judged WHERE verdict = 'quarantined'
+    UNION ALL
+    SELECT position, unnest(string_split(warnings, ',')), 'warned' FROM judged WHERE verdict = 'accepted' AND warnings <> ''
+    UNION ALL
+    SELECT position, 'unknown_product', 'warned' FROM events
+    WHERE product_id IS NOT NULL AND product_id NOT IN (SELECT product_id FROM products)
+    UNION ALL
+    SELECT position, 'unknown_user', 'warned' FROM events WHERE user_id IS NOT NULL
+        AND user_id NOT IN (SELECT user_id FROM judged WHERE verdict = 'accepted' AND event_type = 'user')
+    UNION ALL
+    SELECT position, 'returned_more_than_paid', 'warned' FROM events JOIN more_than_paid USING (order_id, currency)
+    WHERE event_type = 'refund' OR (event_type = 'purchase' AND quantity < 0)
+    UNION ALL
+    SELECT position, 'order_disagrees', 'warned' FROM events JOIN disagreeing USING (order_id) WHERE event_type = 'purchase'
+    UNION ALL
+    SELECT position, 'late', 'late' FROM events WHERE received_at - t > (SELECT lateness_us FROM settings)
+)
+SELECT f.rule, f.kind, r.* FROM findings f JOIN quality_records r USING (position);

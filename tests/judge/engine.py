@@ -18,10 +18,16 @@ class Engine:
         self.binary = str(Path(binary).resolve())
         self.data_dir = str(data_dir)
         self.report = None
+        self.said = ""
+
+    def ask(self, question, settings=()):
+        return self.query(question.view, question.group_by, question.rank_by, question.where, settings, question.days,
+                          question.order_by, question.limit)
 
     def run(self, *arguments):
         command = [self.binary, *map(str, arguments)]
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.said = done.stderr.decode(errors="replace")
         if done.returncode != 0:
             message = done.stderr.decode(errors="replace").strip()[-600:]
             raise EngineFailed(f"`millrace {' '.join(command[1:])}` ended with {done.returncode}: {message}")
@@ -36,7 +42,7 @@ class Engine:
             self.report = json.loads(text.strip().splitlines()[-1])
         return self.report
 
-    def query(self, view, group_by=(), rank_by=None, where=None, settings=()):
+    def query(self, view, group_by=(), rank_by=None, where=None, settings=(), days=None, order_by=(), limit=None):
         """(header, rows) of texts; an empty cell is null."""
         arguments = ["query", view, "--data-dir", self.data_dir]
         if group_by:
@@ -45,6 +51,12 @@ class Engine:
             arguments += ["--rank-by", rank_by]
         for column, text in (where or {}).items():
             arguments += ["--where", f"{column}={text}"]
+        if days:
+            arguments += ["--from", days[0], "--to", days[1]]
+        if order_by:
+            arguments += ["--order-by", ",".join(order_by)]
+        if limit is not None:
+            arguments += ["--limit", limit]
         for setting in settings:
             arguments += ["--set", setting]
         rows = list(csv.reader(io.StringIO(self.run(*arguments, "--format", "csv"), newline="")))

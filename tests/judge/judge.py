@@ -8,15 +8,19 @@ DATADIR holds products.jsonl, users.jsonl and events.jsonl (read in this order);
 import argparse
 import csv
 import datetime
+import json
 import re
+import tempfile
 import zoneinfo
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 
+from decode import COLUMNS, PLACES, rows_of
+
 FILES = ["products.jsonl", "users.jsonl", "events.jsonl"]
-CURRENCIES = {"USD": 2, "EUR": 2, "GBP": 2, "CHF": 2, "JPY": 0, "KWD": 3}
+CURRENCIES = PLACES
 STEPS = ["view", "product_view", "cart", "checkout", "purchase"]
 SCORES = ["cosine", "jaccard", "lift", "llr"]
 TOP = 10
@@ -24,9 +28,22 @@ BASKET_CAP = 50
 CANDIDATES = 200
 CANDIDATE_MIN = 3
 HOUR = 3_600_000_000
+DAY = 24 * HOUR
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
-MONEY = "CAST({} AS DECIMAL(30, 0)) * CAST(0.001 AS DECIMAL(4, 3))"
+MONEY = "CAST({} AS DECIMAL(34, 0)) * CAST(0.0001 AS DECIMAL(4, 4))"
+LATENESS = 600_000_000
+
+
+class Anything:
+    """A value that is not looked at."""
+
+
+ANYTHING = Anything()
+# What a row of a range has where nothing happened, if that is not 0.
+NOTHING = {name: None for name in ["average_order_value", "cart_abandonment", "overall_conversion", "median_seconds_to_purchase",
+                                   "p90_seconds_to_purchase", "mean_seconds_to_purchase"]
+           + [f"step_conversion_{step}" for step in STEPS]} | {"immature_until": ANYTHING}
 
 
 @dataclass
@@ -35,11 +52,23 @@ class Question:
     group_by: list = field(default_factory=list)
     rank_by: str = None
     where: dict = field(default_factory=dict)
+    days: tuple = None
+    order_by: list = field(default_factory=list)
+    limit: int = None
 
     @property
     def name(self):
         parts = [self.view, "by", "+".join(self.group_by) or self.rank_by or "nothing"]
-        return " ".join(parts + [f"where {column}={text}" for column, text in self.where.items()])
+        parts += [f"where {column}={text}" for column, text in self.where.items()]
+        parts += [f"from {self.days[0]} to {self.days[1]}"] if self.days else []
+        parts += ["ordered by " + ",".join(self.order_by)] if self.order_by else []
+        return " ".join(parts + ([f"limit {self.limit}"] if self.limit else []))
+
+    @property
+    def filled(self):
+        """The column of time whose empty values in the range get rows, too."""
+        columns = [column for column in self.group_by if column != "currency"]
+        return columns[0] if self.days and len(columns) == 1 and columns[0] in ("hour", "day", "month") else None
 
 
 def window_us(text):
@@ -47,56 +76,58 @@ def window_us(text):
     if text == "unlimited":
         return None
     number, unit = re.fullmatch(r"(\d+) ?(s|m|min|h|d)", text).groups()
-    return int(number) * {"s": 1_000_000, "m": 60_000_000, "min": 60_000_000, "h": HOUR, "d": 24 * HOUR}[unit]
+    return int(number) * {"s": 1_000_000, "m": 60_000_000, "min": 60_000_000, "h": HOUR, "d": DAY}[unit]
 
 
 class Judge:
     def __init__(self, files, time_zone="UTC", window="24h", currency="USD"):
+        # The zone data of the package tzdata: neither the system's nor the engine's.
+        zoneinfo.reset_tzpath(())
         self.zone = zoneinfo.ZoneInfo(time_zone)
         self.window = window_us(window)
         self.connection = duckdb.connect()
         run = self.connection.execute
         run("SET preserve_insertion_order = true")
-        run("CREATE TABLE lines(position BIGINT, line VARCHAR)")
-        for path in files:
-            # One column, split by nothing but the end of the line: \x1f is the delimiter that never comes.
-            run("""INSERT INTO lines SELECT (SELECT count(*) FROM lines) + row_number() OVER (), line
-                   FROM read_csv(?, columns = {'line': 'VARCHAR'}, delim = '\x1f', quote = '', escape = '', comment = '',
-                                 header = false, auto_detect = false, strict_mode = false, max_line_size = 8000000,
-                                 null_padding = false, parallel = false)""", [str(path)])
-        run("CREATE TABLE currencies(currency VARCHAR, digits BIGINT)")
-        run("INSERT INTO currencies SELECT * FROM (SELECT unnest(?), unnest(?))",
-            [list(CURRENCIES), list(CURRENCIES.values())])
-        run("CREATE TABLE settings AS SELECT ?::BIGINT AS window_us, ? AS default_currency, ? AS basket_cap, "
-            "? AS candidates, ? AS candidate_min", [self.window, currency, BASKET_CAP, CANDIDATES, CANDIDATE_MIN])
+        with tempfile.TemporaryDirectory(prefix="millrace-decoded-") as directory:
+            rows = Path(directory) / "rows.jsonl"
+            with open(rows, "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows_of(files, currency))
+            columns = ", ".join(f"{name}: '{kind}'" for name, kind in COLUMNS.items())
+            run(f"CREATE TABLE decoded AS SELECT * FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}})",
+                [str(rows)])
+        run("CREATE TABLE settings AS SELECT ?::BIGINT AS window_us, ? AS basket_cap, ? AS candidates, ? AS candidate_min, "
+            "? AS lateness_us", [self.window, BASKET_CAP, CANDIDATES, CANDIDATE_MIN, LATENESS])
         self.make_clock()
         run((Path(__file__).parent / "answers.sql").read_text(encoding="utf-8"))
         self.several_currencies = run("SELECT count(DISTINCT currency) > 1 FROM sales_rows").fetchone()[0]
 
     def make_clock(self):
-        """Tables of the store's clock, from the standard library's zone data: where the offset changes, where days end."""
+        """A table of the store's clock, from the standard library's zones: where the offset changes, to the second."""
         first, last = self.span_of_days()
-        changes, offset = [], None
-        moment = EPOCH + datetime.timedelta(days=first)
-        while moment < EPOCH + datetime.timedelta(days=last):
-            now = moment.astimezone(self.zone).utcoffset()
-            if now != offset:
-                changes.append((self.micros(moment), int(now.total_seconds()) * 1_000_000))
-                offset = now
-            moment += datetime.timedelta(minutes=15)
-        changes[0] = (-(2 ** 62), changes[0][1])
+        at = lambda second: EPOCH + datetime.timedelta(seconds=second)  # noqa: E731
+        offset_at = lambda second: int(at(second).astimezone(self.zone).utcoffset().total_seconds())  # noqa: E731
+        changes, step = [(-(2 ** 62), offset_at(first * 86400))], 6 * 3600
+        for second in range(first * 86400, last * 86400, step):
+            low, high = second, second + step
+            while offset_at(low) != offset_at(high):
+                left, right = low, high  # the first change in between
+                while right - left > 1:
+                    middle = (left + right) // 2
+                    left, right = (middle, right) if offset_at(middle) == offset_at(low) else (left, middle)
+                changes.append((right * 1_000_000, offset_at(right) * 1_000_000))
+                low = right
+        changes[0] = (changes[0][0], changes[0][1] * 1_000_000)
+        self.clock = changes
         self.connection.execute("CREATE TABLE zone_offsets(utc_from BIGINT, offset_us BIGINT)")
         self.connection.executemany("INSERT INTO zone_offsets VALUES (?, ?)", changes)
 
     def span_of_days(self):
-        """Days since 1970, generously around all event times, by their text alone."""
-        low, high = self.connection.execute(
-            r"""SELECT min(d), max(d) FROM (SELECT TRY_CAST(regexp_extract(line, '"event_time" ?: ?"(\d{4}-\d\d-\d\d)', 1)
-                AS DATE) AS d FROM lines)""").fetchone()
+        """Days since 1970, generously around all times."""
+        low, high = self.connection.execute("SELECT min(least(t, received_at, updated_at)), "
+                                            "max(greatest(t, received_at, updated_at)) FROM decoded").fetchone()
         if low is None:
             return 0, 1
-        origin = datetime.date(1970, 1, 1)
-        return (low - origin).days - 2, (high - origin).days + 3
+        return low // DAY - 2, high // DAY + 40
 
     @staticmethod
     def micros(moment):
@@ -119,7 +150,47 @@ class Judge:
         every += self.funnel_questions()
         every += [Question("related_products", rank_by=rank_by) for rank_by in ["n_ab"] + SCORES]
         every += [Question("traffic", by) for by in ([], ["minute"], ["hour"], ["day"])]
+        every += [Question("quality", by) for by in ([], ["hour"], ["day"], ["source"], ["rule"], ["day", "rule"],
+                                                     ["source", "rule"], ["hour", "source", "rule"])]
         return every
+
+    def range_questions(self):
+        """Ranges of days, whose empty days, hours and months are filled in, and which begin and end where nothing is."""
+        days = [day for (day,) in self.connection.execute("SELECT DISTINCT day FROM sales_facts ORDER BY 1").fetchall()]
+        if len(days) < 4:
+            return []
+        before = (datetime.date.fromisoformat(days[0]) - datetime.timedelta(days=3)).isoformat()
+        inner, outer = (days[1], days[len(days) // 2]), (before, days[-2])
+        category = self.value("SELECT category FROM sales_facts GROUP BY ALL ORDER BY count(*), 1 LIMIT 1")
+        device = self.value("SELECT device FROM funnel_sessions GROUP BY ALL ORDER BY count(*), 1 LIMIT 1")
+        rule = self.value("SELECT rule FROM quality_findings WHERE kind = 'quarantined' GROUP BY ALL ORDER BY count(*), 1 LIMIT 1")
+        source = self.value("SELECT source FROM quality_records GROUP BY ALL ORDER BY count(*), 1 LIMIT 1")
+        every = [Question(view, [time], days=span) for view in ("sales", "traffic", "quality")
+                 for time in ("day", "hour") for span in (inner, outer)]
+        every += [Question("funnel", ["day"], days=span) for span in (inner, outer)]
+        every += [Question("funnel", ["month"], days=outer), Question("funnel", [], days=inner),
+                  Question("sales", ["day", "category"], days=inner), Question("traffic", ["minute"], days=(days[1], days[2])),
+                  Question("quality", [], days=inner), Question("quality", ["rule"], days=inner),
+                  Question("sales", ["day"], where={"category": category}, days=outer),
+                  Question("funnel", ["day"], where={"device": device}, days=outer),
+                  Question("quality", ["day"], where={"rule": rule}, days=outer),
+                  Question("quality", ["hour"], where={"rule": "late"}, days=inner),
+                  Question("quality", ["day"], where={"source": source}, days=inner)]
+        return every
+
+    def order_questions(self):
+        """Orders and limits: the rows come in the order asked for, then in that of all columns from the left."""
+        return [Question("sales", ["category"], order_by=["net_sales:desc"]),
+                Question("sales", ["product_id"], order_by=["units:desc", "product_id"], limit=7),
+                Question("sales", ["day", "category"], order_by=["category", "day:desc"], limit=30),
+                Question("sales", ["hour"], order_by=["lines"], limit=40),
+                Question("sales", ["hour"], limit=13), Question("sales", ["product_id"], limit=1),
+                Question("traffic", ["hour"], order_by=["hour:desc"], limit=9),
+                Question("traffic", ["day"], order_by=["page_views", "day"]),
+                Question("funnel", ["category", "day"], order_by=["sessions:desc"], limit=20),
+                Question("funnel", ["device"], order_by=["device:desc"]),
+                Question("quality", ["hour", "rule"], order_by=["rule", "quarantined:desc"], limit=25),
+                Question("quality", ["hour"], order_by=["read:desc"], limit=5)]
 
     def funnel_questions(self):
         return [Question("funnel", by) for by in
@@ -150,16 +221,47 @@ class Judge:
     def answer(self, question):
         """(group columns, value columns, rows). A time of day is text; an instant (immature_until) is microseconds."""
         return {"sales": self.sales, "funnel": self.funnel, "related_products": self.related,
-                "traffic": self.traffic}[question.view](question)
+                "traffic": self.traffic, "quality": self.quality}[question.view](question)
 
-    def rows(self, table, groups, values, where):
-        """SELECT of the named groups and (name, expression) values; a group without any row is no group."""
+    def rows(self, table, groups, values, question):
+        """SELECT of the named groups and (name, expression) values; a group without any row is no group, unless it is one
+        of a range."""
         names = ", ".join(groups)
         select = ", ".join(groups + [f"{sql} AS {name}" for name, sql in values])
-        condition = " AND ".join(f"{column} = ?" for column in where) or "true"
-        sql = f"SELECT {select} FROM {table} WHERE {condition} "
+        conditions = [f"{column} = ?" for column in question.where] + (["day BETWEEN ? AND ?"] if question.days else [])
+        sql = f"SELECT {select} FROM {table} WHERE {' AND '.join(conditions) or 'true'} "
         sql += f"GROUP BY {names} ORDER BY {names}" if groups else "HAVING count(*) > 0"
-        return self.connection.execute(sql, list(where.values())).fetchall()
+        rows = self.connection.execute(sql, [*question.where.values(), *(question.days or ())]).fetchall()
+        if not question.filled:
+            return rows
+        # Each currency that the range has is filled.
+        place, heads = groups.index(question.filled), {row[:-len(values)] for row in rows}
+        others = {head[:place] + head[place + 1:] for head in heads} or ({()} if len(groups) == 1 else set())
+        nothing = tuple(NOTHING.get(name, 0) for name, _ in values)
+        for time in self.times(question.filled, *question.days):
+            for other in others:
+                head = other[:place] + (time,) + other[place:]
+                if head not in heads:
+                    rows.append(head + nothing)
+        return rows
+
+    def times(self, column, first, last):
+        """The hours, days or months that lie in a range of days, by walking through the hours of the store's clock."""
+        found = {}
+        ends = [utc_from for utc_from, _ in self.clock[1:]] + [2 ** 62]
+        low = self.micros(datetime.datetime.fromisoformat(first + "T00:00:00+00:00")) - DAY
+        high = self.micros(datetime.datetime.fromisoformat(last + "T00:00:00+00:00")) + 2 * DAY
+        for (utc_from, offset), end in zip(self.clock, ends):
+            time = max(utc_from, (low + offset) // HOUR * HOUR - offset)
+            while time < min(end, high):
+                local = EPOCH.replace(tzinfo=None) + datetime.timedelta(microseconds=time + offset)
+                day = local.date().isoformat()
+                if first <= day <= last:
+                    sign, minutes = "-" if offset < 0 else "+", abs(offset) // 60_000_000
+                    hour = f"{local.isoformat()}{sign}{minutes // 60:02d}:{minutes % 60:02d}"
+                    found[{"hour": hour, "day": day, "month": day[:7]}[column]] = True
+                time = (time + offset) // HOUR * HOUR + HOUR - offset
+        return list(found)
 
     def sales(self, question):
         forced = self.several_currencies and "currency" not in question.group_by
@@ -172,8 +274,8 @@ class Judge:
                   ("returns_as_sold", MONEY.format("sum(returns_as_sold)")),
                   ("net_sales", MONEY.format("(sum(order_revenue) - sum(returns))")),
                   ("average_order_value", "CASE WHEN count(DISTINCT sold_order_id) > 0 THEN "
-                   "CAST(sum(order_revenue) AS DOUBLE) / 1000 / count(DISTINCT sold_order_id) END")]
-        return groups, [name for name, _ in values], self.rows("sales_facts", groups, values, question.where)
+                   "CAST(sum(order_revenue) AS DOUBLE) / 10000 / count(DISTINCT sold_order_id) END")]
+        return groups, [name for name, _ in values], self.rows("sales_facts", groups, values, question)
 
     def funnel(self, question):
         def ratio(top, below):
@@ -194,16 +296,51 @@ class Judge:
                    ("median_seconds_to_purchase", rank(5)), ("p90_seconds_to_purchase", rank(9)),
                    ("mean_seconds_to_purchase", "sum(bucket_seconds) FILTER (bucket IS NOT NULL) / nullif(count(bucket), 0)"),
                    ("immature_until", "max(day)"), ("capped_sessions", "0")]
-        rows = self.rows("funnel_sessions", question.group_by, values, question.where)
+        rows = self.rows("funnel_sessions", question.group_by, values, question)
         return question.group_by, [name for name, _ in values], [
-            row[:-2] + (self.window_closes(row[-2]), row[-1]) for row in rows]
+            row[:-2] + (row[-2] if row[-2] is ANYTHING else self.window_closes(row[-2]), row[-1]) for row in rows]
 
     def window_closes(self, day):
         """When the conversion window of a cohort's day closes: the caller compares that with its watermark."""
         if self.window is None:
             return None
-        following = datetime.date.fromisoformat(day) + datetime.timedelta(days=1)
-        return self.micros(datetime.datetime.combine(following, datetime.time(), self.zone)) + self.window
+        return self.end_of(day) + self.window
+
+    def end_of(self, day):
+        """The first instant of a later day of the store."""
+        midnight = self.micros(datetime.datetime.fromisoformat(day + "T00:00:00+00:00")) + DAY  # as the local clock has it
+        ends = [utc_from for utc_from, _ in self.clock[1:]] + [2 ** 62]
+        return min(max(utc_from, midnight - offset) for (utc_from, offset), end in zip(self.clock, ends)
+                   if midnight - offset < end)
+
+    def quality(self, question):
+        """By rule, what a rule caught stands beside the counts of the whole group."""
+        groups = [column for column in question.group_by if column != "rule"]
+        wanted = question.where.get("rule")
+        of_group = Question("quality", groups, days=question.days,
+                            where={column: text for column, text in question.where.items() if column != "rule"})
+        counts = [("read", "count(*)"), ("accepted", "count(*) FILTER (verdict = 'accepted')"),
+                  ("duplicates", "count(*) FILTER (verdict = 'duplicate')")]
+        totals = {row[:-3]: row[-3:] for row in self.rows("quality_records", groups, counts, of_group)}
+        kinds = [(kind, f"count(*) FILTER (kind = '{kind}')") for kind in ("quarantined", "late", "warned")]
+        caught = {}
+        of_rules = Question("quality", groups + ["rule"], days=question.days, where=question.where)
+        for row in self.rows("quality_findings", groups + ["rule"], kinds, of_rules):
+            caught.setdefault(row[:-4], {})[row[-4]] = row[-3:]
+        if wanted and not question.filled:
+            totals = {key: total for key, total in totals.items() if key in caught}
+        rows = []
+        for key, (read, accepted, duplicates) in totals.items():
+            rules = caught.get(key, {})
+            shown = [(rule, [rules[rule]]) for rule in rules] if "rule" in question.group_by else [(None, rules.values())]
+            for rule, found in shown:
+                quarantined, late, warned = (sum(each) for each in zip(*found)) if found else (0, 0, 0)
+                parts = iter(key)
+                head = tuple(rule if column == "rule" else next(parts) for column in question.group_by)
+                rows.append(head + (read, accepted, duplicates, quarantined, 0, late, warned,
+                                    1 - quarantined / read if read else None))
+        values = ["read", "accepted", "duplicates", "quarantined", "pending", "late", "warned", "quality_score"]
+        return question.group_by, values, rows
 
     def candidates(self, question):
         """{(kind, product_id): rows in rank order}, all of a product's candidates; `related` cuts them at TOP."""
@@ -229,7 +366,7 @@ class Judge:
         values = [("page_views", "sum(page_views)"), ("cart_additions", "sum(cart_additions)"),
                   ("purchases", "sum(purchases)"), ("active_sessions", "count(DISTINCT session_id)"),
                   ("active_users", "count(DISTINCT user_id)"), ("net_sales", MONEY.format("sum(net_sales)"))]
-        return groups, [name for name, _ in values], self.rows("traffic_events", groups, values, question.where)
+        return groups, [name for name, _ in values], self.rows("traffic_events", groups, values, question)
 
 
 def files_of(directory):

@@ -23,7 +23,8 @@ CATEGORIES = ["shoes", "Shoes", "Home, Garden", 'Café "Ä"', "электрон�
 PAGES = ["home", "category", "search", "cart", "other", "checkout"]
 REFERRERS = ["google", "newsletter", "Google", "direct", "réseau, social", ""]
 DEVICES = ["mobile", "desktop", "tablet"]
-DIGITS = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3}
+DIGITS = {"USD": 2, "EUR": 2, "JPY": 0, "KWD": 3, "CLF": 4, "HRK": 2}
+LIMIT = 10 ** 13  # minor units of one line
 
 
 def micros(*args):
@@ -31,13 +32,16 @@ def micros(*args):
 
 
 class Maker:
-    def __init__(self, seed, events, currencies):
+    def __init__(self, seed, events, currencies, around=None):
         self.random = random.Random(seed)
         self.wanted = events
         self.currencies = currencies
         # Both spans cross a month end and a change of the clock in Europe: forward (even seeds) or back (odd seeds).
         self.start = micros(2024, 3, 1) if seed % 2 == 0 else micros(2024, 10, 5)
         self.clock_change = micros(2024, 3, 31, 1) if seed % 2 == 0 else micros(2024, 10, 27, 1)
+        if around:  # a change of another clock
+            self.clock_change = int(datetime.datetime.fromisoformat(around).timestamp()) * SECOND
+            self.start = self.clock_change // DAY * DAY - DAYS // 2 * DAY
         self.end = self.start + DAYS * DAY
         self.events = []
         self.sold = []  # (order_id, product_id, time, currency)
@@ -103,7 +107,9 @@ class Maker:
         return text + f"{'-' if offset < 0 else '+'}{abs(offset) // 60:02d}:{abs(offset) % 60:02d}"
 
     def text_or_number(self, text):
-        return int(text) if text.isdigit() and self.chance(0.4) else text
+        if text.isdigit() and self.chance(0.4):
+            return float(text) if self.chance(0.1) else int(text)  # written with a fraction of 0
+        return text
 
     def amount(self, currency, low=1, high=20_000):
         """A decimal in major units; sometimes with more places than the currency has, exact halves among them."""
@@ -123,7 +129,13 @@ class Maker:
                 continue
             record[name] = self.text_or_number(value) if name.endswith("_id") else value
         if self.chance(0.03):
-            record["experiment"] = self.pick(["A", "Bé", 7, {"arm": "x", "cell": [1, 2]}])
+            record["experiment"] = self.pick(["A", "Bé", 7, {"arm": "x", "cell": [1, 2]}, 30.37, "",
+                                              {"b": {"d": 1.5, "c": [1, None, {"y": 2, "x": "z"}]}, "a": -0.001}])
+        if self.chance(0.2):  # when a transport got it; seldom a little before it happened, sometimes late
+            received = time + self.pick([-300, -20, 0, 2, 2, 60, 599, 600, 601, 3_600, 90_000]) * SECOND
+            record["received_at"] = self.text_of_time(received)
+        if "quantity" in record and self.chance(0.05):
+            record["quantity"] = float(record["quantity"])
         if self.chance(0.1):  # arrival disturbs the order of events
             time += self.random.randrange(-DAY, 3 * DAY)
         self.events.append((time, self.random.random(), record))
@@ -204,19 +216,35 @@ class Maker:
         return records
 
     def copy_of(self, record):
-        """An equal record: the same bytes, or with keys in another order, or with a null or two added."""
+        """An equal record: the same bytes, or with keys in another order at any depth, another spelling of numbers and of the
+        currency, with nulls and empty texts added."""
         items = list(record.items())
         if self.chance(0.5):
             self.random.shuffle(items)
         copy = dict(items)
         if self.chance(0.1):
-            copy.setdefault("reason" if "order_id" in record else "brand", None)
-        return copy
+            copy.setdefault("reason" if "order_id" in record else "brand", self.pick([None, ""]))
+        if self.chance(0.1):
+            copy.setdefault("note", self.pick([None, ""]))
+        if "currency" in copy and self.chance(0.5):
+            copy["currency"] = copy["currency"].lower()
+        return self.respelled(copy) if self.chance(0.5) else copy
+
+    def respelled(self, value):
+        if isinstance(value, dict):
+            items = [(key, self.respelled(member)) for key, member in value.items()]
+            self.random.shuffle(items)
+            return dict(items)
+        if isinstance(value, list):
+            return [self.respelled(member) for member in value]
+        if isinstance(value, int) and not isinstance(value, bool) and self.chance(0.5):
+            return float(value)
+        return value
 
     # --- orders --------------------------------------------------------------------------------------------------
 
     def currency(self):
-        return self.random.choices(["USD", "EUR", "JPY", "KWD"], [5, 3, 2, 1])[0] if self.currencies else "USD"
+        return self.random.choices(list(DIGITS), [10, 6, 4, 2, 1, 1])[0] if self.currencies else "USD"
 
     def shown(self, currency):
         return None if currency == "USD" and self.chance(0.7) else currency
@@ -227,6 +255,9 @@ class Maker:
         unit = None
         if self.chance(0.6):
             unit = self.amount(currency, 50, 22_000)
+        if self.chance(0.002):  # the largest line that there may be
+            digits = DIGITS[currency]
+            quantity, unit, price = 1, None, LIMIT // 10 ** digits if self.chance(0.5) else LIMIT // 10 ** digits - 1
         self.add("purchase", time, session_id=session_id, user_id=user_id, order_id=order_id, product_id=product_id,
                  quantity=quantity, price_paid=0 if self.chance(0.03) else price, unit_price=unit,
                  currency=self.shown(currency), discount_code="SPRING" if unit and self.chance(0.3) else None)
@@ -279,6 +310,9 @@ class Maker:
             currency = self.currency()
         if self.chance(0.4):
             self.return_line(self.next_id("session"), order_id, product_id, time, currency)
+        elif self.chance(0.2):  # of the whole order
+            self.add("refund", time, order_id=order_id, amount=self.amount(currency), quantity=self.pick([None, 0, 2]),
+                     currency=self.shown(currency), reason="goodwill" if self.chance(0.5) else None)
         else:
             self.add("refund", time, order_id=order_id, product_id=product_id, quantity=self.pick([1, 1, 2, 0]),
                      amount=self.amount(currency), user_id=self.user() if self.chance(0.5) else None,
@@ -388,7 +422,7 @@ class Maker:
         record = dict(record)
         if self.chance(0.6):  # else it names a good record's id, and must not claim it
             record["event_id"] = f"bad-{self.random.randrange(10 ** 9)}"
-        kind = self.random.randrange(12)
+        kind = self.random.randrange(18)
         if kind == 0:
             return json.dumps(record)[: self.random.randrange(5, 40)]
         if kind == 1:
@@ -413,6 +447,20 @@ class Maker:
                 del record[self.pick(["session_id", "order_id", "product_id", "quantity", "price_paid"])]
             elif kind == 9:
                 record[self.pick(["quantity", "price_paid"])] = self.pick(["free", {"a": 1}, [], True])
+            elif kind == 12:
+                record.update(quantity=-2)  # and a price above 0
+            elif kind == 13:
+                record.update(event_type=self.pick(["add_to_cart", "remove_from_cart"]), quantity=-1)
+            elif kind == 14:
+                record.update({"event_type": "refund", "amount": 5} | self.pick([{"amount": -5}, {"quantity": -1}]))
+            elif kind == 15:
+                record["currency"] = self.pick(["ABC", "XAU", "dollars", 840, "US"])
+            elif kind == 16:
+                beyond = {"price_paid": LIMIT // 100 + 1}, {"unit_price": LIMIT // 100 + 1}, {"price_paid": 1e300}, \
+                    {"quantity": 3, "unit_price": LIMIT // 200}, {"quantity": 3_000_000_000}
+                record.update(self.pick(beyond))
+            elif kind == 17:
+                record[self.pick(["quantity", "order_id"])] = 1.5
             elif kind == 10:
                 record[self.pick(["session_id", "order_id", "product_id"])] = self.pick(["", None, {"a": 1}, [1]])
             else:
@@ -472,10 +520,10 @@ class Maker:
         return json.dumps(record, ensure_ascii=self.chance(0.3), separators=separators)
 
 
-def make(directory, seed, events, currencies):
+def make(directory, seed, events, currencies, around=None):
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    maker = Maker(seed, events, currencies)
+    maker = Maker(seed, events, currencies, around)
     files = {"products.jsonl": [maker.line(r) for r in maker.make_products()] + ["{broken"],
              "users.jsonl": [maker.line(r) for r in maker.make_users()],
              "events.jsonl": maker.make_events()}
@@ -490,5 +538,6 @@ if __name__ == "__main__":
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--currencies", action="store_true", help="several currencies instead of one")
+    parser.add_argument("--around", help="the instant at which a clock changes; the events are of the weeks around it")
     options = parser.parse_args()
-    print(make(options.outdir, options.seed, options.events, options.currencies))
+    print(make(options.outdir, options.seed, options.events, options.currencies, options.around))

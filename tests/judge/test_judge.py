@@ -14,7 +14,7 @@ import tempfile
 import textwrap
 import unittest
 import zoneinfo
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import Decimal
 from pathlib import Path
 from unittest import mock
 
@@ -23,7 +23,8 @@ sys.path.insert(0, str(HERE))
 
 import compare  # noqa: E402
 import real  # noqa: E402
-from judge import CURRENCIES, Judge, Question, files_of  # noqa: E402
+from decode import rows_of  # noqa: E402
+from judge import Judge, Question, files_of  # noqa: E402
 from make_data import make  # noqa: E402
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
@@ -116,6 +117,79 @@ class ByHand(unittest.TestCase):
         self.assertEqual(EPOCH + datetime.timedelta(microseconds=closes),
                          datetime.datetime(2024, 10, 29, tzinfo=datetime.timezone.utc))
 
+    def test_a_refund_of_a_whole_order(self):
+        judge = judge_of([
+            product("p", "2024-03-01T00:00:00Z", category="tea"), sale(1, "2024-03-02T00:00:00Z", "a", "p", 30, quantity=3),
+            sale(2, "2024-03-01T00:00:00Z", "a", "q", 1), sale(3, "2024-03-03T00:00:00Z", "a", "p", 1),
+            event(4, "refund", "2024-03-05T00:00:00Z", order_id="a", amount=4.90, quantity=7),
+            event(5, "refund", "2024-03-06T00:00:00Z", order_id="?", amount=1)])
+        columns = ["lines", "units_returned", "returns", "returns_as_sold", "net_sales"]
+        for by in ("product_id", "category", "category_as_was"):
+            self.assertEqual(table(judge, "sales", [by], columns)[("(none)",)],
+                             (0, 0, Decimal("5.9"), Decimal("5.9"), Decimal("-5.9")))
+        found = {day: values[2:4] for (day,), values in table(judge, "sales", ["day"], columns).items()}
+        self.assertEqual(found, {"2024-03-01": (0, Decimal("4.9")), "2024-03-02": (0, 0), "2024-03-03": (0, 0),
+                                 "2024-03-05": (Decimal("4.9"), 0), "2024-03-06": (1, 1)})
+        self.assertEqual(table(judge, "quality", ["rule"], ["warned"])[("returned_more_than_paid",)], (1,))
+
+    def hours(self, zone, times):
+        judge = judge_of([event(n, "page_view", time, session_id=f"s{n}", page_type="home") for n, time in enumerate(times)],
+                         time_zone=zone)
+        found = table(judge, "traffic", ["hour"], ["page_views"])
+        days = {day for (day,) in table(judge, "traffic", ["day"])}
+        self.assertEqual({hour[:10] for (hour,) in found}, days)
+        return [f"{hour} {count}" for (hour,), (count,) in sorted(found.items(), key=lambda row: compare.instant(row[0][0]))]
+
+    def test_hours_that_begin_within_an_hour(self):
+        self.assertEqual(self.hours("Australia/Lord_Howe", [
+            "2026-04-04T14:10:00Z", "2026-04-04T14:50:00Z", "2026-04-04T15:10:00Z", "2026-04-04T15:40:00Z",
+            "2026-10-03T15:10:00Z", "2026-10-03T15:40:00Z", "2026-10-03T16:10:00Z"]), [
+            "2026-04-05T01:00:00+11:00 2", "2026-04-05T01:30:00+10:30 1", "2026-04-05T02:00:00+10:30 1",
+            "2026-10-04T01:00:00+10:30 1", "2026-10-04T02:30:00+11:00 1", "2026-10-04T03:00:00+11:00 1"])
+        self.assertEqual(self.hours("Asia/Kathmandu", ["1985-12-31T18:29:59Z", "1985-12-31T18:30:00Z", "1985-12-31T19:15:00Z"]),
+                         ["1985-12-31T23:00:00+05:30 1", "1986-01-01T00:15:00+05:45 1", "1986-01-01T01:00:00+05:45 1"])
+        self.assertEqual(self.hours("Pacific/Chatham", ["2026-04-04T13:50:00Z", "2026-04-04T14:05:00Z", "2026-04-04T14:20:00Z"]),
+                         ["2026-04-05T03:00:00+13:45 1", "2026-04-05T02:45:00+12:45 1", "2026-04-05T03:00:00+12:45 1"])
+        self.assertEqual(self.hours("America/Goose_Bay", ["2010-11-07T03:00:30Z", "2010-11-07T03:01:00Z", "2010-11-07T04:00:00Z"]),
+                         ["2010-11-07T00:00:00-03:00 1", "2010-11-06T23:01:00-04:00 1", "2010-11-07T00:00:00-04:00 1"])
+        self.assertEqual(self.hours("Pacific/Apia", ["2011-12-30T09:59:59Z", "2011-12-30T10:00:00Z"]),
+                         ["2011-12-29T23:00:00-10:00 1", "2011-12-31T00:00:00+14:00 1"])
+
+    def test_ranges_are_filled(self):
+        judge = judge_of([sale(1, "2024-03-02T10:00:00Z", "a", "p", 1), sale(2, "2024-03-04T10:00:00Z", "b", "p", -1),
+                          sale(3, "2024-03-04T10:00:00Z", "b", "p", 2, currency="eur")])
+        days = ("2024-03-01", "2024-03-04")
+        self.assertEqual(table(judge, "sales", ["day"], ["lines", "order_revenue"], days=days),
+                         {(c, f"2024-03-0{d}"): ((1, 1) if (c, d) == ("USD", 2) else (1, 2) if (c, d) == ("EUR", 4) else (0, 0))
+                          for c in ("USD", "EUR") for d in range(1, 5)})
+        self.assertEqual(len(table(judge, "sales", ["hour"], days=days)), 2 * 4 * 24)
+        self.assertEqual(table(judge, "sales", ["month"], ["lines"], days=("2024-02-28", "2024-04-01")),
+                         {(c, m): (int(m == "2024-03"),) for c in ("USD", "EUR") for m in ("2024-02", "2024-03", "2024-04")})
+        received = [dict(sale(n, "2024-03-02T10:00:00Z", "a", "p", price), received_at=f"2024-03-0{day}T10:00:00Z")
+                    for n, (day, price) in enumerate([(2, 1), (3, 1), (3, -1)])]
+        self.assertEqual(table(judge_of(received), "quality", ["day"], ["read", "quarantined", "late"],
+                               where={"rule": "negative_price"}, days=days),
+                         {("2024-03-01",): (0, 0, 0), ("2024-03-02",): (1, 0, 0), ("2024-03-03",): (2, 1, 0),
+                          ("2024-03-04",): (0, 0, 0)})
+        apia = judge_of([event(1, "page_view", "2011-12-30T09:00:00Z", session_id="s", page_type="home")], time_zone="Pacific/Apia")
+        self.assertEqual(sorted(table(apia, "traffic", ["day"], ["page_views"], days=("2011-12-29", "2011-12-31"))),
+                         [("2011-12-29",), ("2011-12-31",)])
+
+    def test_quality(self):
+        judge = judge_of([
+            event(1, "page_view", "2024-03-01T10:00:00Z", session_id="s", page_type="teapot", product_id="p",
+                  received_at="2024-03-01T10:10:00.000001Z"),
+            event(1, "page_view", "2024-03-01T10:00:00Z", session_id="s", page_type="teapot", product_id="p"), "{",
+            event(2, "page_view", "2024-03-01T11:00:00Z", session_id="s"),
+            event(3, "page_view", "2024-03-01T11:00:00Z", session_id="s", received_at="2024-03-01T11:30:00Z"),
+            event(1, "page_view", "2024-03-01T12:00:00Z", session_id="s", page_type="home")])
+        found = {(hour and hour[11:13], rule): values for (hour, rule), values in
+                 table(judge, "quality", ["hour", "rule"], ["read", "quarantined", "late", "warned"]).items()}
+        self.assertEqual(found, {
+            ("10", "late"): (2, 0, 1, 0), ("10", "unknown_page_type"): (2, 0, 0, 1), ("10", "unknown_product"): (2, 0, 0, 1),
+            (None, "malformed_json"): (2, 1, 0, 0), (None, "missing_field"): (2, 1, 0, 0),
+            ("11", "missing_field"): (1, 1, 0, 0), ("12", "id_conflict"): (1, 1, 0, 0)})
+
     def funnel_of(self, steps, **settings):
         kinds = {"v": ("page_view", {"page_type": "home"}), "p": ("page_view", {"page_type": "product", "product_id": "x"}),
                  "c": ("add_to_cart", {"product_id": "x", "quantity": 1}), "o": ("checkout_started", {}),
@@ -160,27 +234,22 @@ class Naive:
         self.zone, self.window = zoneinfo.ZoneInfo(zone), window
         self.counts = collections.Counter()
         claims, self.events, self.versions, seen = {}, [], collections.defaultdict(dict), set()
-        for path in files_of(directory):
-            for line in path.read_text(encoding="utf-8").splitlines():
-                self.counts["read"] += 1
-                record = self.sound(line)
-                if record is None:
-                    self.counts["quarantined"] += 1
-                    continue
-                content = json.dumps(record, sort_keys=True, default=str)
-                if record["event_type"] in ("product", "user", "inventory"):
-                    self.counts["duplicates" if content in seen else "accepted"] += 1
-                    if content not in seen and record["event_type"] == "product":
-                        self.versions[str(record["product_id"])][self.time(record["updated_at"])] = record
-                    seen.add(content)
-                elif str(record["event_id"]) not in claims:
-                    claims[str(record["event_id"])] = content
-                    self.counts["accepted"] += 1
-                    self.events.append({k: str(v) if k.endswith("_id") else v for k, v in record.items()}
-                                       | {"t": self.time(record["event_time"])})
-                else:
-                    same = claims[str(record["event_id"])] == content
-                    self.counts["duplicates" if same else "quarantined"] += 1
+        for row in rows_of(files_of(directory)):  # decoding is judged in test_decode.py
+            self.counts["read"] += 1
+            record = {name: value for name, value in row.items() if value is not None}
+            if "rule" in record:
+                self.counts["quarantined"] += 1
+            elif record["event_type"] in ("product", "user", "inventory"):
+                self.counts["duplicates" if record["content"] in seen else "accepted"] += 1
+                if record["content"] not in seen and record["event_type"] == "product":
+                    self.versions[record["product_id"]][record["updated_at"]] = record
+                seen.add(record["content"])
+            elif record["event_id"] not in claims:
+                claims[record["event_id"]] = record["content"]
+                self.counts["accepted"] += 1
+                self.events.append(record)
+            else:
+                self.counts["duplicates" if claims[record["event_id"]] == record["content"] else "quarantined"] += 1
         self.histories = {}
         for product_id, versions in self.versions.items():
             history, category = [], "(none)"
@@ -195,39 +264,17 @@ class Naive:
     def time(text):
         return (datetime.datetime.fromisoformat(text) - EPOCH) // datetime.timedelta(microseconds=1)
 
-    def sound(self, line):
-        needs = {"page_view": "event_id event_time session_id page_type",
-                 "add_to_cart": "event_id event_time session_id product_id quantity",
-                 "remove_from_cart": "event_id event_time session_id product_id quantity",
-                 "checkout_started": "event_id event_time session_id",
-                 "purchase": "event_id event_time session_id order_id product_id quantity price_paid",
-                 "refund": "event_id event_time order_id product_id quantity amount", "product": "product_id updated_at",
-                 "user": "user_id updated_at", "inventory": "product_id updated_at on_hand"}
-        try:
-            record = json.loads(line, parse_float=Decimal)
-            record = {k: v for k, v in record.items() if v is not None}
-            for name in needs[record["event_type"]].split():
-                numeric = name in ("quantity", "price_paid", "amount", "on_hand")
-                value = record[name]
-                if isinstance(value, bool) or not isinstance(value, (int, Decimal) if numeric else (int, str)) or value == "":
-                    return None
-                if name in ("event_time", "updated_at"):
-                    self.time(value)
-        except (ValueError, KeyError, AttributeError, TypeError):
-            return None
-        kind = record["event_type"]
-        if kind == "add_to_cart" or (kind == "purchase" and record["quantity"] >= 0):
-            if min(record.get("price_paid", 0), record.get("unit_price", 0)) < 0:
-                return None
-        return record
-
     def day(self, t):
         return (EPOCH + datetime.timedelta(microseconds=t)).astimezone(self.zone).date().isoformat()
 
     def category(self, product_id):
+        if product_id is None:
+            return "(none)"
         return self.histories[product_id][-1][1] if product_id in self.histories else "(unknown)"
 
     def category_as_was(self, product_id, t):
+        if product_id is None:
+            return "(none)"
         history = self.histories.get(product_id)
         return ([history[0]] + [v for v in history if v[0] <= t])[-1][1] if history else "(unknown)"
 
@@ -242,12 +289,12 @@ class Naive:
         for e in self.events:
             if e["event_type"] not in ("purchase", "refund"):
                 continue
-            currency = e.get("currency", "USD")
+            currency, product_id = e["currency"], e.get("product_id")
 
             def money(value):
-                return Decimal(value).quantize(Decimal(1).scaleb(-CURRENCIES[currency]), ROUND_HALF_EVEN)
+                return Decimal(value) / 10_000
 
-            row = sums[group(e["t"], e["product_id"], currency)]
+            row = sums[group(e["t"], product_id, currency)]
             if e["event_type"] == "purchase" and e["quantity"] >= 0:
                 row[0] += 1
                 row[1].add(e["order_id"])
@@ -257,10 +304,10 @@ class Naive:
                 continue
             refund = e["event_type"] == "refund"
             amount = money(e["amount"]) if refund else -money(e["price_paid"])
-            row[3] += e["quantity"] if refund else -e["quantity"]
+            row[3] += 0 if product_id is None else e["quantity"] if refund else -e["quantity"]
             row[6] += amount
-            then = of_line.get((e["order_id"], e["product_id"]), of_order.get(e["order_id"], e["t"]))
-            sums[group(then, e["product_id"], currency)][7] += amount
+            then = of_line.get((e["order_id"], product_id), of_order.get(e["order_id"], e["t"]))
+            sums[group(then, product_id, currency)][7] += amount
         return {k: tuple([v[0], len(v[1])] + v[2:]) for k, v in sums.items()}
 
     def sessions(self):
@@ -273,7 +320,7 @@ class Naive:
     @staticmethod
     def steps(e):
         kind, page = e["event_type"], e.get("page_type")
-        return {"view": kind == "page_view", "product_view": kind == "page_view" and page in ("product", "product_detail"),
+        return {"view": kind == "page_view", "product_view": kind == "page_view" and page == "product_detail",
                 "cart": kind == "add_to_cart", "purchase": kind == "purchase" and e["quantity"] >= 0,
                 "checkout": kind == "checkout_started" or (kind == "page_view" and page == "checkout")}
 
@@ -339,7 +386,7 @@ class BruteForce(unittest.TestCase):
 
     def sales(self, judge, naive, currencies):
         columns = ["lines", "orders", "units", "units_returned", "gross_sales", "order_revenue", "returns", "returns_as_sold"]
-        parts = {"day": lambda t, p: naive.day(t), "month": lambda t, p: naive.day(t)[:7], "product_id": lambda t, p: p,
+        parts = {"day": lambda t, p: naive.day(t), "month": lambda t, p: naive.day(t)[:7], "product_id": lambda t, p: p or "(none)",
                  "category": lambda t, p: naive.category(p), "category_as_was": lambda t, p: naive.category_as_was(p, t)}
         for by in ([], ["day"], ["month", "category"], ["day", "product_id", "category_as_was"],
                    ["category", "category_as_was"]):
@@ -431,6 +478,7 @@ STUB = """\
     #!{python}
     import csv, json, os, pathlib, sys
     sys.path.insert(0, {here!r})
+    from compare import ordered
     from judge import Judge, Question
     a = sys.argv[1:]
     take = lambda name, default=None: a[a.index(name) + 1] if name in a else default
@@ -446,54 +494,103 @@ STUB = """\
         print(json.dumps({{"epoch": 3, "accounting": judge.accounting() | {{"pending": 0}}}}))
         sys.exit()
     where = dict(w.split("=", 1) for n, w in zip(a, a[1:]) if n == "--where")
-    question = Question(a[1], [g for g in take("--group-by", "").split(",") if g], take("--rank-by"), where)
+    listed = lambda name: [part for part in take(name, "").split(",") if part]
+    days = (take("--from"), take("--to")) if "--from" in a else None
+    question = Question(a[1], listed("--group-by"), take("--rank-by"), where, days, listed("--order-by"), int(take("--limit", 0)))
     groups, values, rows = judge.answer(question)
-    rows = [list(row) for row in rows]
+    if a[1] != "related_products":
+        rows = ordered(groups + values, rows, question)
+    rows = [list(row) for row in rows[:question.limit or None]]
+    if not rows:
+        print(where, file=sys.stderr)
     if "immature_until" in values:
         for row in rows:
             row[len(groups) + values.index("immature_until")] = None
-    {fault}
     writer = csv.writer(sys.stdout)
     writer.writerows([groups + values] + rows)
 """
 
 
+QUESTIONS = {
+    "questions": lambda judge: [
+        Question("sales", ["hour", "category"]), Question("sales"), Question("funnel", ["day"]),
+        Question("related_products", rank_by="n_ab"), Question("related_products", rank_by="cosine"),
+        Question("traffic", ["minute"]), Question("quality", ["day", "rule"])],
+    "range_questions": lambda judge: [Question("sales", ["day"], days=("2024-11-01", "2024-11-20"))],
+    "order_questions": lambda judge: [Question("traffic", ["hour"], order_by=["page_views:desc"], limit=9)],
+    "filter_questions": lambda judge: judge_filters(judge)[:2],
+    "funnel_questions": lambda judge: [Question("funnel", ["month"])],
+}
+
+
+class Faulty(compare.Engine):
+    """An engine that answers as the judge does, but for a fault."""
+
+    judges, fault = {}, ""
+
+    def replay(self, files, workers, settings=()):
+        sets = dict(setting.split("=", 1) for setting in settings)
+        asked = (tuple(files), sets["store.time_zone"], sets.get("views.funnel.window", "24h"))
+        if asked not in self.judges:
+            self.judges[asked] = Judge(*asked)
+        self.judge = self.judges[asked]
+        self.report = self.judge.accounting()
+
+    def watermark(self):
+        return 2 ** 62
+
+    def query(self, view, group_by=(), rank_by=None, where=None, settings=(), days=None, order_by=(), limit=None):
+        question = Question(view, list(group_by), rank_by, where or {}, days, list(order_by), limit)
+        groups, values, rows = self.judge.answer(question)
+        if view != "related_products":
+            rows = compare.ordered(groups + values, rows, question)
+        self.said = "" if rows else str(where)
+        names = {"view": view, "question": question, "groups": groups, "values": list(values), "engine": self,
+                 "EngineFailed": compare.EngineFailed,
+                 "rows": [list(row) for row in rows[:limit]]}
+        if "immature_until" in values:
+            for row in names["rows"]:
+                row[len(groups) + values.index("immature_until")] = None
+        exec(self.fault, names)
+        text = lambda cell: "" if cell is None else str(cell)  # noqa: E731
+        return names["groups"] + names["values"], [[text(cell) for cell in row] for row in names["rows"]]
+
+
 class Comparison(unittest.TestCase):
-    def run_compare(self, fault="", **flags):
-        with tempfile.TemporaryDirectory() as directory:
-            make(Path(directory) / "data", 5, 600, True)
-            stub = Path(directory) / "stub"
-            stub.write_text(textwrap.dedent(STUB).format(python=sys.executable, here=str(HERE), fault=fault))
-            stub.chmod(0o755)
-            arguments = ["compare.py", "--millrace", str(stub), "--data", str(Path(directory) / "data"), "--time-zone",
-                         "Europe/London"]
-            output = io.StringIO()
-            with mock.patch("sys.argv", arguments), contextlib.redirect_stdout(output), \
-                    mock.patch.object(Judge, "questions", lambda judge: [
-                        Question("sales", ["hour", "category"]), Question("sales"), Question("funnel", ["day"]),
-                        Question("related_products", rank_by="n_ab"), Question("related_products", rank_by="cosine"),
-                        Question("traffic", ["minute"])]), \
-                    mock.patch.object(Judge, "filter_questions", lambda judge: judge_filters(judge)[:2]), \
-                    mock.patch.object(Judge, "funnel_questions", lambda judge: [Question("funnel", ["month"])]), \
-                    self.assertRaises(SystemExit) as end:
-                compare.main()
-            return end.exception.code, output.getvalue()
+    def run_compare(self, binary, data):
+        output = io.StringIO()
+        arguments = ["compare.py", "--millrace", binary, "--data", str(data), "--time-zone", "Europe/London"]
+        with mock.patch("sys.argv", arguments), contextlib.redirect_stdout(output), \
+                mock.patch.multiple(Judge, **QUESTIONS), self.assertRaises(SystemExit) as end:
+            compare.main()
+        return end.exception.code, output.getvalue()
 
     def test_equal_answers_pass(self):
-        code, text = self.run_compare()
-        self.assertEqual((code, text.splitlines()[-1]), (0, "11 passed, 0 failed"), text)
+        with tempfile.TemporaryDirectory() as directory:
+            make(Path(directory) / "data", 5, 300, True)
+            stub = Path(directory) / "stub"
+            stub.write_text(textwrap.dedent(STUB).format(python=sys.executable, here=str(HERE)))
+            stub.chmod(0o755)
+            code, text = self.run_compare(str(stub), Path(directory) / "data")
+            self.assertEqual((code, text.splitlines()[-1]), (0, "16 passed, 0 failed"), text)
 
     def test_every_kind_of_difference_fails(self):
-        for fault, failures in [
-                ("values[-1] += 'x'", 9), ("rows.pop()", 9), ("rows.append(rows[0])", 9),
-                ("if a[1] == 'sales': rows[-1][len(groups) + 8] += 1", 4),
-                ("if a[1] == 'traffic': rows[-1][-3] += 1", 1),
-                ("if a[1] == 'funnel': rows[0][-5] = 17.5", 2),
-                ("if a[1] == 'related_products': other = next(row for row in rows if row[3] != rows[0][3]); "
-                 "rows[0][3], other[3] = other[3], rows[0][3]", 2),
-                ("if a[1] == 'funnel': sys.exit(3)", 2)]:
-            code, text = self.run_compare(fault)
-            self.assertEqual((code, text.splitlines()[-1]), (1, f"{11 - failures} passed, {failures} failed"), fault + text)
+        with tempfile.TemporaryDirectory() as directory:
+            make(Path(directory), 5, 600, True)
+            for fault, failures in [
+                    ("", 0), ("values[-1] += 'x'", 12), ("rows[-1:] = []", 13), ("rows += rows[:1] or [[]]", 14),
+                    ("rows.reverse()", 13), ("if view == 'traffic': rows.insert(0, rows.pop())", 2),
+                    ("if view == 'sales' and rows: rows[-1][len(groups) + 8] += 1", 5),
+                    ("if view == 'traffic': rows[-1][-3] += 1", 2), ("if view == 'funnel' and rows: rows[0][-5] = 17.5", 2),
+                    ("if view == 'quality' and rows: rows[-1][-2] += 1", 1), ("if question.limit: del rows[-1]", 2),
+                    ("if question.filled: rows[:] = [row for row in rows if any(row[2:-1])]", 1),
+                    ("if view == 'related_products': other = next(row for row in rows if row[3] != rows[0][3]); "
+                     "rows[0][3], other[3] = other[3], rows[0][3]", 2),
+                    ("engine.said = ''", 1), ("if view == 'funnel': raise EngineFailed('away')", 3)]:
+                with self.subTest(fault=fault), mock.patch.object(Faulty, "fault", fault), mock.patch.object(compare, "Engine", Faulty):
+                    code, text = self.run_compare("none", directory)
+                    self.assertEqual((code, text.splitlines()[-1]), (int(failures > 0), f"{16 - failures} passed, {failures} failed"),
+                                     "\n".join(line for line in text.splitlines() if not line.startswith("ok")))
 
     def test_open_windows_are_those_after_the_watermark(self):
         judge = judge_of([event(n, "page_view", f"2024-03-0{n}T10:00:00Z", session_id=f"s{n}", page_type="home")
@@ -503,7 +600,7 @@ class Comparison(unittest.TestCase):
                                    (["2024-03-03T00:00:00Z", "2024-03-04T00:00:00Z", ""], 2)]:
             texts = [["" if cell is None else str(cell) for cell in row[:-2]] + [cell, "0"] for row, cell in zip(rows, cells)]
             engine = mock.Mock(**{"watermark.return_value": Naive.time("2024-03-03T10:00:00Z"),
-                                  "query.return_value": (groups + values, texts)})
+                                  "ask.return_value": (groups + values, texts)})
             self.assertEqual(len(compare.compare_table(judge, engine, Question("funnel", ["day"]))[0]), differences)
 
     def test_a_reference_must_be_met_exactly(self):

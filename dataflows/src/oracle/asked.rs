@@ -146,7 +146,7 @@ fn shown_text(calendar: &Calendar, column: &str, text: &str) -> Result<String, &
         }
         "day" => (parse_day(text).map(format_day), "a day from 1970 to 2199 such as 2019-10-01"),
         "month" => (parse_month(text).map(format_month), "a month from 1970 to 2199 such as 2019-10"),
-        "currency" => (is_one_of(Currency::parse(text).is_some()), "three capital letters such as USD"),
+        "currency" => (Currency::parse(text).map(|currency| currency.to_string()), "a currency code such as USD"),
         "kind" => (is_one_of(related_products::KINDS.contains(&text)), "viewed_together or bought_together"),
         "rule" => (is_one_of(rules().any(|rule| rule == text)), "the name of a rule, a warning, or late"),
         _ => (Some(text.to_owned()), ""),

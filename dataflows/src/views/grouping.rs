@@ -52,7 +52,7 @@ impl GroupType {
             GroupType::Name => Ok(Name::of(text).0),
             GroupType::Currency if text == crate::context::NONE_TEXT => Ok(0),
             GroupType::Currency => {
-                Currency::parse(text).map(Currency::code).ok_or_else(|| bad("three capital letters such as USD"))
+                Currency::parse(text).map(Currency::code).ok_or_else(|| bad("a currency code such as USD"))
             }
         }
     }

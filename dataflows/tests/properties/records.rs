@@ -185,14 +185,15 @@ fn record() -> impl Strategy<Value = OwnedRecord> {
                 let product_id = if page == Page::Home { String::new() } else { product_id };
                 OwnedRecord { page, referrer, device, product_id, ..event }
             }
-            Kind::AddToCart | Kind::RemoveFromCart => OwnedRecord { quantity, unit_price, ..event },
+            Kind::AddToCart | Kind::RemoveFromCart => OwnedRecord { quantity: quantity.abs(), unit_price, ..event },
             Kind::CheckoutStarted => OwnedRecord { product_id: String::new(), ..event },
             Kind::Purchase => {
                 let amount = if quantity < 0 { -price * 50 } else { price * 50 };
                 OwnedRecord { order_id, quantity, amount, unit_price, currency, ..event }
             }
             Kind::Refund => {
-                OwnedRecord { session_id: String::new(), order_id, quantity, amount: price * 50, currency, ..event }
+                let (session_id, quantity) = (String::new(), quantity.abs());
+                OwnedRecord { session_id, order_id, quantity, amount: price * 50, currency, ..event }
             }
             Kind::Product => OwnedRecord { product_id, category, deleted, ..base },
             Kind::User => {

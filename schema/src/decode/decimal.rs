@@ -2,8 +2,12 @@
 
 use crate::Cents;
 
-/// No amount is beyond this many minor units.
-pub const MINOR_UNITS_MAX: u64 = 1_000_000_000_000_000;
+/// No amount is beyond this many minor units: 10¹¹ of a currency with two places.
+///
+/// Sums are `i64`: 922,337 lines of the largest amount fit. In a file with four decimal places, which two currencies have, the
+/// largest amount of a currency without any takes the 18 digits that 64 bits hold. No shop has a line like that, so
+/// what is beyond it is a mistake of whoever sent it.
+pub const MINOR_UNITS_MAX: u64 = 10_000_000_000_000;
 
 /// An amount in minor units, and whether digits other than 0 were rounded away (half to even).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,8 +16,8 @@ pub struct Rounded {
     pub inexact: bool,
 }
 
-/// So many bytes of a number without an exponent fit an `i64` with three more digits.
-const SHORT: usize = 15;
+/// So many bytes of a number without an exponent fit an `i64` with four more digits.
+const SHORT: usize = 14;
 
 /// The amount of a valid JSON number in units of 10^-`places`; `None` beyond [`MINOR_UNITS_MAX`].
 #[inline]

@@ -3,7 +3,6 @@
 use super::field::Field;
 use super::fields::Fields;
 use bumpalo::collections::String;
-use std::borrow::Cow;
 
 /// `belongs` is the set of the kind's fields; the known fields outside it are left over too. A `null` is no field.
 ///
@@ -45,38 +44,4 @@ fn push_key(object: &mut String, key: &str) {
     object.push('"');
     object.push_str(key);
     object.push('"');
-}
-
-/// The object of [`extra`] in one spelling: no white space between tokens, every string with as few escapes as it can.
-/// Two records whose leftover fields differ by no more than that have one content. Numbers are as they stood.
-pub fn content_of(object: &str) -> Cow<'_, str> {
-    if !object.bytes().any(|byte| byte == b'\\' || byte.is_ascii_whitespace()) {
-        return Cow::Borrowed(object);
-    }
-    let mut content = std::string::String::with_capacity(object.len());
-    let mut rest = object;
-    while let Some(start) = rest.find('"') {
-        content.extend(rest[..start].split_ascii_whitespace());
-        let (string, after) = rest[start..].split_at(string_bytes(&rest[start..]));
-        if string.contains('\\') {
-            let text: std::string::String = serde_json::from_str(string).expect("the object was read before");
-            content += &serde_json::Value::from(text).to_string();
-        } else {
-            content += string;
-        }
-        rest = after;
-    }
-    content.extend(rest.split_ascii_whitespace());
-    Cow::Owned(content)
-}
-
-/// The length of the string token that a text begins with, both quotes included.
-fn string_bytes(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.bytes().skip(1).position(|byte| {
-        let ends = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        ends
-    });
-    end.map_or(text.len(), |end| end + 2)
 }

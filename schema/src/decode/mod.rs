@@ -9,8 +9,9 @@
 //! [`decode_reference`] give one answer for one line. The fast reader never rejects: whatever it does not
 //! know, it leaves to the reference.
 //!
-//! Of several faults the first of this order is reported: `too_large`, `invalid_utf8`, `malformed_json`,
-//! `duplicate_key`, then `event_type`, then the kind's fields in the order of `validate`.
+//! Of several faults the first of this order names the rule and the field: `too_large`, `invalid_utf8`, `malformed_json`,
+//! `duplicate_key`, then `event_type`, then the kind's fields in the order of `validate`. The message has those of the other
+//! fields, too.
 //!
 //! ```
 //! use millrace_schema::decode::{Bump, DecodeSettings, decode};
@@ -20,12 +21,14 @@
 //! assert_eq!((record.event_id, record.session_id), ("e1", "7"));
 //! ```
 
+mod content;
 mod decimal;
 mod extra;
 mod fast;
 mod fault;
 mod field;
 mod fields;
+mod number;
 mod quotes;
 mod reference;
 mod time;
@@ -33,7 +36,8 @@ mod validate;
 
 use crate::{Currency, Kind, Record, Reject, Rule};
 pub use bumpalo::Bump;
-pub(crate) use extra::content_of;
+pub(crate) use content::content_of;
+pub(crate) use fault::piece;
 use fields::Fields;
 pub use time::TIME_END;
 

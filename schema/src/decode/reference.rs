@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 
 /// How deep a record may be nested, its own object counted: what `serde_json` itself would build.
 const DEPTH_MAX: usize = 127;
+/// How much of a key a message shows.
+const KEY_CHARS: usize = 64;
 
 /// Fills `fields`.
 pub fn read<'a>(bytes: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Reject> {
@@ -35,14 +37,14 @@ pub fn read<'a>(bytes: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Reject> 
         check_value(raw).map_err(|expected| reject(Rule::MalformedJson, None, expected.to_owned()))?;
     }
 
-    let twice = |field: Option<Field>| {
-        let name = field.map(Field::name);
-        reject(Rule::DuplicateKey, name, format!("expected every key once, got {} twice", name.unwrap_or("one")))
+    let twice = |key: &str| {
+        let message = format!("expected every key once, got {} twice", piece(key, KEY_CHARS));
+        reject(Rule::DuplicateKey, Field::of_key(key.as_bytes()).map(Field::name), message)
     };
     for &(key, raw) in &entries {
         let field = Field::of_key(key.as_bytes());
         if !fields.insert(key, raw) {
-            return Err(twice(field));
+            return Err(twice(key));
         }
         if let Some(field) = field
             && raw.starts_with('"')
@@ -52,7 +54,11 @@ pub fn read<'a>(bytes: &'a [u8], fields: &mut Fields<'a>) -> Result<(), Reject> 
             fields.insert_unescaped(field, text);
         }
     }
-    if fields.sort_unknown() { Ok(()) } else { Err(twice(None)) }
+    if fields.sort_unknown() {
+        return Ok(());
+    }
+    let pair = fields.unknown.windows(2).find(|pair| pair[0].0 == pair[1].0);
+    Err(twice(pair.map_or("one", |pair| pair[0].0)))
 }
 
 /// Collects an object's keys, unescaped, and its values as they stand, with every repetition.

@@ -1,23 +1,65 @@
 //! What makes taken-apart fields a valid record. Both readers end here.
 //!
-//! The order of the statements below is the order in which faults are found, and so part of the contract.
+//! The order of the statements below is the order in which faults are found, and so part of the contract. They are run
+//! through once, up to the first fault; only for a record with one they are run through again, past it, so that its
+//! message has all.
 
 use super::DecodeSettings;
 use super::decimal::{self, MINOR_UNITS_MAX};
 use super::extra::extra;
-use super::fault::Fault;
+use super::fault::{self, Fault};
 use super::field::{Field, fields_of};
 use super::fields::{Fields, Token};
+use super::number::{Number, Whole};
 use super::time;
-use crate::{Cents, Currency, Kind, Page, Record, Reject, Rule, Warning, Warnings};
+use crate::{Cents, Currency, Kind, Page, Record, Reject, Rule, Warning};
 
-/// `unit_price × quantity` stays within this many minor units.
-const LIST_PRICE_MAX: u64 = 100 * MINOR_UNITS_MAX;
+/// A whole number that is an id and is spelled with a fraction or an exponent has at most so many digits.
+const ID_DIGITS_MAX: usize = 64;
+
+/// What a fault does.
+trait Faults {
+    /// `otherwise` stands in for the value of the field where the work goes on.
+    fn found<T>(&mut self, rule: Rule, field: Field, otherwise: T) -> Result<T, Fault>;
+
+    /// Whether a field has a fault already, so that nothing may be concluded from its value.
+    fn has(&self, field: Field) -> bool;
+}
+
+/// The first fault ends the work.
+struct First;
+
+impl Faults for First {
+    #[inline]
+    fn found<T>(&mut self, rule: Rule, field: Field, _: T) -> Result<T, Fault> {
+        Err(Fault { rule, field })
+    }
+
+    #[inline]
+    fn has(&self, _: Field) -> bool {
+        false
+    }
+}
+
+/// All faults are noted.
+#[derive(Default)]
+struct All(Vec<Fault>);
+
+impl Faults for All {
+    fn found<T>(&mut self, rule: Rule, field: Field, otherwise: T) -> Result<T, Fault> {
+        self.0.push(Fault { rule, field });
+        Ok(otherwise)
+    }
+
+    fn has(&self, field: Field) -> bool {
+        self.0.iter().any(|fault| fault.field == field)
+    }
+}
 
 /// Fills `record`, which lies where the caller wants it: a record is 0.4 kB, and copies of it show.
 ///
 /// # Errors
-/// [`Reject`] for the first rule that the record breaks.
+/// [`Reject`] with the first rule that the record breaks, and a message that has the others.
 #[inline]
 pub fn validate<'a>(
     fields: &mut Fields<'a>,
@@ -26,29 +68,50 @@ pub fn validate<'a>(
     record: &mut Record<'a>,
 ) -> Result<(), Reject> {
     *record = Record::empty(Kind::PageView, settings.default_currency);
-    check(fields, record, received_at, settings)
-        .map_err(|fault| Reject { received_at: record.received_at, ..fault.reject(fields) })
+    if let Err(first) = check(fields, record, received_at, settings, &mut First) {
+        return Err(reject(first, fields, record.received_at, received_at, settings));
+    }
+    record.extra = extra(fields, FIELDS_OF[record.kind as usize]);
+    Ok(())
+}
+
+/// `own` is when the record was received, as far as it was read up to the first fault.
+#[cold]
+fn reject(
+    first: Fault,
+    fields: &Fields,
+    own: Option<i64>,
+    received_at: Option<i64>,
+    settings: &DecodeSettings,
+) -> Reject {
+    let mut all = All::default();
+    let mut record = Record::empty(Kind::PageView, settings.default_currency);
+    // Without a kind there is nothing to go on with.
+    if let Err(last) = check(fields, &mut record, received_at, settings, &mut all) {
+        all.0.push(last);
+    }
+    debug_assert_eq!((all.0[0].rule, all.0[0].field), (first.rule, first.field), "both ways find the same first fault");
+    Reject { received_at: own, ..fault::reject(&all.0, fields) }
 }
 
 #[inline]
 fn check<'a>(
-    fields: &mut Fields<'a>,
+    fields: &Fields<'a>,
     record: &mut Record<'a>,
     received_at: Option<i64>,
     settings: &DecodeSettings,
+    faults: &mut impl Faults,
 ) -> Result<(), Fault> {
     record.kind = kind(fields, settings)?;
     record.received_at = match received_at {
         Some(at) => Some(at),
-        None => optional_time(fields, Field::ReceivedAt)?,
+        None => optional_time(fields, Field::ReceivedAt, faults)?,
     };
     if record.kind.is_dimension() {
-        check_dimension(fields, record)?;
+        check_dimension(fields, record, faults)
     } else {
-        check_event(fields, record, settings)?;
+        check_event(fields, record, settings, faults)
     }
-    record.extra = extra(fields, FIELDS_OF[record.kind as usize]);
-    Ok(())
 }
 
 const FIELDS_OF: [u32; Kind::ALL.len()] = {
@@ -64,217 +127,274 @@ const FIELDS_OF: [u32; Kind::ALL.len()] = {
 #[inline]
 fn kind(fields: &Fields, settings: &DecodeSettings) -> Result<Kind, Fault> {
     let unknown = Fault { rule: Rule::UnknownEventType, field: Field::EventType };
-    match text(fields, Field::EventType)? {
+    match text(fields, Field::EventType, &mut First)? {
         "" => settings.default_kind.ok_or(unknown),
         name => Kind::parse(name).ok_or(unknown),
     }
 }
 
 #[inline]
-fn check_event<'a>(fields: &Fields<'a>, record: &mut Record<'a>, settings: &DecodeSettings) -> Result<(), Fault> {
-    record.event_id = required_id(fields, Field::EventId)?;
-    record.time = required_time(fields, Field::EventTime)?;
+fn check_event<'a>(
+    fields: &Fields<'a>,
+    record: &mut Record<'a>,
+    settings: &DecodeSettings,
+    faults: &mut impl Faults,
+) -> Result<(), Fault> {
+    record.event_id = required_id(fields, Field::EventId, faults)?;
+    record.time = required_time(fields, Field::EventTime, faults)?;
     let latest = record.received_at.map_or(i64::MAX, |at| at.saturating_add(settings.max_future_micros));
     if record.time > latest {
-        return Err(Fault { rule: Rule::FutureTime, field: Field::EventTime });
+        faults.found(Rule::FutureTime, Field::EventTime, ())?;
     }
     if record.kind != Kind::Refund {
-        record.session_id = required_id(fields, Field::SessionId)?;
+        record.session_id = required_id(fields, Field::SessionId, faults)?;
     }
-    record.user_id = id(fields, Field::UserId)?;
+    record.user_id = id(fields, Field::UserId, faults)?;
     match record.kind {
         Kind::PageView => {
-            record.product_id = id(fields, Field::ProductId)?;
-            record.page = match Page::parse(required_text(fields, Field::PageType)?) {
+            record.product_id = id(fields, Field::ProductId, faults)?;
+            record.page = match Page::parse(required_text(fields, Field::PageType, faults)?) {
                 Some(page) => page,
                 None => {
                     record.warnings.add(Warning::UnknownPageType);
                     Page::Other
                 }
             };
-            record.referrer = text(fields, Field::Referrer)?;
-            record.device = text(fields, Field::Device)?;
+            record.referrer = text(fields, Field::Referrer, faults)?;
+            record.device = text(fields, Field::Device, faults)?;
         }
         Kind::AddToCart | Kind::RemoveFromCart => {
-            record.product_id = required_id(fields, Field::ProductId)?;
-            record.quantity = quantity(fields, &mut record.warnings)?;
-            check_unit_price(fields, record)?;
+            record.product_id = required_id(fields, Field::ProductId, faults)?;
+            record.quantity = required_quantity(fields, record, faults)?;
+            check_unit_price(fields, record, faults)?;
         }
         Kind::Purchase => {
-            check_line(fields, record)?;
-            let paid = required_money(fields, Field::PricePaid, record)?;
-            if paid < 0 && record.quantity >= 0 {
-                return Err(Fault { rule: Rule::NegativePrice, field: Field::PricePaid });
-            }
-            record.amount = paid;
-            check_unit_price(fields, record)?;
-            record.discount_code = text(fields, Field::DiscountCode)?;
+            record.product_id = required_id(fields, Field::ProductId, faults)?;
+            record.order_id = required_id(fields, Field::OrderId, faults)?;
+            record.quantity = required_quantity(fields, record, faults)?;
+            record.currency = currency(fields, record.currency, faults)?;
+            record.amount = required_money(fields, Field::PricePaid, record, faults)?;
+            check_sign_of_price(record, faults)?;
+            check_unit_price(fields, record, faults)?;
+            record.discount_code = text(fields, Field::DiscountCode, faults)?;
         }
         Kind::Refund => {
-            check_line(fields, record)?;
-            record.amount = not_negative(Field::Amount, required_money(fields, Field::Amount, record)?)?;
-            record.reason = text(fields, Field::Reason)?;
+            // Without a product it is a refund of the whole order; without a quantity, of no units.
+            record.product_id = id(fields, Field::ProductId, faults)?;
+            record.order_id = required_id(fields, Field::OrderId, faults)?;
+            record.quantity = quantity(fields, record, faults)?.unwrap_or(0);
+            record.currency = currency(fields, record.currency, faults)?;
+            record.amount = required_money(fields, Field::Amount, record, faults)?;
+            if record.amount < 0 {
+                faults.found(Rule::WrongSign, Field::Amount, ())?;
+            }
+            record.reason = text(fields, Field::Reason, faults)?;
         }
         Kind::CheckoutStarted | Kind::Product | Kind::User | Kind::Inventory => {}
     }
     Ok(())
 }
 
-/// What a purchase and a refund share.
-#[inline]
-fn check_line<'a>(fields: &Fields<'a>, record: &mut Record<'a>) -> Result<(), Fault> {
-    record.product_id = required_id(fields, Field::ProductId)?;
-    record.order_id = required_id(fields, Field::OrderId)?;
-    record.quantity = quantity(fields, &mut record.warnings)?;
-    match text(fields, Field::Currency)? {
-        "" => {}
-        code => record.currency = Currency::parse(code).ok_or(wrong_type(Field::Currency))?,
-    }
-    Ok(())
-}
-
-fn check_dimension<'a>(fields: &Fields<'a>, record: &mut Record<'a>) -> Result<(), Fault> {
+fn check_dimension<'a>(fields: &Fields<'a>, record: &mut Record<'a>, faults: &mut impl Faults) -> Result<(), Fault> {
     match record.kind {
-        Kind::User => record.user_id = required_id(fields, Field::UserId)?,
-        _ => record.product_id = required_id(fields, Field::ProductId)?,
+        Kind::User => record.user_id = required_id(fields, Field::UserId, faults)?,
+        _ => record.product_id = required_id(fields, Field::ProductId, faults)?,
     }
-    record.time = required_time(fields, Field::UpdatedAt)?;
+    record.time = required_time(fields, Field::UpdatedAt, faults)?;
     match record.kind {
         Kind::Product => {
-            record.name = text(fields, Field::Name)?;
-            record.category = text(fields, Field::Category)?;
-            record.brand = text(fields, Field::Brand)?;
-            record.price = money(fields, Field::Price, record)?;
-            record.cost = money(fields, Field::Cost, record)?;
-            record.deleted = flag(fields, Field::Deleted)?;
+            record.name = text(fields, Field::Name, faults)?;
+            record.category = text(fields, Field::Category, faults)?;
+            record.brand = text(fields, Field::Brand, faults)?;
+            record.price = money(fields, Field::Price, record, faults)?;
+            record.cost = money(fields, Field::Cost, record, faults)?;
+            record.deleted = flag(fields, Field::Deleted, faults)?;
         }
         Kind::User => {
-            record.country = text(fields, Field::Country)?;
-            record.channel = text(fields, Field::Channel)?;
-            record.signup_time = optional_time(fields, Field::SignupTime)?;
-            record.deleted = flag(fields, Field::Deleted)?;
+            record.country = text(fields, Field::Country, faults)?;
+            record.channel = text(fields, Field::Channel, faults)?;
+            record.signup_time = optional_time(fields, Field::SignupTime, faults)?;
+            record.deleted = flag(fields, Field::Deleted, faults)?;
         }
         _ => {
-            record.on_hand = count(fields, Field::OnHand)?.ok_or(missing(Field::OnHand))?;
-            record.reserved = count(fields, Field::Reserved)?;
-            record.lead_time_days = count(fields, Field::LeadTimeDays)?;
+            record.on_hand = match count(fields, Field::OnHand, faults)? {
+                Some(count) => count,
+                None => missing(Field::OnHand, faults, 0)?,
+            };
+            record.reserved = count(fields, Field::Reserved, faults)?;
+            record.lead_time_days = count(fields, Field::LeadTimeDays, faults)?;
         }
     }
     Ok(())
 }
 
+/// What is sold is paid for, what comes back is paid back.
 #[inline]
-fn check_unit_price(fields: &Fields, record: &mut Record) -> Result<(), Fault> {
-    let Some(unit) = money(fields, Field::UnitPrice, record)? else { return Ok(()) };
-    let unit = not_negative(Field::UnitPrice, unit)?;
+fn check_sign_of_price(record: &Record, faults: &mut impl Faults) -> Result<(), Fault> {
+    let rule = match record.quantity {
+        0.. if record.amount < 0 => Rule::NegativePrice,
+        ..0 if record.amount > 0 => Rule::WrongSign,
+        _ => return Ok(()),
+    };
+    // Which of the two it is follows from the quantity.
+    if faults.has(Field::Quantity) { Ok(()) } else { faults.found(rule, Field::PricePaid, ()) }
+}
+
+/// Of a return line any price will do: nothing is made of it.
+#[inline]
+fn check_unit_price(fields: &Fields, record: &mut Record, faults: &mut impl Faults) -> Result<(), Fault> {
+    let Some(unit) = money(fields, Field::UnitPrice, record, faults)? else { return Ok(()) };
+    if unit < 0 && record.quantity >= 0 && !faults.has(Field::Quantity) {
+        faults.found(Rule::NegativePrice, Field::UnitPrice, ())?;
+    }
     let list_price = unit.checked_mul(i64::from(record.quantity));
-    if list_price.is_none_or(|total| total.unsigned_abs() > LIST_PRICE_MAX) {
-        return Err(out_of_range(Field::UnitPrice));
+    if list_price.is_none_or(|total| total.unsigned_abs() > MINOR_UNITS_MAX) {
+        return faults.found(Rule::NumberOutOfRange, Field::UnitPrice, ());
     }
     record.unit_price = Some(unit);
     Ok(())
 }
 
-fn wrong_type(field: Field) -> Fault {
-    Fault { rule: Rule::WrongType, field }
-}
-
-fn missing(field: Field) -> Fault {
-    Fault { rule: Rule::MissingField, field }
-}
-
-fn out_of_range(field: Field) -> Fault {
-    Fault { rule: Rule::NumberOutOfRange, field }
-}
-
-/// A string as it is, or an integer as its decimal text; empty where absent.
+/// A required field has no value, unless it has a faulty one.
 #[inline]
-fn id<'a>(fields: &Fields<'a>, field: Field) -> Result<&'a str, Fault> {
+fn missing<T>(field: Field, faults: &mut impl Faults, otherwise: T) -> Result<T, Fault> {
+    if faults.has(field) { Ok(otherwise) } else { faults.found(Rule::MissingField, field, otherwise) }
+}
+
+/// A string as it is, or a whole number as its decimal text; empty where absent.
+#[inline]
+fn id<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
     match fields.token(field) {
         Token::Absent => Ok(""),
         Token::Text(text) => Ok(text),
         Token::Number(number) if decimal::is_integer(number) => Ok(number),
-        _ => Err(wrong_type(field)),
+        Token::Number(number) => match Number::of(number).whole_text(ID_DIGITS_MAX) {
+            Some(text) => Ok(fields.arena.alloc_str(&text)),
+            None => faults.found(Rule::WrongType, field, ""),
+        },
+        _ => faults.found(Rule::WrongType, field, ""),
     }
 }
 
 #[inline]
-fn required_id<'a>(fields: &Fields<'a>, field: Field) -> Result<&'a str, Fault> {
-    let id = id(fields, field)?;
-    if id.is_empty() { Err(missing(field)) } else { Ok(id) }
+fn required_id<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
+    let id = id(fields, field, faults)?;
+    if id.is_empty() { missing(field, faults, "") } else { Ok(id) }
 }
 
 #[inline]
-fn text<'a>(fields: &Fields<'a>, field: Field) -> Result<&'a str, Fault> {
+fn text<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
     match fields.token(field) {
         Token::Absent => Ok(""),
         Token::Text(text) => Ok(text),
-        _ => Err(wrong_type(field)),
+        _ => faults.found(Rule::WrongType, field, ""),
     }
 }
 
 #[inline]
-fn required_text<'a>(fields: &Fields<'a>, field: Field) -> Result<&'a str, Fault> {
-    let text = text(fields, field)?;
-    if text.is_empty() { Err(missing(field)) } else { Ok(text) }
+fn required_text<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
+    let text = text(fields, field, faults)?;
+    if text.is_empty() { missing(field, faults, "") } else { Ok(text) }
 }
 
 #[inline]
-fn optional_time(fields: &Fields, field: Field) -> Result<Option<i64>, Fault> {
+fn optional_time(fields: &Fields, field: Field, faults: &mut impl Faults) -> Result<Option<i64>, Fault> {
     let text = match fields.token(field) {
         Token::Absent => return Ok(None),
         Token::Text(text) => text,
-        _ => return Err(wrong_type(field)),
+        _ => return faults.found(Rule::WrongType, field, None),
     };
-    let micros = time::parse(text).ok_or(Fault { rule: Rule::UnparsableTime, field })?;
-    if !(0..time::TIME_END).contains(&micros) {
-        return Err(Fault { rule: Rule::TimeOutOfRange, field });
-    }
-    Ok(Some(micros))
-}
-
-#[inline]
-fn required_time(fields: &Fields, field: Field) -> Result<i64, Fault> {
-    optional_time(fields, field)?.ok_or(missing(field))
-}
-
-#[inline]
-fn integer(fields: &Fields, field: Field) -> Result<Option<i64>, Fault> {
-    match fields.token(field) {
-        Token::Absent => Ok(None),
-        Token::Number(number) if decimal::is_integer(number) => {
-            number.parse().map(Some).map_err(|_| out_of_range(field))
-        }
-        _ => Err(wrong_type(field)),
+    match time::parse(text) {
+        None => faults.found(Rule::UnparsableTime, field, None),
+        Some(micros) if !(0..time::TIME_END).contains(&micros) => faults.found(Rule::TimeOutOfRange, field, None),
+        micros => Ok(micros),
     }
 }
 
 #[inline]
-fn quantity(fields: &Fields, warnings: &mut Warnings) -> Result<i32, Fault> {
-    let quantity = integer(fields, Field::Quantity)?.ok_or(missing(Field::Quantity))?;
+fn required_time(fields: &Fields, field: Field, faults: &mut impl Faults) -> Result<i64, Fault> {
+    match optional_time(fields, field, faults)? {
+        Some(time) => Ok(time),
+        // Earlier than any, and so not in the future.
+        None => missing(field, faults, i64::MIN),
+    }
+}
+
+#[inline]
+fn integer(fields: &Fields, field: Field, faults: &mut impl Faults) -> Result<Option<i64>, Fault> {
+    let number = match fields.token(field) {
+        Token::Absent => return Ok(None),
+        Token::Number(number) => number,
+        _ => return faults.found(Rule::WrongType, field, None),
+    };
+    if decimal::is_integer(number)
+        && let Ok(value) = number.parse()
+    {
+        return Ok(Some(value));
+    }
+    match Number::of(number).whole() {
+        Whole::Value(value) => Ok(Some(value)),
+        Whole::TooLarge => faults.found(Rule::NumberOutOfRange, field, None),
+        Whole::Fraction => faults.found(Rule::WrongType, field, None),
+    }
+}
+
+/// Of a purchase it may be below 0: then it is a return line.
+#[inline]
+fn quantity(fields: &Fields, record: &mut Record, faults: &mut impl Faults) -> Result<Option<i32>, Fault> {
+    let Some(quantity) = integer(fields, Field::Quantity, faults)? else { return Ok(None) };
     if quantity == 0 {
-        warnings.add(Warning::QuantityZero);
+        record.warnings.add(Warning::QuantityZero);
     }
-    i32::try_from(quantity).map_err(|_| out_of_range(Field::Quantity))
+    let Ok(quantity) = i32::try_from(quantity) else {
+        return faults.found(Rule::NumberOutOfRange, Field::Quantity, None);
+    };
+    if quantity < 0 && record.kind != Kind::Purchase {
+        return faults.found(Rule::WrongSign, Field::Quantity, None);
+    }
+    Ok(Some(quantity))
+}
+
+#[inline]
+fn required_quantity(fields: &Fields, record: &mut Record, faults: &mut impl Faults) -> Result<i32, Fault> {
+    match quantity(fields, record, faults)? {
+        Some(quantity) => Ok(quantity),
+        None => missing(Field::Quantity, faults, 0),
+    }
+}
+
+#[inline]
+fn currency(fields: &Fields, default: Currency, faults: &mut impl Faults) -> Result<Currency, Fault> {
+    match text(fields, Field::Currency, faults)? {
+        "" => Ok(default),
+        code => match Currency::parse(code) {
+            Some(currency) => Ok(currency),
+            None => faults.found(Rule::WrongType, Field::Currency, default),
+        },
+    }
 }
 
 /// A number of things or days, small enough to be added up.
-fn count(fields: &Fields, field: Field) -> Result<Option<i64>, Fault> {
-    match integer(fields, field)? {
-        Some(count) if count.unsigned_abs() > MINOR_UNITS_MAX => Err(out_of_range(field)),
+fn count(fields: &Fields, field: Field, faults: &mut impl Faults) -> Result<Option<i64>, Fault> {
+    match integer(fields, field, faults)? {
+        Some(count) if count.unsigned_abs() > MINOR_UNITS_MAX => faults.found(Rule::NumberOutOfRange, field, None),
         count => Ok(count),
     }
 }
 
 /// In minor units of the record's currency, which must be known by now.
 #[inline]
-fn money(fields: &Fields, field: Field, record: &mut Record) -> Result<Option<Cents>, Fault> {
+fn money(fields: &Fields, field: Field, record: &mut Record, faults: &mut impl Faults) -> Result<Option<Cents>, Fault> {
     let number = match fields.token(field) {
         Token::Absent => return Ok(None),
         Token::Number(number) => number,
-        _ => return Err(wrong_type(field)),
+        _ => return faults.found(Rule::WrongType, field, None),
     };
-    let amount = decimal::money(number, record.currency.digits()).ok_or(out_of_range(field))?;
+    let Some(amount) = decimal::money(number, record.currency.digits()) else {
+        // How many minor units it is, only a known currency says.
+        let known = !faults.has(Field::Currency);
+        return if known { faults.found(Rule::NumberOutOfRange, field, None) } else { Ok(Some(0)) };
+    };
     if amount.inexact {
         record.warnings.add(Warning::AmountRounded);
     }
@@ -282,19 +402,22 @@ fn money(fields: &Fields, field: Field, record: &mut Record) -> Result<Option<Ce
 }
 
 #[inline]
-fn required_money(fields: &Fields, field: Field, record: &mut Record) -> Result<Cents, Fault> {
-    money(fields, field, record)?.ok_or(missing(field))
+fn required_money(
+    fields: &Fields,
+    field: Field,
+    record: &mut Record,
+    faults: &mut impl Faults,
+) -> Result<Cents, Fault> {
+    match money(fields, field, record, faults)? {
+        Some(amount) => Ok(amount),
+        None => missing(field, faults, 0),
+    }
 }
 
-#[inline]
-fn not_negative(field: Field, amount: Cents) -> Result<Cents, Fault> {
-    if amount < 0 { Err(Fault { rule: Rule::NegativePrice, field }) } else { Ok(amount) }
-}
-
-fn flag(fields: &Fields, field: Field) -> Result<bool, Fault> {
+fn flag(fields: &Fields, field: Field, faults: &mut impl Faults) -> Result<bool, Fault> {
     match fields.token(field) {
         Token::Absent => Ok(false),
         Token::Bool(flag) => Ok(flag),
-        _ => Err(wrong_type(field)),
+        _ => faults.found(Rule::WrongType, field, false),
     }
 }

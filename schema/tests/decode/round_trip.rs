@@ -6,7 +6,7 @@ use millrace_schema::{Currency, Kind, OwnedRecord, Page, Warning};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-const MONEY: i64 = 1_000_000_000_000_000;
+const MONEY: i64 = 10_000_000_000_000;
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just(String::new()), "[a-z0-9-]{1,36}", any::<String>()]
@@ -25,8 +25,8 @@ fn record() -> impl Strategy<Value = OwnedRecord> {
     let texts = (text(), text(), text(), text(), text());
     let money = prop::option::of(-MONEY..=MONEY);
     let places = (id(), id(), id(), id());
-    let numbers = (any::<i32>(), 0..=MONEY, prop::option::of(0..=46_000_000_i64), money.clone(), money);
-    let currency = select(vec!["USD", "JPY", "KWD", "EUR"]);
+    let numbers = (any::<i32>(), 0..=MONEY, prop::option::of(0..=4_656_i64), money.clone(), money);
+    let currency = select(vec!["USD", "JPY", "KWD", "EUR", "CLF"]);
     let rest = (select(&Page::ALL[..]), currency, any::<bool>(), prop::option::of(time()));
     (select(&Kind::ALL[..]), time(), places, texts, numbers, rest).prop_map(
         |(
@@ -51,7 +51,7 @@ fn record() -> impl Strategy<Value = OwnedRecord> {
                     (record.page, record.product_id, record.referrer, record.device) = (page, u, v, w);
                 }
                 Kind::AddToCart | Kind::RemoveFromCart => {
-                    (record.product_id, record.quantity, record.unit_price) = (c, quantity, unit);
+                    (record.product_id, record.quantity, record.unit_price) = (c, quantity.max(0), unit);
                 }
                 Kind::CheckoutStarted => {}
                 Kind::Purchase | Kind::Refund => {
@@ -59,7 +59,10 @@ fn record() -> impl Strategy<Value = OwnedRecord> {
                     record.currency = Currency::parse(code).expect("three capitals");
                     record.amount = amount;
                     if kind == Kind::Refund {
-                        record.reason = v;
+                        (record.reason, record.quantity) = (v, quantity.max(0));
+                        if deleted {
+                            record.product_id = u;
+                        }
                     } else {
                         (record.discount_code, record.unit_price) = (v, unit);
                         record.amount *= if quantity < 0 { -1 } else { 1 };
@@ -79,7 +82,7 @@ fn record() -> impl Strategy<Value = OwnedRecord> {
                 }
             }
             let counted = matches!(kind, Kind::AddToCart | Kind::RemoveFromCart | Kind::Purchase | Kind::Refund);
-            if counted && quantity == 0 {
+            if counted && record.quantity == 0 {
                 record.warnings.add(Warning::QuantityZero);
             }
             record

@@ -12,7 +12,7 @@ fn plain(kind: Kind) -> Vec<(String, String)> {
         Kind::AddToCart | Kind::RemoveFromCart => r#"session_id="s"; product_id="p"; quantity=1"#,
         Kind::CheckoutStarted => r#"session_id="s""#,
         Kind::Purchase => r#"session_id="s"; order_id="o"; product_id="p"; quantity=2; price_paid=10"#,
-        Kind::Refund => r#"order_id="o"; product_id="p"; quantity=1; amount=5"#,
+        Kind::Refund => r#"order_id="o"; amount=5"#,
         Kind::Product => r#"product_id="p"; updated_at="2020-01-02T03:04:05Z""#,
         Kind::User => r#"user_id="u"; updated_at="2020-01-02T03:04:05Z""#,
         Kind::Inventory => r#"product_id="p"; updated_at="2020-01-02T03:04:05Z"; on_hand=3"#,
@@ -97,9 +97,11 @@ fn required_fields() {
 fn types() {
     for kind in Kind::ALL {
         for (field, _) in plain(kind) {
-            for raw in ["true", "[1]", "{}", "1.5", "1e2"] {
+            for raw in ["true", "[1]", "{}", "1.5", "1e-1", "1e2"] {
                 let number = matches!(field.as_str(), "price_paid" | "amount") && raw.starts_with('1');
-                if !number {
+                let whole =
+                    raw == "1e2" && (field.ends_with("_id") || matches!(field.as_str(), "quantity" | "on_hand"));
+                if !number && !whole {
                     check(kind, &format!("{field}={raw}"), &format!("wrong_type {field}"));
                 }
             }
@@ -107,13 +109,16 @@ fn types() {
     }
     for (kind, field, raw) in [
         (Kind::PageView, "user_id", "false"),
-        (Kind::PageView, "product_id", "2.0"),
+        (Kind::PageView, "product_id", "2.5"),
+        (Kind::PageView, "product_id", "1e64"),
         (Kind::PageView, "referrer", "7"),
         (Kind::PageView, "device", "{}"),
         (Kind::AddToCart, "unit_price", "\"1\""),
         (Kind::AddToCart, "quantity", "\"1\""),
         (Kind::Purchase, "discount_code", "5"),
-        (Kind::Purchase, "currency", "\"usd\""),
+        (Kind::Purchase, "currency", "\"USX\""),
+        (Kind::Purchase, "currency", "\"XAU\""),
+        (Kind::Purchase, "currency", "\" USD\""),
         (Kind::Purchase, "currency", "\"EURO\""),
         (Kind::Purchase, "currency", "978"),
         (Kind::Refund, "reason", "[]"),
@@ -127,7 +132,7 @@ fn types() {
         (Kind::User, "country", "1"),
         (Kind::User, "channel", "1"),
         (Kind::User, "signup_time", "1577934245"),
-        (Kind::Inventory, "reserved", "1.0"),
+        (Kind::Inventory, "reserved", "1.01"),
         (Kind::Inventory, "lead_time_days", "\"3\""),
         (Kind::CheckoutStarted, "received_at", "1577934245"),
     ] {
@@ -148,7 +153,12 @@ fn optional_fields() {
         r#"discount_code="SALE"; currency="EUR"; unit_price=6"#,
         r#"unit_price=Some(600); discount_code="SALE"; currency=EUR"#,
     );
-    check(Kind::Refund, r#"reason="broken""#, r#"reason="broken""#);
+    check(Kind::Purchase, r#"currency="eUr""#, "currency=EUR");
+    check(
+        Kind::Refund,
+        r#"reason="broken"; product_id="p"; quantity=1"#,
+        r#"product_id="p"; quantity=1; reason="broken""#,
+    );
     check(
         Kind::Product,
         r#"name="n"; category="c"; brand="b"; price=1.5; cost=-1; deleted=true"#,
@@ -168,6 +178,11 @@ fn ids() {
         Kind::PageView,
         "event_id=17; session_id=-0; user_id=98765432109876543210",
         r#"event_id="17"; session_id="-0"; user_id="98765432109876543210""#,
+    );
+    check(
+        Kind::PageView,
+        "event_id=7.0; session_id=12e1; user_id=-0.5e1",
+        r#"event_id="7"; session_id="120"; user_id="-5""#,
     );
     check(
         Kind::PageView,
@@ -199,17 +214,27 @@ fn event_types() {
 
 #[test]
 fn quantities() {
-    check(Kind::AddToCart, "quantity=-3", "quantity=-3");
     check(Kind::RemoveFromCart, "quantity=2147483647", "quantity=2147483647");
     check(Kind::RemoveFromCart, "quantity=2147483648", "number_out_of_range quantity");
-    check(Kind::Purchase, "quantity=-2147483648", "quantity=-2147483648");
+    check(Kind::Purchase, "quantity=-2147483648; price_paid=0", "quantity=-2147483648; amount=0");
     check(Kind::Refund, "quantity=99999999999999999999", "number_out_of_range quantity");
-    for kind in [Kind::AddToCart, Kind::Purchase, Kind::Refund] {
-        check(kind, "quantity=0", "quantity=0; warnings=quantity_zero");
-        check(kind, "quantity=-0", "quantity=0; warnings=quantity_zero");
+    for kind in [Kind::AddToCart, Kind::Purchase] {
+        for zero in ["0", "-0", "0.0", "0e7"] {
+            check(kind, &format!("quantity={zero}"), "quantity=0; warnings=quantity_zero");
+        }
     }
-    check(Kind::Inventory, "on_hand=-1000000000000000", "on_hand=-1000000000000000");
-    check(Kind::Inventory, "on_hand=1000000000000001", "number_out_of_range on_hand");
+    // Nothing is odd about a refund that does not speak of units.
+    check(Kind::Refund, "quantity=null", "");
+    check(Kind::Refund, "quantity=0", "warnings=quantity_zero");
+    for (text, quantity) in [("1.0", 1), ("3e0", 3), ("10e-1", 1), ("0.3E+1", 3), ("-0.5e1", -5), ("1000.000", 1_000)] {
+        check(Kind::Purchase, &format!("quantity={text}; price_paid=0"), &format!("quantity={quantity}; amount=0"));
+    }
+    check(Kind::Purchase, "quantity=0.5", "wrong_type quantity");
+    check(Kind::Purchase, "quantity=1e10", "number_out_of_range quantity");
+    check(Kind::Purchase, "quantity=1e999999999999", "number_out_of_range quantity");
+    check(Kind::Inventory, "on_hand=7.0; reserved=1e2", "on_hand=7; reserved=Some(100)");
+    check(Kind::Inventory, "on_hand=-10000000000000", "on_hand=-10000000000000");
+    check(Kind::Inventory, "on_hand=10000000000001", "number_out_of_range on_hand");
     check(Kind::Inventory, "reserved=9223372036854775808", "number_out_of_range reserved");
 }
 
@@ -223,25 +248,72 @@ fn money() {
     check(Kind::Purchase, "price_paid=0e999999999999999999999", "amount=0");
     check(Kind::Purchase, "price_paid=1e999999999999999999999", "number_out_of_range price_paid");
     check(Kind::Purchase, "price_paid=1e-999999999999999999999", "amount=0; warnings=amount_rounded");
-    check(Kind::Purchase, "price_paid=10000000000000", "amount=1000000000000000");
-    check(Kind::Purchase, "price_paid=10000000000000.01", "number_out_of_range price_paid");
-    check(Kind::Purchase, "price_paid=10000000000000.005", "amount=1000000000000000; warnings=amount_rounded");
+    check(Kind::Purchase, "price_paid=100000000000", "amount=10000000000000");
+    check(Kind::Purchase, "price_paid=100000000000.01", "number_out_of_range price_paid");
+    check(Kind::Purchase, "price_paid=100000000000.005", "amount=10000000000000; warnings=amount_rounded");
+    check(Kind::Refund, "amount=100000000000.01", "number_out_of_range amount");
+    check(Kind::Product, "cost=-100000000000.01", "number_out_of_range cost");
+    for (code, most) in [("JPY", "10000000000000"), ("KWD", "10000000000"), ("CLF", "1000000000")] {
+        let line = |amount: &str| format!("price_paid={amount}; currency=\"{code}\"");
+        check(Kind::Purchase, &line(most), &format!("amount=10000000000000; currency={code}"));
+        check(Kind::Purchase, &line(&format!("{most}e0")), &format!("amount=10000000000000; currency={code}"));
+        check(Kind::Purchase, &line(&format!("{}1", &most[..most.len() - 1])), "number_out_of_range price_paid");
+    }
+    check(Kind::Purchase, r#"price_paid=99999999999999; currency="CLF""#, "number_out_of_range price_paid");
+    check(
+        Kind::Purchase,
+        r#"price_paid=2.00005; currency="CLF""#,
+        "amount=20000; currency=CLF; warnings=amount_rounded",
+    );
     check(Kind::Purchase, r#"price_paid=2.5; currency="JPY""#, "amount=2; currency=JPY; warnings=amount_rounded");
     check(Kind::Purchase, r#"price_paid=2.5; currency="KWD""#, "amount=2500; currency=KWD");
     let yen = DecodeSettings { default_currency: Currency::parse("JPY").unwrap(), ..Default::default() };
     check_at(Kind::Purchase, "price_paid=120", None, &yen, "amount=120");
+    let most = "unit_price=100000000000; quantity=";
+    check(Kind::Purchase, &format!("{most}1"), "quantity=1; unit_price=Some(10000000000000)");
+    check(Kind::Purchase, &format!("{most}2"), "number_out_of_range unit_price");
+    check(Kind::Purchase, &format!("{most}-2; price_paid=0"), "number_out_of_range unit_price");
+    check(Kind::AddToCart, &format!("{most}2147483647"), "number_out_of_range unit_price");
+    check(Kind::AddToCart, &format!("{most}0"), "quantity=0; unit_price=Some(10000000000000); warnings=quantity_zero");
+    check(Kind::AddToCart, "unit_price=100000000000.01; quantity=0", "number_out_of_range unit_price");
+}
+
+#[test]
+fn signs() {
     check(Kind::Purchase, "price_paid=-1", "negative_price price_paid");
     check(Kind::Purchase, "price_paid=-1; quantity=0", "negative_price price_paid");
     check(Kind::Purchase, "price_paid=-1; quantity=-1", "quantity=-1; amount=-100");
-    check(Kind::Purchase, "price_paid=1; quantity=-1", "quantity=-1; amount=100");
+    check(Kind::Purchase, "price_paid=0; quantity=-1", "quantity=-1; amount=0");
+    check(Kind::Purchase, "price_paid=1; quantity=-1", "wrong_sign price_paid");
     check(Kind::Purchase, "price_paid=-0.001", "amount=0; warnings=amount_rounded");
+    check(Kind::Purchase, "price_paid=0.001; quantity=-1", "quantity=-1; amount=0; warnings=amount_rounded");
     check(Kind::Purchase, "unit_price=-1", "negative_price unit_price");
-    check(Kind::Purchase, "unit_price=-1; quantity=-1; price_paid=-1", "negative_price unit_price");
-    check(Kind::AddToCart, "unit_price=-0.01", "negative_price unit_price");
-    check(Kind::Refund, "amount=-5", "negative_price amount");
-    check(Kind::Purchase, "unit_price=10000000000000; quantity=100", "quantity=100; unit_price=Some(1000000000000000)");
-    check(Kind::Purchase, "unit_price=10000000000000; quantity=101", "number_out_of_range unit_price");
-    check(Kind::Purchase, "unit_price=10000000000000; quantity=-2147483648", "number_out_of_range unit_price");
+    check(Kind::Purchase, "unit_price=-1; quantity=0", "negative_price unit_price");
+    for unit_price in ["1", "-1", "0"] {
+        check(
+            Kind::Purchase,
+            &format!("unit_price={unit_price}; quantity=-1; price_paid=-1"),
+            &format!("quantity=-1; amount=-100; unit_price=Some({unit_price}00)").replace("(000)", "(0)"),
+        );
+    }
+    for kind in [Kind::AddToCart, Kind::RemoveFromCart] {
+        check(kind, "unit_price=-0.01", "negative_price unit_price");
+        check(kind, "quantity=-1", "wrong_sign quantity");
+        check(kind, "quantity=-1.0", "wrong_sign quantity");
+        check(kind, "quantity=-2147483649", "number_out_of_range quantity");
+    }
+    check(Kind::Refund, "amount=0", "amount=0");
+    check(Kind::Refund, "amount=-5", "wrong_sign amount");
+    check(Kind::Refund, "quantity=-1", "wrong_sign quantity");
+    check(Kind::Refund, r#"quantity=-1; product_id="p""#, "wrong_sign quantity");
+}
+
+#[test]
+fn refunds_of_a_whole_order() {
+    check(Kind::Refund, "product_id=null", "");
+    check(Kind::Refund, r#"product_id="""#, "");
+    check(Kind::Refund, r#"product_id="p""#, r#"product_id="p""#);
+    check(Kind::Refund, "product_id=[]", "wrong_type product_id");
 }
 
 #[test]
