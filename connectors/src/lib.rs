@@ -9,5 +9,6 @@
 
 pub mod lake;
 pub mod producer;
+mod short;
 pub mod source;
 pub mod store;

@@ -1,9 +1,9 @@
 //! Sends lines to a topic: for generated events, and for the demonstration.
 
+use crate::short::short;
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 use std::collections::BTreeMap;
@@ -14,8 +14,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+/// How long brokers that do not answer are waited for at the start.
+const CONNECT: Duration = Duration::from_secs(60);
+/// How long they may take before somebody hears of it.
+const SILENCE: Duration = Duration::from_secs(3);
+/// How long is waited at least before they are asked again.
+const LEAST_WAIT: Duration = Duration::from_millis(100);
 /// How long the end of sending waits for the brokers.
 const FLUSH: Duration = Duration::from_secs(60);
 /// How long a full queue is waited for at a time.
@@ -74,7 +80,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Producer {
-    /// Makes the topic, if it is not there yet, with so many partitions.
+    /// Makes the topic, if it is not there yet, with so many partitions. Brokers that do not answer are waited for, a minute long.
     ///
     /// # Errors
     /// [`ProduceError`] where no broker answers, or the topic cannot be made.
@@ -83,6 +89,20 @@ impl Producer {
         topic: &str,
         partitions: u32,
         properties: &BTreeMap<String, String>,
+    ) -> Result<Producer, ProduceError> {
+        Producer::open_telling(brokers, topic, partitions, properties, &|_| {})
+    }
+
+    /// As [`Producer::open`], and tells after a few seconds that no broker answers.
+    ///
+    /// # Errors
+    /// As [`Producer::open`].
+    pub fn open_telling(
+        brokers: &str,
+        topic: &str,
+        partitions: u32,
+        properties: &BTreeMap<String, String>,
+        say: &dyn Fn(&str),
     ) -> Result<Producer, ProduceError> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers);
@@ -96,7 +116,8 @@ impl Producer {
             config.set(name, value);
         });
         let failed = |error: KafkaError| ProduceError::Kafka { brokers: brokers.to_owned(), reason: error.to_string() };
-        let admin: AdminClient<DefaultClientContext> = config.create().map_err(failed)?;
+        let admin: AdminClient<Troubles> = config.create_with_context(Troubles::default()).map_err(failed)?;
+        connect(&admin, brokers, CONNECT, say)?;
         let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
         let wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(-1));
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
@@ -169,6 +190,50 @@ impl Producer {
     }
 }
 
+/// What the client tells of its connections.
+#[derive(Clone, Default)]
+struct Troubles(Arc<Mutex<String>>);
+
+impl ClientContext for Troubles {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That all are down says less than why one is.
+        let is_known = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
+        let mut last = self.0.lock().expect("no holder of the reason panics");
+        if !is_known || last.is_empty() {
+            *last = short(reason);
+        }
+    }
+
+    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
+}
+
+/// Waits until a broker answers.
+fn connect(
+    admin: &AdminClient<Troubles>,
+    brokers: &str,
+    patience: Duration,
+    say: &dyn Fn(&str),
+) -> Result<(), ProduceError> {
+    let (since, mut is_said) = (Instant::now(), false);
+    loop {
+        let left = patience.saturating_sub(since.elapsed());
+        let wait = if is_said { left } else { SILENCE.min(left) };
+        let Err(error) = admin.inner().fetch_metadata(None, wait.max(LEAST_WAIT)) else { return Ok(()) };
+        let told = admin.inner().context().0.lock().expect("no holder of the reason panics").clone();
+        let reason = if told.is_empty() { error.to_string() } else { told };
+        if since.elapsed() >= patience {
+            let reason = format!("no answer within {} s: {reason}", patience.as_secs());
+            return Err(ProduceError::Kafka { brokers: brokers.to_owned(), reason });
+        }
+        if !is_said && since.elapsed() >= SILENCE.min(patience) {
+            is_said = true;
+            let left = patience.saturating_sub(since.elapsed()).as_secs();
+            say(&format!("no broker of {brokers} has answered yet: {reason}; trying for {left} s more"));
+        }
+        std::thread::sleep(LEAST_WAIT);
+    }
+}
+
 /// Waits for a future on this thread: the library's own threads complete it.
 fn wait_for<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
@@ -184,5 +249,29 @@ fn wait_for<F: Future>(future: F) -> F::Output {
             Poll::Ready(output) => return output,
             Poll::Pending => std::thread::park(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn a_broker_that_does_not_answer_is_told_of_before_it_is_given_up() {
+        let mut config = ClientConfig::new();
+        // Nobody listens there.
+        config.set("bootstrap.servers", "127.0.0.1:1");
+        let admin: AdminClient<Troubles> = config.create_with_context(Troubles::default()).expect("a client");
+        let (said, since) = (RefCell::new(Vec::new()), Instant::now());
+        let say = |text: &str| said.borrow_mut().push((since.elapsed(), text.to_owned()));
+        let error =
+            connect(&admin, "127.0.0.1:1", SILENCE + Duration::from_secs(2), &say).expect_err("nobody is there");
+        let said = said.into_inner();
+        let [(after, text)] = &said[..] else { panic!("once: {said:?}") };
+        assert!(*after < SILENCE + Duration::from_secs(1), "{after:?}");
+        assert!(text.contains("127.0.0.1:1") && text.contains("refused") && text.contains("more"), "{text}");
+        let error = error.to_string();
+        assert!(error.contains("no answer within 5 s") && error.contains("refused"), "{error}");
     }
 }

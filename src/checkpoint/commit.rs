@@ -18,7 +18,7 @@ use crate::serve::Published;
 use crate::settings::Settings;
 use anyhow::Context;
 use millrace_connectors::lake::{Compression, Unfinished};
-use millrace_connectors::source::PartitionInfo;
+use millrace_connectors::source::{PartitionInfo, Remembered};
 use millrace_connectors::store::Store;
 use millrace_dataflows::views::quality::Accounting;
 use millrace_schema::Names;
@@ -51,6 +51,8 @@ pub struct Cut {
     pub positions: Vec<u64>,
     /// By partition ordinal.
     pub latests: Vec<Option<i64>>,
+    /// By partition ordinal: what is kept with the position.
+    pub kept: Vec<Remembered>,
     /// Files of pending records that have been merged since the last.
     pub merged: Vec<String>,
     pub partitions: Vec<PartitionInfo>,
@@ -422,12 +424,17 @@ fn take_off(gone: Vec<String>, next: &mut Manifest, files: &mut Vec<FileEntry>) 
 }
 
 fn sources(cut: &Cut) -> SourceState {
-    let entry = |(ordinal, info): (usize, &PartitionInfo)| PartitionEntry {
-        source: info.source.clone(),
-        partition: info.partition,
-        path: info.path.to_string_lossy().into_owned(),
-        next_offset: cut.positions.get(ordinal).copied().unwrap_or(0),
-        latest: cut.latests.get(ordinal).copied().flatten(),
+    let entry = |(ordinal, info): (usize, &PartitionInfo)| {
+        let Remembered { mark, lost } = cut.kept.get(ordinal).cloned().unwrap_or_default();
+        PartitionEntry {
+            source: info.source.clone(),
+            partition: info.partition,
+            path: info.path.to_string_lossy().into_owned(),
+            next_offset: cut.positions.get(ordinal).copied().unwrap_or(0),
+            latest: cut.latests.get(ordinal).copied().flatten(),
+            mark,
+            lost,
+        }
     };
     SourceState { partitions: cut.partitions.iter().enumerate().map(entry).collect() }
 }

@@ -7,6 +7,7 @@
 
 use super::files::FileEntry;
 use crate::settings::Settings;
+use millrace_connectors::source::{Lost, Mark};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -71,6 +72,12 @@ pub struct PartitionEntry {
     pub next_offset: u64,
     /// The latest event time that is in, UTC microseconds.
     pub latest: Option<i64>,
+    /// By what it is known again, where its source has something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+    /// What was gone before it was read.
+    #[serde(default, skip_serializing_if = "Lost::is_nothing")]
+    pub lost: Lost,
 }
 
 /// Records, by what became of them.
@@ -197,6 +204,21 @@ pub fn deciding(settings: &Settings) -> Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a partition is known by came later than the manifest.
+    #[test]
+    fn a_partition_without_a_mark_is_read_as_before() {
+        let text = r#"{"source":"events","partition":3,"path":"events/3","next_offset":7,"latest":null}"#;
+        let entry: PartitionEntry = serde_json::from_str(text).expect("it is whole");
+        assert_eq!((&entry.mark, entry.lost), (&None, Lost::default()));
+        assert_eq!(serde_json::to_string(&entry).expect("plain data"), text);
+        let lost = Lost { records: 6, from: 4, to: 10 };
+        for mark in [Mark::Topic("id".to_owned()), Mark::Bytes { end: 7, length: 7, xxh3: u64::MAX }] {
+            let entry = PartitionEntry { mark: Some(mark), lost, ..entry.clone() };
+            let text = serde_json::to_string(&entry).expect("plain data");
+            assert_eq!(serde_json::from_str::<PartitionEntry>(&text).expect("it is whole"), entry);
+        }
+    }
 
     #[test]
     fn whole_or_refused() {

@@ -3,7 +3,7 @@
 use super::files::FileEntry;
 use super::manifest::{FOLDER, Manifest, Unreadable};
 use super::protocol::{self, Decision, Found, Newest, Outcome, Superseded};
-use crate::settings::Settings;
+use crate::settings::{Settings, near_a_url};
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::DataDir;
@@ -38,6 +38,7 @@ impl Lake {
         ours: Option<u64>,
         fits: &dyn Fn(&Manifest) -> anyhow::Result<()>,
     ) -> anyhow::Result<Lake> {
+        check_place(place)?;
         let lock = (!is_remote(place)).then(|| DataDir::open(Path::new(place))).transpose()?;
         let store = open_store(place, settings)?;
         prepare(place, settings)?;
@@ -77,6 +78,16 @@ impl Lake {
     }
 }
 
+/// A slip of the pen is no folder.
+fn check_place(place: &str) -> anyhow::Result<()> {
+    match near_a_url(place) {
+        Some(meant) => anyhow::bail!(
+            "{place} is neither a folder nor a URL: did you mean {meant}? A folder may be named ./{place}"
+        ),
+        None => Ok(()),
+    }
+}
+
 fn is_remote(place: &str) -> bool {
     place.contains("://")
 }
@@ -86,6 +97,7 @@ fn is_remote(place: &str) -> bool {
 /// # Errors
 /// Where the place is not understood or cannot be reached.
 pub fn open_store(place: &str, settings: &Settings) -> anyhow::Result<Arc<dyn Store>> {
+    check_place(place)?;
     let store: Arc<dyn Store> = match place.split_once("://") {
         None => Arc::new(Local::new(Path::new(place), settings.lake.sync)),
         Some(("s3", path)) => open_s3(path, settings)?,

@@ -194,7 +194,9 @@ impl GenerateArgs {
     fn send(&self, generator: &mut Generator, brokers: &str) -> anyhow::Result<Tally> {
         let partitions = self.partitions.unwrap_or(NonZeroUsize::MIN);
         let count = u32::try_from(partitions.get()).unwrap_or(u32::MAX);
-        let producer = Producer::open(brokers, &self.topic, count, &self.properties.iter().cloned().collect())?;
+        let say = |text: &str| drop(writeln!(io::stderr(), "warning: {text}"));
+        let properties = self.properties.iter().cloned().collect();
+        let producer = Producer::open_telling(brokers, &self.topic, count, &properties, &say)?;
         let tally = self.drive(generator, partitions, |partition, line| {
             let partition = u32::try_from(partition).expect("it is below the count");
             producer.poll();

@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use anyhow::Context;
 use millrace_connectors::lake::PendingRecord;
 use millrace_connectors::source::{
-    Chunk, LiveSource, PartitionInfo, PartitionState, Progress, Resume, Source, SourceError, SourceStatus,
+    Chunk, LiveSource, PartitionInfo, Progress, Resume, Source, SourceError, SourceStatus,
 };
 use millrace_dataflows::settings::Horizons;
 use millrace_dataflows::views::quality::Accounting;
@@ -142,8 +142,7 @@ impl PendingSource {
     fn new(records: Vec<PendingRecord>, resume: Resume) -> PendingSource {
         let status = Arc::new(SourceStatus::default());
         // None has been read to its end, so the least of them says how far all are complete, as it did before.
-        let state = |next: &u64| PartitionState { next: *next, end: None, ..PartitionState::default() };
-        status.with(|source| source.partitions = resume.positions.iter().map(state).collect());
+        status.with(|source| source.partitions = resume.states());
         PendingSource { partitions: resume.partitions, chunks: chunks_of(records).into(), status }
     }
 }

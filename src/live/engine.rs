@@ -58,7 +58,7 @@ impl LiveEngine {
                 end_offset: state.end,
                 watermark,
                 idle,
-                lost: state.lost,
+                lost: state.lost.records,
                 fault: state.fault,
             }
         };

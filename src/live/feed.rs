@@ -15,7 +15,7 @@ use super::clock::Clock;
 use super::pace::{Moment, Pace};
 use super::watermarks::Watermarks;
 use crate::checkpoint::{Late, LookedUp};
-use millrace_connectors::source::{Chunk, SourceStatus};
+use millrace_connectors::source::{Chunk, Remembered, SourceStatus};
 use millrace_dataflows::durable::Kept;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -468,6 +468,14 @@ impl Feed {
     fn advance(&self, state: &mut State, now_ms: u64) -> i64 {
         let is_read = self.is_read();
         state.watermarks.advance(now_ms, &is_read)
+    }
+
+    /// What is kept of the partitions with these positions.
+    pub fn kept(&self, positions: &[u64]) -> Vec<Remembered> {
+        self.source.with(|source| {
+            let partitions = source.partitions.iter().zip(positions);
+            partitions.map(|(state, &at)| Remembered { mark: state.marks.at(at).cloned(), lost: state.lost }).collect()
+        })
     }
 
     fn is_read(&self) -> Vec<bool> {

@@ -167,6 +167,7 @@ pub fn publish(
                         let read_under = known(closed.read_under);
                         let merged = std::mem::take(&mut collector.merged);
                         let (version, positions) = (publisher.version(), collector.positions.clone());
+                        let kept = feed.kept(&positions);
                         if withheld.any() {
                             withheld.version = Some(version.clone());
                         } else {
@@ -178,6 +179,7 @@ pub fn publish(
                             read_under,
                             positions,
                             latests,
+                            kept,
                             merged,
                             partitions: partitions.clone(),
                         });

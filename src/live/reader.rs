@@ -50,6 +50,9 @@ fn read_on(
             continue;
         }
         let chunk = source.next_chunk()?;
+        for warning in source.status().take_warnings() {
+            eprintln!("warning: {warning}");
+        }
         // A partition is known before the first of its records is.
         enter_new(source, shared, partitions)?;
         positions.look(source, &mut moved);

@@ -18,7 +18,7 @@ use crate::serve::{Board, Publisher};
 use crate::settings::{Settings, Validated};
 use anyhow::Context;
 use millrace_connectors::lake::{EventFiles, EventSettings, PendingFiles, QuarantineFiles, QuarantineSettings};
-use millrace_connectors::source::{LiveSource, PartitionInfo, Resume};
+use millrace_connectors::source::{LiveSource, PartitionInfo, Remembered, Resume};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::views::{VIEWS, view};
@@ -67,8 +67,7 @@ pub fn check(settings: &Settings) -> anyhow::Result<Option<Manifest>> {
     }
     let newest = checkpoint::look(&*checkpoint::open_store(url, settings)?)?.manifest;
     newest.iter().try_for_each(|manifest| check_settings(manifest, settings, url))?;
-    let (partitions, positions) = newest.as_ref().map(resume_of).unwrap_or_default();
-    source::open(settings, start, Resume { partitions, positions })?;
+    source::open(settings, start, newest.as_ref().map(resume_of).unwrap_or_default())?;
     Ok(newest)
 }
 
@@ -138,7 +137,7 @@ pub fn start_with(
         load_names(&*lake.store, manifest, &names)?;
         let views: Vec<_> = board.current().views.iter().map(|rows| rows.view.clone()).collect();
         let rows = load_views(&*lake.store, manifest, &views, &names)?;
-        let (partitions, positions) = resume_of(manifest);
+        let Resume { partitions, positions, .. } = resume_of(manifest);
         publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), rows);
     }
     // What is in the lake's files of views.
@@ -148,16 +147,12 @@ pub fn start_with(
         // Of quality, what is kept is the only record; the other views are made anew.
         publisher = new_publisher();
         board = publisher.board();
-        let (partitions, positions) = resume_of(manifest);
+        let Resume { partitions, positions, .. } = resume_of(manifest);
         let quality = load_quality(lake.as_ref().map(|(lake, _)| &*lake.store), manifest, &board, &names)?;
         publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), quality);
     }
 
-    let resume = before.as_ref().map(|manifest| {
-        let (partitions, positions) = resume_of(manifest);
-        Resume { partitions, positions }
-    });
-    let mut source = open(resume.unwrap_or_default())?;
+    let mut source = open(before.as_ref().map(resume_of).unwrap_or_default())?;
     let partitions = PartitionTable::default();
     enter_new(&*source, &shared, &partitions)?;
     let mut watermarks = Watermarks::new(context.allowed_lateness_micros, partition_idle_ms);
@@ -358,14 +353,15 @@ pub fn check_settings(manifest: &Manifest, settings: &Settings, place: &str) -> 
     Ok(())
 }
 
-fn resume_of(manifest: &Manifest) -> (Vec<PartitionInfo>, Vec<u64>) {
-    let partitions = manifest.sources.partitions.iter();
-    let info = |entry: &checkpoint::PartitionEntry| PartitionInfo {
-        source: entry.source.clone(),
-        partition: entry.partition,
-        path: entry.path.clone().into(),
-    };
-    partitions.map(|entry| (info(entry), entry.next_offset)).unzip()
+fn resume_of(manifest: &Manifest) -> Resume {
+    let mut resume = Resume::default();
+    for entry in &manifest.sources.partitions {
+        let (source, path) = (entry.source.clone(), entry.path.clone().into());
+        resume.partitions.push(PartitionInfo { source, partition: entry.partition, path });
+        resume.positions.push(entry.next_offset);
+        resume.kept.push(Remembered { mark: entry.mark.clone(), lost: entry.lost });
+    }
+    resume
 }
 
 /// What a worker's writer needs.

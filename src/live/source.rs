@@ -37,7 +37,7 @@ pub fn open(settings: &Settings, start: Start, resume: Resume) -> anyhow::Result
 fn kafka_settings(settings: &Settings) -> anyhow::Result<KafkaSettings> {
     let given = &settings.source.kafka;
     if given.topics.is_empty() {
-        return Err(missing("source.kafka.topics", "at least one topic: [{name = \"events\"}]").into());
+        return Err(missing("source.kafka.topics", "at least one topic: [\"events\"]").into());
     }
     let topic = |topic: &TopicSettings| -> Result<Topic, SettingsError> {
         Ok(Topic {

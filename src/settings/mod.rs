@@ -25,7 +25,7 @@ pub use source::{
     HorizonSettings, KafkaSettings, LiveSettings, LogSettings, LostOffsets, SourceKind, SourceSettings, TopicSettings,
 };
 pub use tree::{Leaf, Origin, differing};
-pub use validate::{Validated, ValidatedLive, kind, nearest};
+pub use validate::{Validated, ValidatedLive, kind, near_a_url, nearest};
 
 use crate::client::ClientSettings;
 use crate::serve::ServeSettings;

@@ -1,6 +1,8 @@
 //! Where a running engine reads from.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -70,16 +72,47 @@ impl Default for KafkaSettings {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// As a section, or by its name alone: `["events", { name = "products", event_type = "product" }]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct TopicSettings {
     pub name: String,
     /// The type of records that carry no `event_type`; empty where all do.
-    #[serde(default)]
     pub event_type: String,
     /// The header that names the type of records that do not name it themselves; empty for none.
-    #[serde(default)]
     pub type_header: String,
+}
+
+impl<'de> Deserialize<'de> for TopicSettings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TopicSettings, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Section {
+            name: String,
+            #[serde(default)]
+            event_type: String,
+            #[serde(default)]
+            type_header: String,
+        }
+        struct OneOfTwo;
+        impl<'de> Visitor<'de> for OneOfTwo {
+            type Value = TopicSettings;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("the name of a topic, or { name = \"events\" } with event_type or type_header")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<TopicSettings, E> {
+                Ok(TopicSettings { name: name.to_owned(), ..TopicSettings::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<TopicSettings, A::Error> {
+                let section = Section::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                let Section { name, event_type, type_header } = section;
+                Ok(TopicSettings { name, event_type, type_header })
+            }
+        }
+        deserializer.deserialize_any(OneOfTwo)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -188,6 +188,46 @@ fn a_list_is_written_as_in_toml_or_with_commas() {
 }
 
 #[test]
+fn a_topic_may_be_named_by_its_name_alone() {
+    let topics = |text: &str| set(&[text]).load().expect(text).settings.source.kafka.topics;
+    let names = |text| topics(text).into_iter().map(|topic| topic.name).collect::<Vec<_>>();
+    assert_eq!(names("source.kafka.topics=[\"events\", 'more']"), ["events", "more"]);
+    assert_eq!(names("source.kafka.topics=events,more"), ["events", "more"]);
+    let mixed = file("[source.kafka]\ntopics = ['events', { name = 'products', event_type = 'product' }]").load();
+    let mixed = mixed.expect("all is well").settings.source.kafka.topics;
+    let product = (mixed[1].name.as_str(), mixed[1].event_type.as_str());
+    assert_eq!(
+        (mixed[0].name.as_str(), mixed[0].event_type.as_str(), product),
+        ("events", "", ("products", "product"))
+    );
+    let printed = set(&["source.kafka.topics=events"]).load().expect("all is well");
+    assert_eq!(file(&printed.to_toml()).load().expect("its own output").settings, printed.settings);
+    for wrong in ["[7]", "[{ nmae = 'events' }]", "[{ event_type = 'product' }]"] {
+        let error = set(&[&format!("source.kafka.topics={wrong}")]).load().expect_err(wrong).to_string();
+        assert!(error.starts_with("setting source.kafka.topics = "), "{error}");
+    }
+}
+
+#[test]
+fn a_place_that_is_nearly_a_url_is_no_folder() {
+    for (place, meant) in [
+        ("s3:/shop", "s3://shop"),
+        ("s3:shop/lake", "s3://shop/lake"),
+        ("S3://shop", "s3://shop"),
+        ("s3:", "s3://bucket/prefix"),
+        ("file:/var/lake", "s3://bucket/prefix"),
+    ] {
+        assert_eq!(near_a_url(place).as_deref(), Some(meant), "{place}");
+        let given = format!("lake.url={place}");
+        let expected = format!("setting lake.url = \"{place}\" (--set): expected a folder, or {meant}");
+        check_error(set(&[&given]), &expected);
+    }
+    for place in ["", "lake", "./a:/b", "/var/a:b", "C:/lake", "day:1", "s3://shop/lake", "gs://shop"] {
+        assert_eq!(near_a_url(place), None, "{place}");
+    }
+}
+
+#[test]
 fn funnel_steps_come_from_toml_as_a_whole() {
     let text = "
         [views.funnel]

@@ -137,6 +137,9 @@ impl Settings {
         within("live.idle_tick_ms", self.live.idle_tick_ms as usize, 1, 60_000)?;
         within("source.kafka.refresh_ms", self.source.kafka.refresh_ms as usize, 100, 3_600_000)?;
         self.check_topics()?;
+        if let Some(meant) = near_a_url(&self.lake.url) {
+            return Err(bad("lake.url", self.lake.url.as_str(), &format!("a folder, or {meant}")));
+        }
         milliseconds("decode.max_future_ms", self.decode.max_future_ms)?;
         milliseconds("views.allowed_lateness_ms", self.views.allowed_lateness_ms)
     }
@@ -195,6 +198,23 @@ pub fn kind(key: &str, name: &str) -> Result<Option<Kind>, SettingsError> {
             format!("empty, or an event type ({}); the nearest is {}", kinds.join(", "), nearest(name, &kinds));
         bad(key, name, &expected)
     })
+}
+
+/// What a place was meant to be that is nearly a URL, as `s3:/bucket`: taken for a folder, it would be made where nobody looks.
+pub fn near_a_url(place: &str) -> Option<String> {
+    let (scheme, rest) = place.split_once(':')?;
+    let is_s3 = scheme.eq_ignore_ascii_case("s3");
+    if rest.starts_with("//") && (scheme == "s3" || !is_s3) {
+        // Well formed: it is opened, or refused for its scheme.
+        return None;
+    }
+    // A letter is a drive, and a folder may have a colon in its name.
+    let is_scheme = scheme.len() > 1 && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    match rest.trim_start_matches('/') {
+        bucket if is_s3 && !bucket.is_empty() => Some(format!("s3://{bucket}")),
+        _ if is_s3 || is_scheme && rest.starts_with('/') => Some("s3://bucket/prefix".to_owned()),
+        _ => None,
+    }
 }
 
 fn horizon(key: &str, text: &str) -> Result<Option<i64>, SettingsError> {

@@ -219,6 +219,26 @@ fn a_sample_is_of_days_and_products() {
     place.fails("verify --data-dir lake --sample 0", 2, &["--sample"]);
 }
 
+/// By its length alone nothing tells: its last bytes are kept with the positions.
+#[test]
+fn a_log_that_was_written_anew_between_two_runs_is_not_read_on() {
+    let place = Place::new();
+    let lines = lines(&place);
+    append(&place, 1, 1 << 30, &lines[..lines.len() / 2]);
+    place.ok(RUN);
+    let segment = place.path("shop-log/partition=00000/00000000000000000000.jsonl");
+    let before = fs::read(&segment).expect("it was written");
+    let anew: Vec<u8> = before.iter().map(|byte| if *byte == b'1' { b'2' } else { *byte }).collect();
+    fs::write(&segment, &anew).expect("it can be written");
+    let said = format!("offset {}, where reading was to go on, is not in shop-log/partition=00000", before.len());
+    place.fails(RUN, 1, &[&said, "what stands before it is not what was read", "lake.url"]);
+    fs::write(&segment, &before).expect("it can be written");
+    append(&place, 1, 1 << 30, &lines[lines.len() / 2..]);
+    place.ok(RUN);
+    let next = inspect(&place)["sources"][0]["next_offset"].as_u64();
+    assert_eq!(next, Some(fs::metadata(&segment).expect("it is there").len()));
+}
+
 /// Where a log has lost what was not read yet, the error says how much, and what can be done does help.
 #[test]
 fn segments_that_were_removed_unread_are_missed() {

@@ -3,6 +3,7 @@
 //! what decides between two writers is the manifest.
 
 use super::LakeError;
+use crate::short::short;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ fn check(path: &Path, marker: &Path) -> Result<(), LakeError> {
     let text = fs::read_to_string(marker).map_err(LakeError::read(marker))?;
     let known = format!("{FORMAT} {VERSION}");
     let found = match serde_json::from_str::<Marker>(&text) {
-        Ok(found) => format!("{} {}", found.format, found.version),
+        Ok(found) => short(&format!("{} {}", found.format, found.version)),
         Err(_) => "unknown".to_owned(),
     };
     if found == known { Ok(()) } else { Err(LakeError::DataDirVersion { path: path.to_owned(), found, known }) }

@@ -1,5 +1,6 @@
 //! What can go wrong with the lake's files. Each names the file, and what to do.
 
+use crate::short::short;
 use crate::store::StoreError;
 use arrow::error::ArrowError;
 use parquet::errors::ParquetError;
@@ -45,16 +46,16 @@ impl LakeError {
 
     pub(crate) fn encode(key: &str) -> impl FnOnce(ParquetError) -> LakeError + use<> {
         let key = key.to_owned();
-        move |error| LakeError::Encode { key, message: error.to_string() }
+        move |error| LakeError::Encode { key, message: short(&error.to_string()) }
     }
 
     pub(crate) fn decode(key: &str) -> impl FnOnce(ParquetError) -> LakeError + use<> {
         let key = key.to_owned();
-        move |error| LakeError::Decode { key, message: error.to_string() }
+        move |error| LakeError::Decode { key, message: short(&error.to_string()) }
     }
 
     pub(crate) fn arrow(key: &str) -> impl FnOnce(ArrowError) -> LakeError + use<> {
         let key = key.to_owned();
-        move |error| LakeError::Encode { key, message: error.to_string() }
+        move |error| LakeError::Encode { key, message: short(&error.to_string()) }
     }
 }

@@ -16,7 +16,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// What the end of the stream means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,19 @@ impl LineCutter {
             self.tail = Buffer::default();
         }
         forgets
+    }
+
+    /// Forgets the line whose end has not come, however much of it was read.
+    pub(crate) fn forget_line(&mut self) {
+        if self.cut == self.whole {
+            self.tail = Buffer::default();
+            self.skipped = None;
+        }
+    }
+
+    /// Whether all whole lines that were read are handed out.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.cut == self.whole
     }
 
     /// The offset of the first byte that is not handed out.

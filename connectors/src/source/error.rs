@@ -29,6 +29,16 @@ pub enum SourceError {
         path = path.display()
     )]
     Damaged { path: PathBuf, decoded_bytes: u64, file_bytes: u64, error: io::Error },
+    #[error(
+        "{path} asks for a zstd window of more than 2 GiB, which no reader keeps; compress it again with --long=31 or less",
+        path = path.display()
+    )]
+    WindowTooLarge { path: PathBuf },
+    #[error(
+        "{path} is {format}, which is not read; unpack it first, or pack it with gzip or zstd instead",
+        path = path.display()
+    )]
+    ForeignFormat { path: PathBuf, format: &'static str },
     #[error("{path} is a Parquet file that cannot be read: {message}; from row {row} on it is missing", path = path.display())]
     Parquet { path: PathBuf, row: u64, message: String },
     #[error("{path} is Parquet and not a regular file: Parquet cannot be read from a pipe, save it to disk first", path = path.display())]

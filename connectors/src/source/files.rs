@@ -1,7 +1,7 @@
 //! One file, or standard input, as chunks: lines, compressed lines or Parquet.
 
 use super::buffer::Pool;
-use super::compression::{Counting, Format, MAGIC_BYTES, decode, first_bytes};
+use super::compression::{Counting, Format, MAGIC_BYTES, decode, first_bytes, is_window_too_large};
 use super::cutter::{End, LineCutter};
 use super::parquet_rows::ParquetRows;
 use super::{Chunk, Progress, ReadOptions, SourceError};
@@ -18,6 +18,7 @@ pub(crate) enum FileChunks {
 
 pub(crate) struct LineFile {
     path: PathBuf,
+    format: Format,
     stream: Box<dyn Read + Send>,
     cutter: LineCutter,
     file_bytes: Arc<AtomicU64>,
@@ -77,20 +78,20 @@ impl FileChunks {
         let stream = decode(Cursor::new(magic).chain(head), format, path)?;
         let cutter = LineCutter::new(partition, 0, End::Final, options.clone(), buffers.clone());
         let cutter = if is_regular { cutter } else { cutter.eager() };
-        Ok(FileChunks::Lines(Box::new(LineFile { path: path.to_owned(), stream, cutter, file_bytes })))
+        Ok(FileChunks::Lines(Box::new(LineFile { path: path.to_owned(), format, stream, cutter, file_bytes })))
     }
 
     pub(crate) fn next_chunk(&mut self) -> Result<Option<Chunk>, SourceError> {
         match self {
             FileChunks::Parquet(rows) => rows.next_chunk(),
-            FileChunks::Lines(lines) => {
-                lines.cutter.next_chunk(&mut *lines.stream).map_err(|error| SourceError::Damaged {
-                    path: lines.path.clone(),
-                    decoded_bytes: lines.cutter.offset(),
-                    file_bytes: lines.file_bytes.load(Ordering::Relaxed),
-                    error,
-                })
-            }
+            FileChunks::Lines(lines) => lines.cutter.next_chunk(&mut *lines.stream).map_err(|error| {
+                let path = lines.path.clone();
+                if is_window_too_large(lines.format, &error) {
+                    return SourceError::WindowTooLarge { path };
+                }
+                let (decoded_bytes, file_bytes) = (lines.cutter.offset(), lines.file_bytes.load(Ordering::Relaxed));
+                SourceError::Damaged { path, decoded_bytes, file_bytes, error }
+            }),
         }
     }
 }

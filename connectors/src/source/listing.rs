@@ -1,6 +1,7 @@
 //! From the paths that were given to the inputs that are there, in a stable order.
 
 use super::SourceError;
+use super::compression::{Format, first_bytes};
 use super::log::LOG_MARKER;
 use crate::lake::DATA_DIR_MARKER;
 use std::fs::{self, File};
@@ -52,9 +53,13 @@ pub(crate) fn list(paths: &[PathBuf]) -> Result<Vec<Found>, SourceError> {
         return Err(SourceError::NoInput);
     }
     for input in &found {
-        // A pipe is opened once only; whether a file may be read is known now.
+        // A pipe is opened once only; whether a file can be read is known now.
         if let Found::File { path, bytes: Some(_) } = input {
-            File::open(path).map_err(SourceError::unreadable(path))?;
+            let mut file = File::open(path).map_err(SourceError::unreadable(path))?;
+            let magic = first_bytes(&mut file).map_err(SourceError::unreadable(path))?;
+            if let Some(format) = foreign(path, &magic) {
+                return Err(SourceError::ForeignFormat { path: path.clone(), format });
+            }
         }
     }
     Ok(found)
@@ -93,6 +98,11 @@ fn list_directory(directory: &Path, depth: usize, found: &mut Vec<Found>) -> Res
             list_directory(&path, depth + 1, found)?;
         } else if metadata.is_file() && has_event_extension(&path) {
             found.push(Found::File { bytes: Some(metadata.len()), path });
+        } else if metadata.is_file()
+            && let Some(format) = packed_events(&path)
+        {
+            // Passing it over would be to leave its events out without a word.
+            return Err(SourceError::ForeignFormat { path, format });
         }
     }
     Ok(())
@@ -101,4 +111,25 @@ fn list_directory(directory: &Path, depth: usize, found: &mut Vec<Found>) -> Res
 fn has_event_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// What a file is, where that is not read: by its first bytes, or by its name where those are no beginning of a record.
+fn foreign(path: &Path, first_bytes: &[u8]) -> Option<&'static str> {
+    let begins_a_text = |byte: &u8| *byte == b'{' || *byte == 0xEF || byte.is_ascii_whitespace();
+    match Format::of(first_bytes) {
+        Format::Foreign(format) => Some(format),
+        Format::Lines if !first_bytes.first().is_none_or(begins_a_text) => {
+            Format::foreign_by_name(path.file_name()?.to_str()?)
+        }
+        _ => None,
+    }
+}
+
+/// What a file is packed with that holds events as far as its name says, where that cannot be undone here: `a.jsonl.zip`, and as with
+/// `.gz` any `.bz2` or `.xz`.
+fn packed_events(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_str()?;
+    let format = Format::foreign_by_name(name)?;
+    let inner = Path::new(path.file_stem()?);
+    (matches!(format, "bzip2" | "xz") || has_event_extension(inner)).then_some(format)
 }

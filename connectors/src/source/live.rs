@@ -1,5 +1,6 @@
 //! Sources that do not end, and what is known of them from outside.
 
+use super::kept::{Lost, Marks};
 use super::{Source, SourceError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -50,8 +51,10 @@ pub struct PartitionState {
     /// The offset of the next record to be read. Taken in the thread that reads, between two calls, it is where a later
     /// run resumes: it may lie behind the last chunk, since a broker uses up offsets of its own.
     pub next: u64,
-    /// Records that retention removed before they were read, where that is allowed.
-    pub lost: u64,
+    /// Records that retention removed before they were read, where that is allowed, in this run and those before.
+    pub lost: Lost,
+    /// By what a later run knows that its place holds what was read of it.
+    pub marks: Marks,
     /// Why it cannot be read, where it cannot.
     pub fault: Option<String>,
 }
@@ -68,6 +71,8 @@ pub struct SourceState {
     pub connection: Connection,
     /// By ordinal.
     pub partitions: Vec<PartitionState>,
+    /// What somebody should hear once, until it is taken.
+    pub warnings: Vec<String>,
 }
 
 /// The state of a source, shared between who reads it and who reports it.
@@ -82,6 +87,11 @@ impl SourceStatus {
     /// Looks at the state, or changes it. Short: the reader waits meanwhile.
     pub fn with<R>(&self, act: impl FnOnce(&mut SourceState) -> R) -> R {
         act(&mut self.lock())
+    }
+
+    /// What is to be said, each once.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().warnings)
     }
 
     fn lock(&self) -> MutexGuard<'_, SourceState> {

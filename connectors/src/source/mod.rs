@@ -1,7 +1,7 @@
 //! Where records come from. A [`Source`] yields [`Chunk`]s: whole lines of one partition, with their offsets.
 //!
 //! What a path is, is seen from what is there: a log directory by its `log.json`, gzip, zstd and Parquet by their first
-//! bytes, anything else is lines of text.
+//! bytes, anything else is lines of text. What other formats begin with is refused: it is no text.
 
 mod buffer;
 mod chunk;
@@ -9,8 +9,10 @@ mod compression;
 mod cutter;
 mod error;
 mod files;
+mod gzip;
 mod json_text;
 pub mod kafka;
+mod kept;
 mod listing;
 mod live;
 pub mod log;
@@ -21,6 +23,7 @@ mod reader;
 
 pub use chunk::{Chunk, MessageChunk, RawRecord, Records};
 pub use error::SourceError;
+pub use kept::{Lost, Mark, Marks, Remembered};
 pub use live::{Connection, LiveSource, PartitionState, SourceState, SourceStatus};
 pub use once::{Failures, Once};
 pub use progress::Progress;
@@ -52,6 +55,8 @@ pub enum Start {
 pub struct Resume {
     pub partitions: Vec<PartitionInfo>,
     pub positions: Vec<u64>,
+    /// What else is kept of each; shorter where nothing is.
+    pub kept: Vec<Remembered>,
 }
 
 impl Resume {
@@ -60,6 +65,17 @@ impl Resume {
         let known = |info: &PartitionInfo| info.source == source && info.partition == partition;
         let ordinal = self.partitions.iter().position(known)?;
         Some((ordinal, self.positions[ordinal]))
+    }
+
+    /// What is known of the partitions before anything is read.
+    pub fn states(&self) -> Vec<PartitionState> {
+        let state = |(ordinal, &next): (usize, &u64)| {
+            let Remembered { mark, lost } = self.kept.get(ordinal).cloned().unwrap_or_default();
+            let mut state = PartitionState { next, lost, ..PartitionState::default() };
+            state.marks.push(mark);
+            state
+        };
+        self.positions.iter().enumerate().map(state).collect()
     }
 }
 

@@ -4,17 +4,21 @@
 //! - A column `extra` that holds a JSON object is merged back at the top level.
 //! - In the lake's own files the columns that the engine added (where the record was read, and when) are left out, and the
 //!   time of a dimension record goes by its own name, `updated_at`.
+//! - A column of the logical type UUID is text, as people write it: its 16 bytes are none.
 //! - Offsets are row numbers.
 
 use super::chunk::{Chunk, Layout, Offsets};
 use super::json_text::{write_key, write_value};
 use super::{Progress, ReadOptions, SourceError};
 use crate::lake::event_schema::{ENGINE_COLUMNS, LAKE_FORMAT_KEY};
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use crate::short::short;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use millrace_schema::Kind;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::LogicalType;
+use parquet::schema::types::SchemaDescriptor;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +32,8 @@ pub(crate) struct ParquetRows {
     progress: Progress,
     batches: ParquetRecordBatchReader,
     is_lake_file: bool,
+    /// The columns that hold UUIDs.
+    uuids: Vec<String>,
     batch: Option<Rows>,
     /// The next row of the file.
     row: u64,
@@ -52,7 +58,7 @@ impl ParquetRows {
         let failed = |error: parquet::errors::ParquetError| SourceError::Parquet {
             path: path.to_owned(),
             row: 0,
-            message: error.to_string(),
+            message: short(&error.to_string()),
         };
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
         let metadata = builder.metadata().file_metadata();
@@ -60,6 +66,7 @@ impl ParquetRows {
             metadata.key_value_metadata().is_some_and(|pairs| pairs.iter().any(|pair| pair.key == LAKE_FORMAT_KEY));
         let has_all = ENGINE_COLUMNS[..4].iter().all(|name| builder.schema().column_with_name(name).is_some());
         let rows = u64::try_from(metadata.num_rows()).unwrap_or(0);
+        let uuids = uuids(builder.parquet_schema());
         let batch_rows = BATCH_ROWS.min(options.max_records.max(1) as usize);
         let batches = builder.with_batch_size(batch_rows).build().map_err(failed)?;
         Ok(ParquetRows {
@@ -69,6 +76,7 @@ impl ParquetRows {
             progress: progress.clone(),
             batches,
             is_lake_file: marked || has_all,
+            uuids,
             batch: None,
             row: 0,
             rows,
@@ -96,11 +104,11 @@ impl ParquetRows {
                 }
                 match self.batches.next() {
                     None => break,
-                    Some(Ok(batch)) => self.batch = Some(Rows::new(&batch, self.is_lake_file)),
+                    Some(Ok(batch)) => self.batch = Some(Rows::new(&batch, self.is_lake_file, &self.uuids)),
                     Some(Err(error)) => {
                         // What came before it is handed out first.
                         self.failed = true;
-                        self.fault = Some(error.to_string());
+                        self.fault = Some(short(&error.to_string()));
                         break;
                     }
                 }
@@ -155,7 +163,7 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(batch: &RecordBatch, is_lake_file: bool) -> Rows {
+    fn new(batch: &RecordBatch, is_lake_file: bool, uuids: &[String]) -> Rows {
         let mut rows = Rows { columns: Vec::new(), extra: None, renamed: None, row: 0, rows: batch.num_rows() };
         let kind = batch.column_by_name("event_type").and_then(text_column);
         let own_time = batch.column_by_name("updated_at").is_some_and(|column| column.null_count() < column.len());
@@ -167,6 +175,7 @@ impl Rows {
             match (name, &kind) {
                 ("extra", _) if text_column(column).is_some() => rows.extra = text_column(column),
                 ("event_time", Some(kind)) if !own_time => rows.renamed = Some((Arc::clone(column), Arc::clone(kind))),
+                _ if uuids.iter().any(|uuid| uuid == name) => rows.columns.push((name.to_owned(), uuid_texts(column))),
                 _ => rows.columns.push((name.to_owned(), without_dictionary(column))),
             }
         }
@@ -214,6 +223,27 @@ impl Rows {
         out.extend_from_slice(b"}\n");
         true
     }
+}
+
+/// The columns of the logical type UUID.
+fn uuids(schema: &SchemaDescriptor) -> Vec<String> {
+    let is_uuid = |column: &&_| {
+        let column: &parquet::schema::types::ColumnDescPtr = column;
+        column.path().parts().len() == 1 && matches!(column.logical_type_ref(), Some(LogicalType::Uuid))
+    };
+    schema.columns().iter().filter(is_uuid).map(|column| column.name().to_owned()).collect()
+}
+
+/// `01234567-89ab-cdef-0123-456789abcdef`.
+fn uuid_texts(column: &ArrayRef) -> ArrayRef {
+    let Some(bytes) = column.as_fixed_size_binary_opt() else { return Arc::clone(column) };
+    let text = |bytes: Option<&[u8]>| {
+        let hex: String = bytes?.iter().map(|byte| format!("{byte:02x}")).collect();
+        let part = |from, to| hex.get(from..to);
+        let parts = [part(0, 8)?, part(8, 12)?, part(12, 16)?, part(16, 20)?, part(20, 32)?];
+        Some(parts.join("-"))
+    };
+    Arc::new(bytes.iter().map(text).collect::<StringArray>())
 }
 
 fn without_dictionary(column: &ArrayRef) -> ArrayRef {

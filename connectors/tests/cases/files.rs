@@ -104,6 +104,93 @@ fn compressed_files_are_known_by_their_bytes_and_may_have_many_members() {
 }
 
 #[test]
+fn zeros_behind_gzip_are_no_damage_and_anything_else_is() {
+    let directory = tempdir().unwrap();
+    let text = lines(100);
+    let (left, right) = text.split_at(text.len() / 3);
+    let padded = |zeros: usize| [gzip(&text), vec![0; zeros]].concat();
+    let between = [gzip(left), vec![0; 700], gzip(right), vec![0; 5]].concat();
+    for (number, bytes) in [padded(1), padded(512), padded(300_000), between].into_iter().enumerate() {
+        let path = directory.path().join(format!("{number}.gz"));
+        fs::write(&path, &bytes).unwrap();
+        let mut reader = open(&[path], ReadOptions::default()).unwrap();
+        let read: Vec<_> = drain(&mut reader, 8_192).unwrap().into_iter().map(|(_, at, line)| (at, line)).collect();
+        assert_eq!(read, expected(&text), "file {number}");
+        assert_eq!(reader.progress().consumed_bytes(), bytes.len() as u64);
+    }
+    for rest in [&b"{}\n"[..], b"\0\0x", b"\x1F", b"\x1F\x8B\x08"] {
+        let path = directory.path().join("rest.gz");
+        fs::write(&path, [&gzip(&text), rest].concat()).unwrap();
+        let (read, error) = read_all(&[path], ReadOptions::default()).unwrap_err();
+        assert_eq!(read.len(), 100, "all before it is in");
+        assert!(matches!(error, SourceError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn zstd_with_a_long_window_is_read_and_one_beyond_all_readers_is_refused() {
+    let directory = tempdir().unwrap();
+    let text = lines(1_000);
+    for window in [27, 28, 31] {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.long_distance_matching(true).unwrap();
+        encoder.window_log(window).unwrap();
+        // Without a size in the frame, the window that was asked for is the one that it names.
+        encoder.include_contentsize(false).unwrap();
+        encoder.write_all(&text).unwrap();
+        let path = directory.path().join(format!("long{window}.zst"));
+        fs::write(&path, encoder.finish().unwrap()).unwrap();
+        let read = read_all(&[path], ReadOptions::default()).unwrap();
+        assert_eq!(read.len(), 1_000, "--long={window}");
+    }
+    // A frame whose window is 2^32 bytes.
+    let path = directory.path().join("beyond.zst");
+    fs::write(&path, [0x28, 0xB5, 0x2F, 0xFD, 0x00, 22 << 3, 0x01, 0x00, 0x00]).unwrap();
+    let (_, error) = read_all(&[path], ReadOptions::default()).unwrap_err();
+    assert!(matches!(error, SourceError::WindowTooLarge { .. }), "{error}");
+    assert!(error.to_string().contains("--long=31"), "{error}");
+}
+
+#[test]
+fn what_is_packed_otherwise_is_refused_before_anything_is_read() {
+    let directory = tempdir().unwrap();
+    let whole = directory.path().join("whole.jsonl");
+    fs::write(&whole, "{}\n").unwrap();
+    // What each of them makes of `{}` and a newline, as far as it tells.
+    for (name, bytes, format) in [
+        ("a.jsonl.bz2", &b"BZh91AY&SY\x8D\xEF\x05\x13\x00\x00"[..], "bzip2"),
+        ("empty.bz2", b"BZh9\x17\x72\x45\x38\x50\x90", "bzip2"),
+        ("a.jsonl.xz", b"\xFD7zXZ\x00\x00\x04\xE6\xD6\xB4\x46", "xz"),
+        ("under-another-name.jsonl", b"\xFD7zXZ\x00\x00\x04\xE6\xD6\xB4\x46", "xz"),
+        ("a.jsonl.lz4", b"\x04\x22\x4D\x18\x64\x40\xA7", "lz4"),
+        ("a.jsonl.lzma", b"\x5D\x00\x00\x80\x00\xFF\xFF", "lzma"),
+        ("a.jsonl.zip", b"PK\x03\x04\x14\x00\x00\x00", "zip"),
+        ("a.avro", b"Obj\x01\x04\x16avro.schema", "Avro"),
+    ] {
+        let path = directory.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        let error = open(&[whole.clone(), path.clone()], ReadOptions::default()).err().expect(name).to_string();
+        assert!(error.contains(name) && error.contains(format) && error.contains("gzip or zstd"), "{error}");
+        fs::remove_file(path).unwrap();
+    }
+    // In a folder a name is enough: it would be passed over.
+    for name in ["a.jsonl.bz2", "b.xz", "c.ndjson.zip", "d.JSON.LZ4"] {
+        let path = directory.path().join(name);
+        fs::write(&path, "").unwrap();
+        let error = open(&[directory.path().to_owned()], ReadOptions::default()).err().expect(name).to_string();
+        assert!(error.contains(name), "{error}");
+        fs::remove_file(path).unwrap();
+    }
+    // What only has such a name is read by what it holds, and what holds no events is none of ours.
+    let named = directory.path().join("plain.bz2");
+    fs::write(&named, "{}\n").unwrap();
+    assert_eq!(read_all(std::slice::from_ref(&named), ReadOptions::default()).unwrap().len(), 1);
+    fs::remove_file(named).unwrap();
+    fs::write(directory.path().join("photos.zip"), b"PK\x03\x04").unwrap();
+    assert_eq!(read_all(&[directory.path().to_owned()], ReadOptions::default()).unwrap().len(), 1);
+}
+
+#[test]
 fn a_compressed_file_that_is_cut_off_gives_everything_before_the_cut() {
     let directory = tempdir().unwrap();
     // Incompressible enough that a cut in the middle is in the middle of the text.

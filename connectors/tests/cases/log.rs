@@ -2,10 +2,12 @@
 
 use crate::{Checked, drain, texts, tiny};
 use millrace_connectors::source::log::{LOG_MARKER, LogError, LogReader, LogTail, LogWriter};
-use millrace_connectors::source::{LiveSource, ReadOptions, Resume, Source, SourceError, Start, open};
+use millrace_connectors::source::{
+    LiveSource, Mark, PartitionState, ReadOptions, Remembered, Resume, Source, SourceError, Start, open,
+};
 use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tempfile::tempdir;
 
 fn from_start(directory: &Path, options: ReadOptions) -> LogReader {
@@ -205,7 +207,7 @@ fn logs_are_tailed_from_where_an_earlier_run_stopped() {
     assert!(state.partitions.iter().all(|partition| partition.is_read()));
 
     // The order of the logs changes, and one is new: ordinals stay.
-    let resume = Resume { partitions: tail.partitions().to_vec(), positions: vec![0, 8, 0, 0] };
+    let resume = Resume { partitions: tail.partitions().to_vec(), positions: vec![0, 8, 0, 0], ..Resume::default() };
     let more = folder.path().join("c");
     let mut third = LogWriter::open(&more, 1, 100).unwrap();
     third.append(0, b"{\"n\":3}").unwrap();
@@ -238,11 +240,228 @@ fn a_log_that_is_no_longer_named_and_a_torn_line_are_not_left_to_read() {
     let segment = paths[0].join("partition=00000/00000000000000000000.jsonl");
     OpenOptions::new().append(true).open(&segment).unwrap().write_all(b"half of a li").unwrap();
     let tail = LogTail::open(&paths, Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
-    let resume = Resume { partitions: tail.partitions().to_vec(), positions: vec![0, 0] };
+    let resume = Resume { partitions: tail.partitions().to_vec(), positions: vec![0, 0], ..Resume::default() };
     let mut tail = LogTail::open(&paths[..1], Start::Earliest, resume, tiny(64, 8)).unwrap();
     assert_eq!(drain(&mut tail, 8).unwrap().len(), 1);
     let state = tail.status().get();
     assert!(state.partitions.iter().all(|partition| partition.is_read()), "{state:?}");
     let faults: Vec<_> = state.partitions.iter().map(|partition| partition.fault.as_deref()).collect();
     assert!(faults[0].is_none() && faults[1].unwrap().contains("source.log.paths"), "{faults:?}");
+}
+
+/// A log of one partition with these lines, and another that must not suffer.
+fn two_logs(folder: &Path, lines: &[&str]) -> ([PathBuf; 2], PathBuf) {
+    let paths = ["cut", "whole"].map(|name| folder.join(name));
+    for path in &paths {
+        let mut writer = LogWriter::open(path, 1, 1 << 20).unwrap();
+        lines.iter().for_each(|line| drop(writer.append(0, line.as_bytes()).unwrap()));
+    }
+    let segment = paths[0].join("partition=00000/00000000000000000000.jsonl");
+    (paths, segment)
+}
+
+/// What a later run would be given.
+fn resume_of(tail: &LogTail) -> Resume {
+    let state = tail.status().get();
+    let kept = |partition: &PartitionState| Remembered {
+        mark: partition.marks.at(partition.next).cloned(),
+        lost: partition.lost,
+    };
+    Resume {
+        partitions: tail.partitions().to_vec(),
+        positions: state.partitions.iter().map(|partition| partition.next).collect(),
+        kept: state.partitions.iter().map(kept).collect(),
+    }
+}
+
+/// What happens to a log whose lines "one", "two" and "three" were read. All are cut or written anew, to any length.
+type Harm = fn(&Path);
+const HARMS: [(&str, Harm); 6] = [
+    ("cut", |segment| OpenOptions::new().write(true).open(segment).unwrap().set_len(4).unwrap()),
+    ("emptied", |segment| fs::write(segment, "").unwrap()),
+    ("as long", |segment| fs::write(segment, "ONE\nTWO\nTHREE\nfour\n").unwrap()),
+    ("longer", |segment| fs::write(segment, "other\nlines\nand\nmany\nmore\n".repeat(1_000)).unwrap()),
+    ("moved into its place", |segment| {
+        let new = segment.with_extension("new");
+        fs::write(&new, "other\nlines\nin another file\n").unwrap();
+        fs::rename(new, segment).unwrap();
+    }),
+    ("removed and begun anew, shorter", |segment| {
+        fs::remove_file(segment).unwrap();
+        fs::write(segment, "one\n").unwrap();
+    }),
+];
+
+#[test]
+fn a_log_that_is_cut_or_written_anew_while_it_is_read_is_not_read_on() {
+    for (name, harm) in HARMS {
+        let folder = tempdir().unwrap();
+        let (paths, segment) = two_logs(folder.path(), &["one", "two", "three"]);
+        let mut tail = LogTail::open(&paths, Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
+        assert_eq!(drain(&mut tail, 8).unwrap().len(), 6);
+        harm(&segment);
+        let mut whole = LogWriter::open(&paths[1], 1, 1 << 20).unwrap();
+        whole.append(0, b"goes on").unwrap();
+        whole.flush().unwrap();
+        assert_eq!(texts(&drain(&mut tail, 8).unwrap()), ["goes on"], "{name}");
+        let state = tail.status().get();
+        let fault = state.partitions[0].fault.as_deref().unwrap_or_else(|| panic!("{name}: lag 0, and no word"));
+        assert!(fault.contains("offset 14") && fault.contains("cut/partition=00000"), "{name}: {fault}");
+        assert_eq!(tail.status().take_warnings(), [fault.to_owned()], "it is said once");
+        assert!(tail.status().take_warnings().is_empty());
+        assert_eq!((&state.partitions[1].fault, state.partitions[0].next), (&None, 14));
+        // It stays so, and the others go on.
+        whole.append(0, b"and on").unwrap();
+        whole.flush().unwrap();
+        assert_eq!(texts(&drain(&mut tail, 8).unwrap()), ["and on"]);
+        assert!(tail.status().take_warnings().is_empty());
+    }
+}
+
+#[test]
+fn a_log_that_was_cut_or_written_anew_between_two_runs_is_refused() {
+    for (name, harm) in HARMS {
+        let folder = tempdir().unwrap();
+        let (paths, segment) = two_logs(folder.path(), &["one", "two", "three"]);
+        let mut tail = LogTail::open(&paths, Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
+        assert_eq!(drain(&mut tail, 8).unwrap().len(), 6);
+        let resume = resume_of(&tail);
+        drop(tail);
+        harm(&segment);
+        let error = LogTail::open(&paths, Start::Earliest, resume.clone(), tiny(64, 8)).err();
+        let error = error.unwrap_or_else(|| panic!("{name}: read on in the middle of something else"));
+        assert!(matches!(error, SourceError::BadOffset { offset: 14, .. }), "{name}: {error}");
+        // What it held is put back: another file, and the same log.
+        fs::write(&segment, "one\ntwo\nthree\nfour\n").unwrap();
+        let mut tail = LogTail::open(&paths, Start::Earliest, resume, tiny(64, 8)).unwrap();
+        assert_eq!(texts(&drain(&mut tail, 8).unwrap()), ["four"], "{name}");
+    }
+}
+
+/// A run that went no further than the one before it leaves what that one knew.
+#[test]
+fn what_a_log_is_known_by_is_kept_by_a_run_that_reads_nothing() {
+    let folder = tempdir().unwrap();
+    let (paths, segment) = two_logs(folder.path(), &["one", "two", "three"]);
+    let mut tail = LogTail::open(&paths, Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
+    drain(&mut tail, 8).unwrap();
+    let mut resume = resume_of(&tail);
+    // An earlier version has kept no more than positions.
+    resume.kept.clear();
+    let mut tail = LogTail::open(&paths, Start::Earliest, resume, tiny(64, 8)).unwrap();
+    let resume = resume_of(&tail);
+    assert!(matches!(resume.kept[0].mark, Some(Mark::Bytes { end: 14, length: 14, .. })), "{resume:?}");
+    fs::write(&segment, "other\nlines\nof another log\n").unwrap();
+    assert!(LogTail::open(&paths, Start::Earliest, resume, tiny(64, 8)).is_err());
+    assert!(drain(&mut tail, 8).unwrap().is_empty());
+    assert!(tail.status().get().partitions[0].fault.is_some());
+}
+
+/// Segments come and go as the log grows: none of that is harm.
+#[test]
+fn a_log_whose_read_segments_are_removed_is_read_on() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut writer = LogWriter::open(&path, 1, 20).unwrap();
+    let mut tail = LogTail::open(std::slice::from_ref(&path), Start::Earliest, Resume::default(), tiny(64, 3)).unwrap();
+    let mut seen = Vec::new();
+    let mut resume = Resume::default();
+    for number in 0..60 {
+        writer.append(0, format!("line {number}").as_bytes()).unwrap();
+        writer.flush().unwrap();
+        seen.extend(texts(&drain(&mut tail, 3).unwrap()));
+        assert_eq!(seen.len(), number + 1);
+        if number == 30 {
+            resume = resume_of(&tail);
+        }
+        let mut files: Vec<_> =
+            fs::read_dir(path.join("partition=00000")).unwrap().map(|f| f.unwrap().path()).collect();
+        files.sort();
+        // Retention keeps one that is behind, and the last.
+        files[..files.len().saturating_sub(2)]
+            .iter()
+            .filter(|_| number < 30)
+            .for_each(|file| fs::remove_file(file).unwrap());
+    }
+    assert_eq!(tail.status().get().partitions[0].fault, None);
+    let mut again = LogTail::open(&[path], Start::Earliest, resume, tiny(64, 3)).unwrap();
+    assert_eq!(texts(&drain(&mut again, 3).unwrap()), seen[31..]);
+}
+
+/// A line that is too long to be kept, and never got its end.
+#[test]
+fn a_torn_line_that_is_too_long_is_forgotten_with_its_log() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    let mut writer = LogWriter::open(&path, 1, 1 << 20).unwrap();
+    writer.append(0, b"one").unwrap();
+    drop(writer);
+    let segment = path.join("partition=00000/00000000000000000000.jsonl");
+    OpenOptions::new().append(true).open(&segment).unwrap().write_all(&[b'x'; 5_000]).unwrap();
+    let options = ReadOptions { chunk_bytes: 64, max_records: 8, max_line_bytes: 1_000 };
+    let mut tail = LogTail::open(std::slice::from_ref(&path), Start::Earliest, Resume::default(), options).unwrap();
+    assert_eq!(texts(&drain(&mut tail, 8).unwrap()), ["one"]);
+    let mut writer = LogWriter::open(&path, 1, 1 << 20).unwrap();
+    assert!(drain(&mut tail, 8).unwrap().is_empty());
+    writer.append(0, b"two").unwrap();
+    writer.flush().unwrap();
+    assert_eq!(drain(&mut tail, 8).unwrap(), [(0, 4, b"two".to_vec())]);
+    assert_eq!(tail.status().get().partitions[0].fault, None);
+}
+
+const FEW_DESCRIPTORS: &str = "MILLTEST_FEW_DESCRIPTORS";
+
+/// As many partitions as a log may have, in a process that may have 256 files open.
+#[test]
+fn as_many_partitions_as_a_log_may_have_need_few_descriptors() {
+    if std::env::var_os(FEW_DESCRIPTORS).is_none() {
+        let mut child = std::process::Command::new("sh");
+        child.args([
+            "-c",
+            "ulimit -n 256 && exec \"$0\" --exact log::as_many_partitions_as_a_log_may_have_need_few_descriptors",
+        ]);
+        let output = child.arg(std::env::current_exe().unwrap()).env(FEW_DESCRIPTORS, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && text.contains("1 passed"),
+            "{text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        return;
+    }
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("log");
+    const COUNT: u32 = 4_096;
+    let mut writer = LogWriter::open(&path, COUNT, 64).unwrap();
+    let write = |writer: &mut LogWriter, round: u32| {
+        (0..COUNT).for_each(|number| drop(writer.append(number, format!("{round} {number}").as_bytes()).unwrap()));
+        writer.flush().unwrap();
+    };
+    write(&mut writer, 0);
+    let mut tail = LogTail::open(std::slice::from_ref(&path), Start::Earliest, Resume::default(), tiny(64, 8)).unwrap();
+    for round in 0..3 {
+        let mut read = drain(&mut tail, 8).unwrap();
+        read.sort();
+        let expected: Vec<String> = (0..COUNT).map(|number| format!("{round} {number}")).collect();
+        assert_eq!(texts(&read), expected);
+        write(&mut writer, round + 1);
+    }
+    drop(writer);
+    let read = drain(&mut open(&[path], tiny(64, 8)).unwrap(), 8).unwrap();
+    assert_eq!(read.len() as u32, COUNT * 4);
+}
+
+#[test]
+fn an_error_about_a_marker_does_not_repeat_it() {
+    let folder = tempdir().unwrap();
+    let long = "x".repeat(20_000);
+    for marker in [
+        format!("{{\"format\":\"{long}\",\"version\":1,\"partitions\":1}}"),
+        format!("{{\"format\":1,\"{long}\":2}}"),
+        format!("\"{}\"", long.repeat(500)),
+    ] {
+        fs::write(folder.path().join(LOG_MARKER), marker).unwrap();
+        let error = open(&[folder.path().to_owned()], ReadOptions::default()).err().unwrap().to_string();
+        assert!(error.len() < 1_000 && error.contains(LOG_MARKER), "{} bytes", error.len());
+    }
 }

@@ -7,6 +7,7 @@
 use super::code::Code;
 use super::error::KafkaError;
 use super::queue::Queue;
+use crate::short::short;
 use rdkafka::bindings as sys;
 use rdkafka::client::{Client, DefaultClientContext};
 use rdkafka::config::ClientConfig;
@@ -96,7 +97,7 @@ impl Handle {
         self.parts.as_ref().expect("they end with the handle")
     }
 
-    fn client(&self) -> *mut sys::rd_kafka_t {
+    pub(super) fn client(&self) -> *mut sys::rd_kafka_t {
         self.parts().client.native_ptr()
     }
 
@@ -309,7 +310,7 @@ unsafe fn text(text: *const c_char) -> String {
 }
 
 fn clean(secrets: &[String], text: &str) -> String {
-    secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    short(&secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***")))
 }
 
 /// At least as long.

@@ -59,6 +59,12 @@ pub enum KafkaError {
          start with an empty data directory"
     )]
     Beyond { topic: String, partition: u32, wanted: u64, end: u64 },
+    /// A topic of the same name, with other records.
+    #[error(
+        "topic {topic} was deleted and made anew: its id is {now}, and what was read of it had the id {before}; read it \
+         under another name, or start with an empty data directory"
+    )]
+    MadeAnew { topic: String, before: String, now: String },
     #[error(
         "partition {partition} of topic {topic} went back to offset {offset} after {expected} was reached: it lost its \
          end and was written anew from there; start with an empty data directory"

@@ -2,13 +2,14 @@
 
 use super::error::KafkaError;
 use super::settings::LostOffsets;
+use std::ops::Range;
 
 /// Where reading goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GoOn {
     pub(super) at: u64,
-    /// How many records, at most, were removed before they were read.
-    pub(super) lost: u64,
+    /// The offsets of the records that were removed before they were read.
+    pub(super) lost: Range<u64>,
 }
 
 /// # Errors
@@ -29,7 +30,8 @@ pub(super) fn go_on(
     if missing > 0 && policy == LostOffsets::Stop {
         return Err(KafkaError::Lost { topic: topic(), partition, wanted, earliest, missing });
     }
-    Ok(GoOn { at: wanted.max(earliest), lost: missing })
+    let at = wanted.max(earliest);
+    Ok(GoOn { at, lost: wanted..at })
 }
 
 #[cfg(test)]
@@ -41,14 +43,14 @@ mod tests {
         let check = |wanted, policy| go_on(("orders", 3), wanted, 10, 20, policy).map_err(|error| error.to_string());
         for policy in [LostOffsets::Stop, LostOffsets::Skip] {
             for wanted in [10, 15, 20] {
-                assert_eq!(check(wanted, policy), Ok(GoOn { at: wanted, lost: 0 }));
+                assert_eq!(check(wanted, policy), Ok(GoOn { at: wanted, lost: wanted..wanted }));
             }
             let beyond = check(21, policy).unwrap_err();
             assert!(
                 beyond.starts_with("partition 3 of topic orders ends at offset 20, and reading was to go on at 21")
             );
         }
-        assert_eq!(check(4, LostOffsets::Skip), Ok(GoOn { at: 10, lost: 6 }));
+        assert_eq!(check(4, LostOffsets::Skip), Ok(GoOn { at: 10, lost: 4..10 }));
         let lost = check(4, LostOffsets::Stop).unwrap_err();
         assert!(lost.contains("up to 6 records") && lost.contains("source.kafka.on_lost_offsets"), "{lost}");
     }

@@ -25,13 +25,14 @@
 //! | brokers go away, or do not let us in any more | [`Connection::Down`](super::Connection), and on when they are back |
 //! | a topic is deleted, a partition cannot be read | its `fault`; others go on |
 //! | retention removed what was not read yet | an error, or `lost` records: [`LostOffsets`] |
-//! | a topic ends before what was read of it, or goes back | an error: it holds other records now |
+//! | a topic was deleted and made anew, by its id; it ends before what was read of it, or goes back | an error: it holds other records now |
 
 mod batch;
 mod client;
 mod code;
 mod error;
 mod gather;
+mod ids;
 mod lost;
 mod open;
 mod properties;

@@ -5,7 +5,7 @@ use super::code::Code;
 use super::error::KafkaError;
 use super::lost::go_on;
 use super::settings::KafkaSettings;
-use crate::source::{PartitionInfo, PartitionState, Resume, Start};
+use crate::source::{Mark, PartitionInfo, PartitionState, Resume, Start};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,6 +15,8 @@ const QUESTION: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(50);
 /// A topic that was created just now is not known to every broker yet.
 const TOPIC_GRACE: Duration = Duration::from_secs(2);
+/// How long the ids of topics are waited for, where all else was answered.
+const ID_GRACE: Duration = Duration::from_secs(3);
 /// How often TLS may fail before we believe that it always will.
 const TLS_TRIES: u32 = 2;
 
@@ -25,6 +27,8 @@ pub(super) struct Table {
     pub(super) states: Vec<PartitionState>,
     /// The ordinals of those that are read. Others were read by an earlier run, of topics that are not wanted any more.
     pub(super) read: Vec<u16>,
+    /// The ids of the topics, as the settings number them, where the brokers give them.
+    pub(super) ids: Vec<Option<String>>,
 }
 
 impl Table {
@@ -90,13 +94,18 @@ pub(super) fn open(
 ) -> Result<Table, KafkaError> {
     let mut patience = Patience { handle, settings, since: Instant::now(), reason: None, tls_failures: 0 };
     let mut table = Table::default();
-    for (info, &next) in resume.partitions.iter().zip(&resume.positions) {
+    for (info, state) in resume.partitions.iter().zip(resume.states()) {
         // Nothing is left to be read of what is not wanted any more.
-        table.add(info.clone(), PartitionState { next, end: Some(next), ..PartitionState::default() })?;
+        let end = Some(state.next);
+        table.add(info.clone(), PartitionState { end, ..state })?;
     }
-    for topic in &settings.topics {
+    let found = settings.topics.iter().map(|topic| patience.partitions(&topic.name));
+    let found = found.collect::<Result<Vec<_>, _>>()?;
+    table.ids = patience.topic_ids()?;
+    for (number, (topic, partitions)) in settings.topics.iter().zip(found).enumerate() {
         let name = &topic.name;
-        let partitions = patience.partitions(name)?;
+        let id = table.ids[number].clone();
+        is_the_same(name, id.as_ref(), resume)?;
         if let Some(gone) =
             resume.partitions.iter().position(|info| info.source == *name && !partitions.contains(&info.partition))
         {
@@ -115,18 +124,36 @@ pub(super) fn open(
                 let end = end.unwrap_or(0).max(earliest);
                 let go_on = go_on((name, partition), wanted, earliest, end, settings.on_lost_offsets)?;
                 let state = &mut table.states[ordinal];
-                (state.next, state.lost, state.end) = (go_on.at, go_on.lost, Some(end));
+                (state.next, state.end) = (go_on.at, Some(end));
+                state.lost.add(go_on.lost);
+                state.marks.push(id.clone().map(Mark::Topic));
                 table.read.push(u16::try_from(ordinal).expect("`Table::add` has given it"));
             } else {
                 let next = if was_read { earliest } else { begins[index].or(end).unwrap_or(earliest) };
                 let end = end.map(|end| end.max(next));
-                let state = PartitionState { next, end, ..PartitionState::default() };
+                let mut state = PartitionState { next, end, ..PartitionState::default() };
+                state.marks.push(id.clone().map(Mark::Topic));
                 let ordinal = table.add(info(name, partition), state)?;
                 table.read.push(ordinal);
             }
         }
     }
     Ok(table)
+}
+
+/// Whether a topic is the one that an earlier run has read. Where one of the two has no id, nobody can say.
+fn is_the_same(topic: &str, id: Option<&String>, resume: &Resume) -> Result<(), KafkaError> {
+    let Some(now) = id else { return Ok(()) };
+    for (info, kept) in resume.partitions.iter().zip(&resume.kept) {
+        if let Some(Mark::Topic(before)) = &kept.mark
+            && info.source == topic
+            && before != now
+        {
+            let (topic, before, now) = (topic.to_owned(), before.clone(), now.clone());
+            return Err(KafkaError::MadeAnew { topic, before, now });
+        }
+    }
+    Ok(())
 }
 
 /// What keeps asking until somebody answers, or it is no use.
@@ -159,6 +186,20 @@ impl Patience<'_> {
                 }
             }
             self.wait(code)?;
+        }
+    }
+
+    /// The ids of all topics, none where the brokers give none.
+    fn topic_ids(&mut self) -> Result<Vec<Option<String>>, KafkaError> {
+        let names: Vec<&str> = self.settings.topics.iter().map(|topic| topic.name.as_str()).collect();
+        let since = Instant::now();
+        loop {
+            match self.handle.topic_ids(&names, self.question()) {
+                Ok(ids) => return Ok(ids.into_iter().map(|id| id.unwrap_or(None)).collect()),
+                // Reading does not depend on them.
+                Err(_) if since.elapsed() >= ID_GRACE => return Ok(vec![None; names.len()]),
+                Err(code) => self.wait(code)?,
+            }
         }
     }
 

@@ -9,9 +9,10 @@ use super::lost::go_on;
 use super::settings::KafkaSettings;
 use super::watcher::{Ask, Gone, News, Watcher};
 use super::{open, properties};
+use crate::source::cutter::BYTE_ORDER_MARK;
 use crate::source::{
-    Chunk, LiveSource, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError, SourceStatus,
-    Start,
+    Chunk, LiveSource, Mark, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError,
+    SourceStatus, Start,
 };
 use millrace_schema::{Kind, tombstone};
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ struct TopicReading {
     kind: Option<Kind>,
     /// As the library takes it.
     kind_header: Option<CString>,
+    /// The one that it has had since it was read first.
+    id: Option<String>,
     /// The ordinals of its partitions.
     ordinals: BTreeMap<u32, u16>,
 }
@@ -71,23 +74,33 @@ impl KafkaSource {
         open::check(&settings)?;
         let config = properties::client_config(&settings)?;
         let handle = Arc::new(Handle::new(&config, properties::secrets(&settings))?);
-        let open::Table { partitions, states, read } = open::open(&handle, &settings, start, &resume)?;
+        let open::Table { partitions, states, read, ids } = open::open(&handle, &settings, start, &resume)?;
 
         let taken = states.iter().map(|state| state.next).collect();
         let status = Arc::new(SourceStatus::default());
-        status.with(|state| state.partitions = states);
-        let names = settings.topics.iter().map(|topic| topic.name.clone()).collect();
+        status.with(|state| {
+            state.partitions = states;
+            if ids.iter().all(Option::is_none) {
+                state.warnings.push(format!(
+                    "the brokers {} give topics no ids, as Kafka does from version 2.8 on: a topic that is deleted and made \
+                     anew with as many records as were read is taken for the old one",
+                    settings.brokers
+                ));
+            }
+        });
+        let names = settings.topics.iter().map(|topic| topic.name.clone()).zip(ids.iter().cloned()).collect();
         let header = |name: &String| CString::new(name.as_str()).expect("`open::check` has looked for zeros");
-        let reading = |topic: &super::Topic| TopicReading {
+        let reading = |(topic, id): (&super::Topic, Option<String>)| TopicReading {
             kind: topic.kind,
             kind_header: topic.kind_header.as_ref().map(header),
+            id,
             ordinals: BTreeMap::new(),
         };
         let mut source = KafkaSource {
             watcher: Watcher::start(Arc::clone(&handle), Arc::clone(&status), names, settings.refresh),
             batch: Batch::new(Arc::clone(&handle)),
             handle,
-            topics: settings.topics.iter().map(reading).collect(),
+            topics: settings.topics.iter().zip(ids).map(reading).collect(),
             settings,
             table: partitions,
             taken,
@@ -124,6 +137,11 @@ impl KafkaSource {
         while let Some(news) = self.watcher.news() {
             match news {
                 News::Partition { topic, partition, earliest } => self.add(topic, partition, earliest)?,
+                News::MadeAnew { topic, now } => {
+                    let before = self.topics[topic].id.clone().unwrap_or_default();
+                    let topic = self.settings.topics[topic].name.clone();
+                    return Err(KafkaError::MadeAnew { topic, before, now });
+                }
                 News::Range { ordinal, wanted, earliest, end } => self.go_on(ordinal, wanted, earliest, end)?,
             }
         }
@@ -137,7 +155,8 @@ impl KafkaSource {
         let ordinal = open::next_ordinal(&self.table)?;
         self.table.push(open::info(&self.settings.topics[topic].name, partition));
         self.taken.push(earliest);
-        let state = PartitionState { next: earliest, ..PartitionState::default() };
+        let mut state = PartitionState { next: earliest, ..PartitionState::default() };
+        state.marks.push(self.topics[topic].id.clone().map(Mark::Topic));
         self.status.with(|status| status.partitions.push(state));
         self.read(&[ordinal])
     }
@@ -152,7 +171,7 @@ impl KafkaSource {
         self.status.with(|state| {
             let state = &mut state.partitions[usize::from(ordinal)];
             (state.next, state.end) = (go_on.at, state.end.max(Some(end)));
-            state.lost += go_on.lost;
+            state.lost.add(go_on.lost);
         });
         Ok(())
     }
@@ -219,6 +238,8 @@ impl KafkaSource {
         };
         let received_at = message.received_at();
         if let Some(value) = message.value() {
+            // As at the beginning of a file: it is no part of the record.
+            let value = value.strip_prefix(BYTE_ORDER_MARK).unwrap_or(value);
             self.gather.push(ordinal, kind, offset, received_at, value);
             return value.len();
         }

@@ -42,6 +42,8 @@ pub(super) struct Watch {
 
 struct Topic {
     name: String,
+    /// None where the brokers give none.
+    id: Option<String>,
     partitions: Vec<u32>,
     /// Of each partition.
     ordinals: Vec<u16>,
@@ -58,15 +60,15 @@ impl Watch {
     pub(super) fn new(
         handle: Arc<Handle>,
         status: Arc<SourceStatus>,
-        topics: Vec<String>,
+        topics: Vec<(String, Option<String>)>,
         refresh: Duration,
         asked: Receiver<Ask>,
         tell: Sender<News>,
         outcome: Arc<Outcome>,
     ) -> Watch {
-        let topic = |name| {
+        let topic = |(name, id)| {
             let (partitions, ordinals, known) = (Vec::new(), Vec::new(), BTreeSet::new());
-            Topic { name, partitions, ordinals, known, is_at_fault: false }
+            Topic { name, id, partitions, ordinals, known, is_at_fault: false }
         };
         Watch {
             wake: handle.messages(),
@@ -157,6 +159,7 @@ impl Watch {
 
     /// Asks all there is to ask.
     fn look(&mut self) -> Result<(), Silence> {
+        self.look_at_ids()?;
         if self.is_down || self.refreshed.elapsed() >= self.refresh {
             for topic in 0..self.topics.len() {
                 self.look_for_partitions(topic)?;
@@ -198,6 +201,28 @@ impl Watch {
         Ok(())
     }
 
+    /// Whether the topics are still those that were read.
+    fn look_at_ids(&self) -> Result<(), Silence> {
+        let known: Vec<(usize, &String)> =
+            self.topics.iter().enumerate().filter_map(|(number, topic)| Some((number, topic.id.as_ref()?))).collect();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = known.iter().map(|(number, _)| self.topics[*number].name.as_str()).collect();
+        let Some(ids) = answered(self.handle.topic_ids(&names, ANSWER))? else { return Ok(()) };
+        for (&(topic, before), now) in known.iter().zip(ids) {
+            // One that is gone is told of elsewhere.
+            if let Ok(Some(now)) = now
+                && now != *before
+            {
+                // The reader may have ended.
+                let _ = self.tell.send(News::MadeAnew { topic, now });
+                self.wake.wake();
+            }
+        }
+        Ok(())
+    }
+
     fn look_at_ends(&self, topic: &Topic) -> Result<(), Silence> {
         let Some(ends) = answered(self.handle.offsets(&topic.name, &topic.partitions, At::End, ANSWER))? else {
             return Ok(());
@@ -218,6 +243,8 @@ impl Watch {
             let ask = |at| answered(self.handle.offsets(name, &[partition], at, ANSWER));
             let one = |offsets: Option<Vec<Option<u64>>>| offsets?.first().copied().flatten();
             let (Some(earliest), Some(end)) = (one(ask(At::Earliest)?), one(ask(At::End)?)) else { return Ok(()) };
+            // What lies there may be of another topic: then that is said first.
+            self.look_at_ids()?;
             // The reader may have ended.
             let _ = self.tell.send(News::Range { ordinal, wanted, earliest, end });
             self.wake.wake();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! reader ──Ask──▶ watch: a partition to watch, a position that is gone, offsets to release
-//! reader ◀──News── watch: a new partition, where a partition begins and ends now
+//! reader ◀──News── watch: a new partition, where a partition begins and ends now, a topic that is another one
 //!                  watch ──▶ status: ends, connection, topics that are gone
 //! ```
 
@@ -43,6 +43,7 @@ pub(super) struct Gone {
 pub(super) enum News {
     Partition { topic: usize, partition: u32, earliest: u64 },
     Range { ordinal: u16, wanted: u64, earliest: u64, end: u64 },
+    MadeAnew { topic: usize, now: String },
 }
 
 /// Dropped, the thread ends.
@@ -57,10 +58,11 @@ pub(super) struct Watcher {
 }
 
 impl Watcher {
+    /// Of each topic its name, and its id where it has one.
     pub(super) fn start(
         handle: Arc<Handle>,
         status: Arc<SourceStatus>,
-        topics: Vec<String>,
+        topics: Vec<(String, Option<String>)>,
         refresh: Duration,
     ) -> Watcher {
         let (asks, asked) = channel();

@@ -1,10 +1,13 @@
 //! Reads a log from given offsets to its end, and on as it grows.
 
-use super::segments::{SegmentStream, segments};
+use super::descriptors::{Openings, most_open};
+use super::segments::segments;
+use super::stream::{Look, SegmentStream};
 use super::{Marker, partition_directory};
 use crate::source::buffer::Pool;
 use crate::source::cutter::{End, LineCutter};
-use crate::source::{Chunk, PartitionInfo, Progress, ReadOptions, Source, SourceError};
+use crate::source::{Chunk, Mark, PartitionInfo, Progress, ReadOptions, Source, SourceError};
+use std::io;
 use std::path::Path;
 
 /// A [`Source`] over all partitions of a log, or some of them. It takes a chunk of each in turn; `None` says that all are
@@ -14,6 +17,7 @@ pub struct LogReader {
     partitions: Vec<Partition>,
     /// Whose turn it is.
     next: usize,
+    openings: Openings,
     progress: Progress,
 }
 
@@ -21,6 +25,17 @@ struct Partition {
     number: u32,
     stream: SegmentStream,
     cutter: LineCutter,
+    /// It is not what it was, and that was said.
+    is_over: bool,
+}
+
+/// Where reading of a partition begins.
+pub(super) struct Begin {
+    pub(super) offset: u64,
+    /// Where it ends; `u64::MAX` for never.
+    pub(super) limit: u64,
+    /// What it held at the offset.
+    pub(super) mark: Option<Mark>,
 }
 
 impl LogReader {
@@ -43,19 +58,19 @@ impl LogReader {
         options: ReadOptions,
     ) -> Result<LogReader, SourceError> {
         let progress = Progress::new(None);
-        let range = |number, _: &Path| Ok(start(number).map(|offset| (offset, u64::MAX)));
-        LogReader::build(directory, |number| number as usize, options, progress, range)
+        let begin = |number, _: &Path| Ok(start(number).map(|offset| Begin { offset, limit: u64::MAX, mark: None }));
+        LogReader::build(directory, |number| number as usize, options, progress, begin)
     }
 
-    /// As [`LogReader::open`] for all partitions, from the offset that `start` gives, with the ordinals that `ordinal` gives.
+    /// As [`LogReader::open`] for all partitions, with the ordinals that `ordinal` gives.
     pub(super) fn open_as(
         directory: &Path,
         ordinal: impl Fn(u32) -> usize,
-        start: impl Fn(u32, &Path) -> Result<u64, SourceError>,
+        begin: impl Fn(u32) -> Begin,
         options: ReadOptions,
     ) -> Result<LogReader, SourceError> {
-        let range = |number, path: &Path| Ok(Some((start(number, path)?, u64::MAX)));
-        LogReader::build(directory, ordinal, options, Progress::new(None), range)
+        let begin = |number, _: &Path| Ok(Some(begin(number)));
+        LogReader::build(directory, ordinal, options, Progress::new(None), begin)
     }
 
     /// Reads every partition from its first record to where it ends now. Chunks carry the number plus `first_ordinal`.
@@ -73,7 +88,7 @@ impl LogReader {
                 _ => (0, 0),
             };
             total += end - first;
-            Ok(Some((first, end)))
+            Ok(Some(Begin { offset: first, limit: end, mark: None }))
         })?;
         reader.progress = Progress::new(Some(total));
         Ok(reader)
@@ -84,25 +99,41 @@ impl LogReader {
         ordinal: impl Fn(u32) -> usize,
         options: ReadOptions,
         progress: Progress,
-        mut range: impl FnMut(u32, &Path) -> Result<Option<(u64, u64)>, SourceError>,
+        mut begin: impl FnMut(u32, &Path) -> Result<Option<Begin>, SourceError>,
     ) -> Result<LogReader, SourceError> {
         let count = Marker::read(directory)?.partitions;
         let buffers = Pool::new(options.chunk_bytes);
-        let mut reader = LogReader { table: Vec::new(), partitions: Vec::new(), next: 0, progress };
+        let openings = Openings::new(most_open());
+        let mut reader = LogReader { table: Vec::new(), partitions: Vec::new(), next: 0, openings, progress };
         for number in 0..count {
             let path = partition_directory(directory, number);
             let ordinal = ordinal(number);
             let source = directory.display().to_string();
             reader.table.push(PartitionInfo { source, partition: number, path: path.clone() });
-            let Some((start, limit)) = range(number, &path)? else { continue };
+            let Some(Begin { offset, limit, mark }) = begin(number, &path)? else { continue };
             let Ok(ordinal) = u16::try_from(ordinal) else {
                 return Err(SourceError::TooManyPartitions { count: ordinal, limit: usize::from(u16::MAX) });
             };
-            let stream = SegmentStream::open(&path, start, limit, reader.progress.clone())?;
-            let cutter = LineCutter::new(ordinal, start, End::Open, options.clone(), buffers.clone());
-            reader.partitions.push(Partition { number, stream, cutter });
+            let stream = SegmentStream::open(&path, offset, limit, mark, reader.progress.clone())?;
+            let cutter = LineCutter::new(ordinal, offset, End::Open, options.clone(), buffers.clone());
+            reader.partitions.push(Partition { number, stream, cutter, is_over: false });
         }
         Ok(reader)
+    }
+
+    /// Shares the descriptors that a source may have with so many other readers.
+    pub(super) fn share_descriptors(&mut self, readers: usize) {
+        self.openings.limit(most_open() / readers.max(1));
+    }
+
+    /// What was handed out last, of the partition whose turn it was.
+    pub(super) fn last_mark(&self) -> Option<&Mark> {
+        self.partitions.get(self.next.checked_sub(1)?)?.stream.mark()
+    }
+
+    /// What a partition holds where reading goes on, by the number of the partition.
+    pub(super) fn mark(&self, number: u32) -> Option<&Mark> {
+        self.partitions.iter().find(|partition| partition.number == number)?.stream.mark()
     }
 
     pub(crate) fn set_progress(&mut self, progress: Progress) {
@@ -122,16 +153,24 @@ impl Source for LogReader {
         for _ in 0..self.partitions.len() {
             let turn = self.next % self.partitions.len();
             self.next = turn + 1;
-            let Partition { number, stream, cutter } = &mut self.partitions[turn];
-            match cutter.next_chunk(stream) {
-                Ok(Some(chunk)) => return Ok(Some(chunk)),
-                // A writer cuts off a torn line before it goes on: what was read of it is not kept.
-                Ok(None) if cutter.forget_tail() => stream.rewind(cutter.offset()),
+            let result = self.partitions[turn].next_chunk(&mut self.openings, turn);
+            if let Some(other) = result.closes {
+                self.partitions[other].stream.close();
+            }
+            let partition = &mut self.partitions[turn];
+            match result.chunk {
                 Ok(None) => {}
-                Err(error) => {
-                    let path = self.table[*number as usize].path.clone();
-                    let (decoded_bytes, file_bytes) = (cutter.offset(), stream.position());
-                    return Err(SourceError::Damaged { path, decoded_bytes, file_bytes, error });
+                Ok(chunk) => return Ok(chunk),
+                Err(fault) => {
+                    let path = self.table[partition.number as usize].path.clone();
+                    let offset = partition.cutter.offset();
+                    return Err(match fault {
+                        Fault::Changed(reason) => SourceError::BadOffset { path, offset, reason },
+                        Fault::Unreadable(error) => {
+                            let file_bytes = partition.stream.position();
+                            SourceError::Damaged { path, decoded_bytes: offset, file_bytes, error }
+                        }
+                    });
                 }
             }
         }
@@ -140,5 +179,57 @@ impl Source for LogReader {
 
     fn progress(&self) -> Progress {
         self.progress.clone()
+    }
+}
+
+/// What came of a partition's turn.
+struct Turn {
+    chunk: Result<Option<Chunk>, Fault>,
+    /// Whose file is to be closed now.
+    closes: Option<usize>,
+}
+
+enum Fault {
+    /// It does not hold any more what was read of it.
+    Changed(&'static str),
+    Unreadable(io::Error),
+}
+
+impl Partition {
+    fn next_chunk(&mut self, openings: &mut Openings, turn: usize) -> Turn {
+        let was_open = self.stream.is_open();
+        let chunk = self.read();
+        let closes = if !was_open && self.stream.is_open() { openings.opened(turn) } else { None };
+        Turn { chunk, closes }
+    }
+
+    fn read(&mut self) -> Result<Option<Chunk>, Fault> {
+        if self.is_over {
+            return Ok(None);
+        }
+        if self.cutter.is_empty() {
+            match self.stream.look(self.cutter.offset()).map_err(Fault::Unreadable)? {
+                Look::More => {}
+                Look::Nothing => return Ok(None),
+                Look::Torn => {
+                    self.cutter.forget_line();
+                    self.stream.rewind(self.cutter.offset());
+                    return Ok(None);
+                }
+                Look::Changed(reason) => {
+                    self.is_over = true;
+                    self.stream.close();
+                    return Err(Fault::Changed(reason));
+                }
+            }
+        }
+        let chunk = self.cutter.next_chunk(&mut self.stream).map_err(Fault::Unreadable)?;
+        match &chunk {
+            Some(chunk) => self.stream.handed_out(chunk),
+            // A writer cuts off a torn line before it goes on: what was read of it is not kept.
+            None if self.cutter.forget_tail() => self.stream.rewind(self.cutter.offset()),
+            None => {}
+        }
+        Ok(chunk)
     }
 }

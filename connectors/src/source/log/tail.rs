@@ -1,6 +1,6 @@
 //! Logs as a source that goes on.
 
-use super::reader::LogReader;
+use super::reader::{Begin, LogReader};
 use super::segments::{end_of_lines, segments};
 use super::{Marker, partition_directory};
 use crate::source::{
@@ -33,8 +33,7 @@ impl LogTail {
     /// time, which a log does not keep.
     pub fn open(logs: &[PathBuf], start: Start, resume: Resume, options: ReadOptions) -> Result<LogTail, SourceError> {
         let mut table = resume.partitions.clone();
-        let mut states: Vec<PartitionState> =
-            resume.positions.iter().map(|&next| PartitionState { next, ..PartitionState::default() }).collect();
+        let mut states = resume.states();
         for (state, info) in states.iter_mut().zip(&table) {
             if !logs.iter().any(|log| log.display().to_string() == info.source) {
                 state.fault = Some("it was read before, and source.log.paths does not name its log".to_owned());
@@ -56,8 +55,16 @@ impl LogTail {
                 }
             }
             let ordinal = |partition: u32| ordinals[partition as usize];
-            let begin = |partition: u32, _: &_| Ok(states[ordinal(partition)].next);
-            readers.push(LogReader::open_as(log, ordinal, begin, options.clone())?);
+            let begin = |partition: u32| {
+                let state = &states[ordinal(partition)];
+                Begin { offset: state.next, limit: u64::MAX, mark: state.marks.at(state.next).cloned() }
+            };
+            let mut reader = LogReader::open_as(log, ordinal, begin, options.clone())?;
+            reader.share_descriptors(logs.len());
+            for partition in 0..count {
+                states[ordinals[partition as usize]].marks.push(reader.mark(partition).cloned());
+            }
+            readers.push(reader);
         }
         let status = Arc::new(SourceStatus::default());
         status.with(|state| state.partitions = states);
@@ -79,6 +86,22 @@ impl LogTail {
                 // Of one that is not read any more there is nothing to come.
                 partition.end = if partition.fault.is_some() { Some(partition.next) } else { end.or(partition.end) };
             }
+        });
+    }
+}
+
+impl LogTail {
+    /// A partition that does not hold any more what was read of it is not read on; the others are.
+    fn stop(&self, error: &SourceError) {
+        let SourceError::BadOffset { path, .. } = error else { return };
+        let fault = error.to_string();
+        self.status.with(|state| {
+            for (partition, info) in state.partitions.iter_mut().zip(&self.table) {
+                if info.path == *path {
+                    partition.fault = Some(fault.clone());
+                }
+            }
+            state.warnings.push(fault);
         });
     }
 }
@@ -105,12 +128,21 @@ impl Source for LogTail {
         for _ in 0..self.readers.len() {
             let turn = self.turn % self.readers.len();
             self.turn = turn + 1;
-            if let Some(chunk) = self.readers[turn].next_chunk()? {
+            let chunk = loop {
+                match self.readers[turn].next_chunk() {
+                    Ok(chunk) => break chunk,
+                    Err(error @ SourceError::BadOffset { .. }) => self.stop(&error),
+                    Err(error) => return Err(error),
+                }
+            };
+            if let Some(chunk) = chunk {
                 self.look_at_ends();
+                let mark = self.readers[turn].last_mark().cloned();
                 self.status.with(|state| {
                     let partition = &mut state.partitions[usize::from(chunk.partition)];
                     partition.next = chunk.next_offset();
                     partition.end = partition.end.max(Some(partition.next));
+                    partition.marks.push(mark);
                 });
                 return Ok(Some(chunk));
             }

@@ -1,5 +1,6 @@
 //! Appends lines to a log. One writer at a time: it holds a lock on the marker file.
 
+use super::descriptors::{Openings, most_open};
 use super::segments::{segment_path, segments, whole_lines};
 use super::{LOG_MARKER, Marker, PARTITIONS_MAX, partition_directory};
 use crate::source::SourceError;
@@ -37,6 +38,7 @@ pub enum LogError {
 pub struct LogWriter {
     segment_bytes: u64,
     partitions: Vec<Partition>,
+    openings: Openings,
     /// Holds the lock for as long as the writer lives.
     _marker: File,
 }
@@ -44,7 +46,8 @@ pub struct LogWriter {
 #[derive(Debug)]
 struct Partition {
     directory: PathBuf,
-    file: File,
+    /// The segment at its end. None while it is closed.
+    file: Option<File>,
     base: u64,
     /// The offset of the next line, with what is buffered.
     end: u64,
@@ -79,6 +82,7 @@ impl LogWriter {
         Ok(LogWriter {
             segment_bytes: segment_bytes.max(1),
             partitions: partitions.collect::<Result<_, _>>()?,
+            openings: Openings::new(most_open()),
             _marker: marker,
         })
     }
@@ -97,16 +101,31 @@ impl LogWriter {
         }
         let log = self.partitions.get_mut(partition as usize).ok_or(LogError::NoSuchPartition(partition))?;
         if log.end - log.base >= self.segment_bytes {
-            log.roll()?;
+            self.write(partition as usize, Partition::roll)?;
         }
+        let log = &mut self.partitions[partition as usize];
         let offset = log.end;
         log.buffer.extend_from_slice(line);
         log.buffer.push(b'\n');
         log.end += line.len() as u64 + 1;
         if log.buffer.len() >= BUFFER_BYTES {
-            log.flush()?;
+            self.write(partition as usize, Partition::flush)?;
         }
         Ok(offset)
+    }
+
+    /// Does something with a partition's file, and closes another's where too many are open.
+    fn write(&mut self, partition: usize, act: fn(&mut Partition) -> Result<(), LogError>) -> Result<(), LogError> {
+        let log = &mut self.partitions[partition];
+        let was_open = log.file.is_some();
+        let result = act(log);
+        if !was_open
+            && log.file.is_some()
+            && let Some(other) = self.openings.opened(partition)
+        {
+            self.partitions[other].file = None;
+        }
+        result
     }
 
     /// The offset that the next line of a partition will get.
@@ -119,7 +138,7 @@ impl LogWriter {
     /// # Errors
     /// [`LogError::Io`] where a file cannot be written.
     pub fn flush(&mut self) -> Result<(), LogError> {
-        self.partitions.iter_mut().try_for_each(Partition::flush)
+        (0..self.partitions.len()).try_for_each(|partition| self.write(partition, Partition::flush))
     }
 
     /// Makes what was appended survive a crash of the machine.
@@ -127,7 +146,7 @@ impl LogWriter {
     /// # Errors
     /// [`LogError::Io`] where a file cannot be written.
     pub fn sync(&mut self) -> Result<(), LogError> {
-        self.partitions.iter_mut().try_for_each(Partition::sync)
+        (0..self.partitions.len()).try_for_each(|partition| self.write(partition, Partition::sync))
     }
 }
 
@@ -169,27 +188,43 @@ impl Partition {
         if last.is_some_and(|segment| segment.bytes != bytes) {
             file.set_len(bytes).map_err(io_error(&path))?;
         }
-        Ok(Partition { directory, file, base, end: base + bytes, buffer: Vec::new(), dirty: false })
+        Ok(Partition { directory, file: None, base, end: base + bytes, buffer: Vec::new(), dirty: false })
     }
 
     fn flush(&mut self) -> Result<(), LogError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
+        let mut file = self.take_file()?;
         self.dirty = true;
-        if let Err(error) = self.file.write_all(&self.buffer) {
+        let written = file.write_all(&self.buffer);
+        if written.is_err() {
             // So that trying again does not write a part of it twice.
-            let _ = self.file.set_len(self.end - self.base - self.buffer.len() as u64);
-            return Err(io_error(&segment_path(&self.directory, self.base))(error));
+            let _ = file.set_len(self.end - self.base - self.buffer.len() as u64);
         }
+        self.file = Some(file);
+        written.map_err(io_error(&segment_path(&self.directory, self.base)))?;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// The file at hand, opened again if it was closed: to be given back.
+    fn take_file(&mut self) -> Result<File, LogError> {
+        if let Some(file) = self.file.take() {
+            return Ok(file);
+        }
+        let path = segment_path(&self.directory, self.base);
+        // One that was removed meanwhile is not begun anew: its offsets would be those of other lines.
+        OpenOptions::new().append(true).open(&path).map_err(io_error(&path))
     }
 
     fn sync(&mut self) -> Result<(), LogError> {
         self.flush()?;
         if self.dirty {
-            self.file.sync_data().map_err(io_error(&segment_path(&self.directory, self.base)))?;
+            let file = self.take_file()?;
+            let synced = file.sync_data();
+            self.file = Some(file);
+            synced.map_err(io_error(&segment_path(&self.directory, self.base)))?;
             self.dirty = false;
         }
         Ok(())
@@ -198,7 +233,7 @@ impl Partition {
     /// A segment is safe before its successor exists, so that only the last can ever be torn.
     fn roll(&mut self) -> Result<(), LogError> {
         self.sync()?;
-        self.file = open_segment(&self.directory, self.end)?;
+        self.file = Some(open_segment(&self.directory, self.end)?);
         self.base = self.end;
         Ok(())
     }

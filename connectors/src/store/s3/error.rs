@@ -3,6 +3,7 @@
 use super::super::{Outcome, StoreError};
 use super::settings::SECTION;
 use super::{Shared, shown};
+use crate::short::short;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use std::error::Error;
 use std::io;
@@ -126,8 +127,8 @@ fn outcome(code: Option<&str>, status: u16) -> Outcome {
 
 fn said(code: Option<&str>, message: Option<&str>, status: u16) -> String {
     match (code, message) {
-        (Some(code), Some(message)) => format!("{code}: {}", message.trim_end_matches('.')),
-        (Some(code), None) => code.to_owned(),
+        (Some(code), Some(message)) => short(&format!("{code}: {}", message.trim_end_matches('.'))),
+        (Some(code), None) => short(code),
         (None, _) => format!("HTTP status {status}"),
     }
 }
@@ -143,7 +144,7 @@ pub(super) fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> Option<&str>
 /// The cause at the end: what is above says only that something failed.
 pub(super) fn innermost(error: &(dyn Error + 'static)) -> String {
     let cause = causes(error).last().expect("it begins with the error itself").to_string();
-    cause.trim_end_matches('.').to_owned()
+    short(cause.trim_end_matches('.'))
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

@@ -32,6 +32,18 @@ fn any_bytes_of_three_partitions_come_back_in_order() {
     assert_eq!(reader.progress().consumed_bytes(), bytes as u64);
 }
 
+/// Producers on some systems begin each message with it, as files do.
+#[test]
+fn a_byte_order_mark_is_not_part_of_a_message() {
+    let Some(broker) = or_skip(Broker::shared()) else { return };
+    let name = topic(broker, "marked-bytes", 1);
+    let sent: [&[u8]; 4] = [b"\xEF\xBB\xBF{\"a\":1}", b"{\"b\":\"\xEF\xBB\xBF\"}", b"\xEF\xBB\xBF", b"\xEF\xBB"];
+    send(&producer(broker, &[]), &name, &sent.map(|bytes| value(0, bytes)));
+    let got = read_all(&mut open(settings(broker, &[&name]), Start::Earliest), 4);
+    let expected: [&[u8]; 4] = [b"{\"a\":1}", sent[1], b"", sent[3]];
+    assert_eq!(got.iter().map(|got| &*got.value).collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn every_codec_is_read() {
     let Some(broker) = or_skip(Broker::shared()) else { return };

@@ -52,7 +52,7 @@ fn ordinals_stay_and_positions_are_the_engines() {
     let info = |source: &str, partition| PartitionInfo { source: source.into(), partition, path: "any".into() };
     // In another order than the broker's, and with one that is not read any more.
     let partitions = vec![info(&first, 1), info("left", 7), info(&first, 0)];
-    let from = Resume { partitions: partitions.clone(), positions: vec![1, 40, 1] };
+    let from = Resume { partitions: partitions.clone(), positions: vec![1, 40, 1], ..Resume::default() };
     let mut reader = resume(settings(broker, &[&second, &first]), Start::Earliest, from);
     assert_eq!(reader.source.partitions()[..3], partitions);
     assert_eq!(reader.source.partitions()[3].source, second);

@@ -2,7 +2,9 @@
 
 use crate::Checked;
 use millrace_connectors::source::kafka::{KafkaSettings, KafkaSource, Secret, Topic};
-use millrace_connectors::source::{LiveSource, ReadOptions, Resume, Source, SourceState, Start};
+use millrace_connectors::source::{
+    LiveSource, PartitionState, ReadOptions, Remembered, Resume, Source, SourceState, Start,
+};
 use millrace_parts::kafka::Broker;
 use millrace_schema::Kind;
 use rdkafka::TopicPartitionList;
@@ -189,8 +191,16 @@ pub fn read_all(reader: &mut Reader, records: usize) -> Vec<Got> {
 }
 
 pub fn positions(reader: &Reader) -> Resume {
-    let positions = reader.source.status().get().partitions.iter().map(|partition| partition.next).collect();
-    Resume { partitions: reader.source.partitions().to_vec(), positions }
+    let state = reader.source.status().get();
+    let kept = |partition: &PartitionState| Remembered {
+        mark: partition.marks.at(partition.next).cloned(),
+        lost: partition.lost,
+    };
+    Resume {
+        partitions: reader.source.partitions().to_vec(),
+        positions: state.partitions.iter().map(|partition| partition.next).collect(),
+        kept: state.partitions.iter().map(kept).collect(),
+    }
 }
 
 pub fn values(got: &[Got]) -> Vec<String> {
