@@ -1,9 +1,9 @@
 //! Which products are viewed together, and which are bought together?
 //!
 //! Choices: the columns are always the same, whatever is grouped by. Filters pick rows of the finished lists, whose
-//! ranks stay. Scores are doubles, from one division each, of numbers without a common divisor: the root of `n_ab² / (n_a n_b)`,
-//! `n_ab / (n_a + n_b − n_ab)`, `(n_ab N) / (n_a n_b)`. The four cells of `llr` are added from the smallest to the largest. Which of two
-//! fractions is larger is decided on the integers; of two `llr` the doubles decide.
+//! ranks stay. Scores are doubles, from one division each, of numbers without a common divisor: the root of
+//! `n_ab² / (n_a n_b)`, `n_ab / (n_a + n_b − n_ab)`, `(n_ab N) / (n_a n_b)`. The four cells of `llr` are added from the smallest
+//! to the largest, and twelve digits of the sum count. Which of two fractions is larger is decided on the integers.
 
 use super::{Asked, Observed, events};
 use crate::query::{Query, QueryError};
@@ -164,7 +164,8 @@ impl Pair<'_> {
                 };
                 let mut cells = cells.map(cell);
                 cells.sort_by(f64::total_cmp);
-                2.0 * cells.iter().sum::<f64>()
+                let sum = 2.0 * cells.iter().sum::<f64>();
+                format!("{sum:.11e}").parse().expect("a printed number is one")
             }
             _ => unreachable!("{score} is not a score"),
         }

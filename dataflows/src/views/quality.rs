@@ -219,7 +219,7 @@ impl View for Quality {
             // A filter on the rule leaves the groups in which it has a count, and those that are there anyway: what else
             // is known of them stays known.
             let filled: BTreeSet<&Vec<u64>> = filled.iter().collect();
-            let counted = |group| {
+            let counted = |group: &Vec<u64>| {
                 caught.get(group).is_some_and(|rules: &BTreeMap<_, _>| rules.keys().any(|&rule| rule_wanted(rule)))
             };
             totals.retain(|group, _| filled.contains(group) || counted(group));

@@ -53,8 +53,8 @@ impl Counts {
         quotient(product(self.both, self.all), product(self.a, self.b))
     }
 
-    /// Dunning's G² of the two-by-two table: 2 Σ k ln(k N / (row × column)), the smallest of the four first. So two tables
-    /// that are made of the same cells have the same score to the last bit.
+    /// Dunning's G² of the two-by-two table: 2 Σ k ln(k N / (row × column)), to twelve digits. Equal ones are equal so, also of
+    /// tables that have little in common: whether two products of powers are the same cannot be told from doubles.
     pub fn log_likelihood(self) -> f64 {
         let Counts { both, a, b, all } = self;
         let cell = |k: i64, row: i64, column: i64| match k {
@@ -68,7 +68,7 @@ impl Counts {
             cell(all - a - b + both, all - a, all - b),
         ];
         cells.sort_unstable_by(f64::total_cmp);
-        2.0 * cells.iter().sum::<f64>()
+        twelve_digits(2.0 * cells.iter().sum::<f64>())
     }
 }
 
@@ -99,6 +99,11 @@ impl Ranked {
             Score::LogLikelihood => self.log_likelihood.total_cmp(&other.log_likelihood),
         }
     }
+}
+
+/// Rounded to twelve significant digits, which are right where the last bits of a sum of logarithms are not.
+fn twelve_digits(value: f64) -> f64 {
+    format!("{value:.11e}").parse().expect("a printed number is one")
 }
 
 fn wide(count: i64) -> u128 {

@@ -22,4 +22,10 @@ insert
   add_to_cart session=s9 product=apple at=1T07:09
 advance
 show related_products where=product_id=tea columns=rank,related_id,n_ab,n_a,n_b,cosine
+> rank  related_id  n_ab  n_a  n_b  cosine
+> 1     apple       6     6    9    0.8165
+> 2     berry       4     6    4    0.8165
 show related_products where=product_id=tea rank_by=lift columns=rank,related_id,n_ab,n_a,n_b,lift
+> rank  related_id  n_ab  n_a  n_b  lift
+> 1     berry       4     6    4    1.5000
+> 2     apple       6     6    9    1.0000
