@@ -1,7 +1,7 @@
 //! What operators share on one worker besides their streams.
 
 use crate::settings::ViewContext;
-use millrace_schema::calendar::{Calendar, MICROS_PER_MINUTE};
+use millrace_schema::calendar::{Calendar, Hour, MICROS_PER_MINUTE};
 use millrace_schema::{Name, Names};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
@@ -106,13 +106,11 @@ impl Shared {
     }
 }
 
-/// The buckets that hold an instant, as parts of a key. Remembers the last one: neighbouring events share it.
+/// The buckets that hold an instant, as parts of a key. Remembers the last hour: neighbouring events share it.
 #[derive(Debug)]
 pub struct Buckets {
     calendar: Calendar,
-    minute: i64,
-    hour: i64,
-    day: i64,
+    hour: Hour,
     month: i64,
 }
 
@@ -131,21 +129,34 @@ pub struct Bucket {
 
 impl Buckets {
     pub fn new(calendar: Calendar) -> Buckets {
-        Buckets { calendar, minute: i64::MIN, hour: 0, day: 0, month: 0 }
+        let hour = calendar.hour(0);
+        Buckets { calendar, hour, month: Calendar::month_of_day(hour.day) }
     }
 
     pub fn of(&mut self, time: i64) -> Bucket {
-        let minute = time - time.rem_euclid(MICROS_PER_MINUTE);
-        if minute != self.minute {
-            self.minute = minute;
-            // Offsets of time zones are whole minutes since 1970, so a minute lies in one hour and one day.
-            self.hour = self.calendar.hour_start(minute);
-            let day = self.calendar.day(minute);
-            if day != self.day || self.month == 0 {
-                self.day = day;
-                self.month = Calendar::month_of_day(day);
+        if !self.hour.holds(time) {
+            let day = self.hour.day;
+            // An hour ends where the clock is turned, so all of it is of one day.
+            self.hour = self.calendar.hour(time);
+            if self.hour.day != day {
+                self.month = Calendar::month_of_day(self.hour.day);
             }
         }
-        Bucket { minute, hour: self.hour, day: self.day, month: self.month }
+        let Hour { start, day, .. } = self.hour;
+        Bucket { minute: time - time.rem_euclid(MICROS_PER_MINUTE), hour: start, day, month: self.month }
+    }
+
+    /// What is next to an instant in its day where instants of another day lie between: of somebody's instants the last
+    /// before a limit, or the first from a limit on. Together with its two neighbours in time it says whether others are of its
+    /// minute, hour and day.
+    pub fn beyond_gap(
+        &mut self,
+        time: i64,
+        last_before: impl FnOnce(i64) -> Option<i64>,
+        first_from: impl FnOnce(i64) -> Option<i64>,
+    ) -> Option<i64> {
+        let day = self.of(time).day;
+        let (from, to) = self.calendar.gap(day)?;
+        if time < from { first_from(to) } else { last_before(from) }
     }
 }

@@ -17,7 +17,7 @@ pub struct Query {
     pub rank_by: Option<String>,
     pub limit: Option<usize>,
     /// The days asked for, first and last, both included. Days (and hours, months) in it without data are zero-filled
-    /// where they are the only group column.
+    /// where they are the only group column, or stand beside `currency` alone: then for each currency.
     pub days: Option<(i64, i64)>,
     /// The instant that "now" means, UTC microseconds.
     pub as_of: Option<i64>,
@@ -40,6 +40,10 @@ pub enum QueryError {
     OnlyAList(&'static str),
     #[error("distinct counts over a range of days do not follow from what is kept: group by day or hour as well")]
     RangeNeedsDays,
+    #[error(
+        "the amounts in {currency} come to more than 2^63 minor units, so its sums may be wrong and are not shown: ask with a filter on another currency"
+    )]
+    SumsTooLarge { currency: String },
     #[error("{buckets} times {column} is more than is filled in at once ({most}): ask for fewer days")]
     TooManyBuckets { column: String, buckets: u64, most: u64 },
 }

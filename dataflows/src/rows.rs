@@ -111,6 +111,9 @@ fn order<T>(rows: &[T], key: impl Fn(&T) -> &Key) -> Vec<(u128, u32)> {
 }
 
 /// The measures of a group, added component by component. Shorter ones are as if filled up with zeros.
+///
+/// Additions wrap, here and wherever measures are added: in which order they come is not known, so a sum on the way may be
+/// anything, and only the last one counts. That it fits is for the view to say: see [`crate::views::magnitude`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Measures(pub SmallVec<[i64; 2]>);
 
@@ -132,7 +135,7 @@ impl Measures {
         if self.0.len() <= index {
             self.0.resize(index + 1, 0);
         }
-        self.0[index] += value;
+        self.0[index] = self.0[index].wrapping_add(value);
     }
 
     pub fn add_sums(&mut self, sums: Sums<'_>) {
@@ -152,7 +155,7 @@ impl Measures {
             }
             self.0.resize(values.len(), 0);
         }
-        self.0.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        self.0.iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
     }
 }
 
@@ -176,7 +179,7 @@ impl Monoid for Measures {
 
 impl Abelian for Measures {
     fn negate(&mut self) {
-        self.0.iter_mut().for_each(|value| *value = -*value);
+        self.0.iter_mut().for_each(|value| *value = value.wrapping_neg());
     }
 }
 
@@ -264,7 +267,7 @@ impl Groups {
     }
 
     fn add(&mut self, key: &Key, values: &[i64]) {
-        self.entry(key, values.len()).iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+        self.entry(key, values.len()).iter_mut().zip(values).for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
     }
 
     /// Adds many changes. A batch of them asks for all the memory it needs before it changes any of it, which is most of
@@ -455,7 +458,8 @@ impl Netting {
     /// Adds `value` to one measure of a group.
     pub fn add(&mut self, key: Key, measure: usize, value: i64) {
         if value != 0 {
-            self.groups.entry(&key, measure + 1)[measure] += value;
+            let sum = &mut self.groups.entry(&key, measure + 1)[measure];
+            *sum = sum.wrapping_add(value);
         }
     }
 

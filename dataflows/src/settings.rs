@@ -1,6 +1,6 @@
 //! What the views depend on besides the events.
 
-use millrace_schema::calendar::{Calendar, UnknownTimeZone};
+use millrace_schema::calendar::{Calendar, MICROS_PER_DAY, UnknownTimeZone};
 use millrace_schema::{Kind, Page};
 use serde::{Deserialize, Serialize};
 
@@ -173,8 +173,13 @@ impl FunnelSettings {
             })?;
             steps.push(StepPlan { name: step.name.clone(), matchers, optional: step.optional });
         }
-        let window_micros = parse_span(&self.window)
-            .ok_or_else(|| bad("views.funnel.window", &self.window, "unlimited, or a number with s, m, h or d: 24h"))?;
+        let window_micros = parse_span(&self.window).ok_or_else(|| {
+            bad(
+                "views.funnel.window",
+                &self.window,
+                "unlimited, or a number with s, m, h or d, such as 24h: up to 36600d",
+            )
+        })?;
         Ok(FunnelPlan { unit: self.unit, steps, window_micros, max_events: self.max_events_per_session })
     }
 }
@@ -189,6 +194,9 @@ impl Matcher {
         in_session.then_some(Matcher::Kind(kind))
     }
 }
+
+/// A hundred years: what is longer is a mistake in the unit, and an instant so far from an event's is still one of a calendar.
+const SPAN_MICROS_MAX: i64 = 36_600 * MICROS_PER_DAY;
 
 /// A length of time in microseconds, as a user writes it. `unlimited` is `Some(None)`; what does not parse is `None`.
 pub fn parse_span(text: &str) -> Option<Option<i64>> {
@@ -205,7 +213,7 @@ pub fn parse_span(text: &str) -> Option<Option<i64>> {
     };
     let number: i64 = text[..text.len() - 1].parse().ok()?;
     let micros = number.checked_mul(seconds)?.checked_mul(1_000_000)?;
-    (number > 0).then_some(Some(micros))
+    (number > 0 && micros <= SPAN_MICROS_MAX).then_some(Some(micros))
 }
 
 /// How long after its time an event may still come and be merged at once: behind that, what is needed to merge it is

@@ -14,6 +14,20 @@ pub enum Value {
     Text(Arc<str>),
 }
 
+/// `above / below`: equal fractions are the same double, so that rows of one ratio tie in a ranking.
+pub fn quotient(above: u128, below: u128) -> f64 {
+    /// Up to here doubles have every integer, and a division is rounded once.
+    const EXACT: u128 = 1 << 53;
+    if above <= EXACT && below <= EXACT {
+        return above as f64 / below as f64;
+    }
+    let (mut divisor, mut rest) = (above, below);
+    while rest != 0 {
+        (divisor, rest) = (rest, divisor % rest);
+    }
+    (above / divisor) as f64 / (below / divisor) as f64
+}
+
 impl Value {
     pub fn text(text: impl AsRef<str>) -> Value {
         Value::Text(Arc::from(text.as_ref()))
@@ -21,7 +35,11 @@ impl Value {
 
     /// `a / b`; null over 0.
     pub fn ratio(a: i64, b: i64) -> Value {
-        if b == 0 { Value::Null } else { Value::Float(a as f64 / b as f64) }
+        if b == 0 {
+            return Value::Null;
+        }
+        let size = quotient(a.unsigned_abs().into(), b.unsigned_abs().into());
+        Value::Float(if (a < 0) == (b < 0) || a == 0 { size } else { -size })
     }
 
     /// Nulls first, then numbers by value, then texts in byte order. Total: answers are sorted by it.

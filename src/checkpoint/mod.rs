@@ -38,5 +38,5 @@ pub use open::{Lake, files_of, look, open_store, read_manifest, read_newest};
 pub use protocol::Superseded;
 pub use restore::{RestoredRows, ViewRowsByKey, check_version, checked, load_views, rows_of};
 pub use sweep::prefix;
-pub use views::ViewFiles;
+pub use views::{ViewFiles, sums_too_large};
 pub use writer::{LakeWriter, Outgoing};

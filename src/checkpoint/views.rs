@@ -7,9 +7,11 @@ use crate::serve::ViewRows;
 use millrace_connectors::lake::{Compression, Unfinished};
 use millrace_connectors::store::Store;
 use millrace_dataflows::index::{Index, OwnRows};
+use millrace_dataflows::query::QueryError;
 use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::views::View;
-use millrace_schema::Names;
+use millrace_schema::{Currency, Names};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Up to so many rows all of them are written at every checkpoint.
@@ -21,6 +23,8 @@ pub struct ViewFiles {
     own: OwnRows,
     /// As of the checkpoint before.
     before: Index,
+    /// The currencies, by their codes, that were told of as not to be trusted.
+    untrusted: BTreeSet<u64>,
     pub entry: ViewEntry,
 }
 
@@ -47,7 +51,7 @@ impl ViewFiles {
             changes: Vec::new(),
         };
         let entry = entry.unwrap_or_else(new);
-        ViewFiles { view, own, before: rows.index.clone(), entry }
+        ViewFiles { view, own, before: rows.index.clone(), untrusted: BTreeSet::new(), entry }
     }
 
     /// Writes what a checkpoint has to have. The entry is the new one when its files are finished: see [`ViewFiles::finish`].
@@ -56,6 +60,11 @@ impl ViewFiles {
     /// Where it cannot be encoded.
     pub fn write(&mut self, index: &Index, at: &At<'_>) -> anyhow::Result<Written> {
         let name = self.view.name();
+        let untrusted = self.view.untrusted(index);
+        for error in untrusted.difference(&self.untrusted).filter_map(|&code| sums_too_large(code)) {
+            eprintln!("warning: {name}: {error}");
+        }
+        self.untrusted.clone_from(&untrusted);
         let At { store, epoch, names, compression, .. } = *at;
         let mut written = Written { index: index.clone(), changes: None, snapshot: None };
         let mut changed = 0;
@@ -65,7 +74,8 @@ impl ViewFiles {
             if !added.is_empty() {
                 let key = format!("changes/{name}/epoch={epoch}/{}.parquet", at.name);
                 let mut rows = Sorted::of_rows(&added);
-                written.changes = Some(results::write(store, &key, &*self.view, &mut rows, names, compression)?);
+                written.changes =
+                    Some(results::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
             }
         }
         let rows = index.rows() as u64;
@@ -74,7 +84,8 @@ impl ViewFiles {
         if due {
             let key = format!("views/{name}/epoch={epoch}/{}.parquet", at.name);
             let mut rows = OfIndex { own: &mut self.own, index };
-            written.snapshot = Some(results::write(store, &key, &*self.view, &mut rows, names, compression)?);
+            written.snapshot =
+                Some(results::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
         }
         Ok(written)
     }
@@ -98,6 +109,11 @@ impl ViewFiles {
         }
         changes
     }
+}
+
+/// What there is to say of a currency whose sums are not shown.
+pub fn sums_too_large(code: u64) -> Option<QueryError> {
+    Some(QueryError::SumsTooLarge { currency: Currency::from_code(code)?.to_string() })
 }
 
 /// Files of one view and checkpoint.

@@ -8,7 +8,7 @@ use millrace_connectors::lake::{Column, LakeError, read_tables};
 use millrace_connectors::store::Store;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
-use millrace_dataflows::views::{AnswerContext, view};
+use millrace_dataflows::views::{AnswerContext, filters_of_nothing, view};
 use millrace_schema::calendar::{format_day, rfc3339_micros};
 
 /// The rejected records, which can be asked like a view.
@@ -38,7 +38,11 @@ pub fn query(
     let (_, state) = view_of(&*store, &manifest, name, &shared)?;
     let view = view(name, &shared.context).with_context(|| format!("there is no view {name}"))?;
     let context = AnswerContext { shared, watermark: manifest.watermark };
-    Ok(view.answer(&state, &context, query)?)
+    let answer = view.answer(&state, &context, query)?;
+    if answer.rows.is_empty() {
+        filters_of_nothing(&*view, &state, &context, query).into_iter().for_each(warn);
+    }
+    Ok(answer)
 }
 
 /// The quarantine as it is stored; filters are on the columns' texts.

@@ -77,7 +77,11 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
     let live = start_with(settings, plan, |_| Ok(Box::new(source)))?;
     let version = wait(live, &bytes, progress)?;
     let quality = version.view("quality").context("quality is always rendered")?;
-    let summary = summary_of(&quality.index, version.epoch, started, cpu_before)?;
+    let mut summary = summary_of(&quality.index, version.epoch, started, cpu_before)?;
+    for rows in &version.views {
+        let errors = rows.view.untrusted(&rows.index).into_iter().filter_map(crate::checkpoint::sums_too_large);
+        summary.warnings.extend(errors.map(|error| format!("{}: {error}", rows.view.name())));
+    }
     let failures = std::mem::take(&mut *failures.lock().expect("no holder of the failures panics"));
     Ok(Replayed { summary, failures })
 }

@@ -2,7 +2,9 @@
 //!
 //! A view's rows are one table: the column `grain` names the view's own table (see its schema), group columns
 //! come next, measures last. Names are texts, instants and days are what they are, money is a decimal. A group column
-//! that a row's table does not have is null.
+//! that a row's table does not have is null. What type a column has follows from the view alone, whatever rows there are.
+//!
+//! Money of a currency whose sums may not fit is null. It is lost thereby, and is not missed: such a currency stays so.
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
@@ -13,11 +15,12 @@ use millrace_dataflows::rows::{Key, Measures, Sums};
 use millrace_dataflows::views::{Part, View, ViewSchema};
 use millrace_schema::{Currency, Name, Names};
 use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
 use std::iter::repeat_n;
 use std::sync::Arc;
 
 /// Decimal places of stored money: the most that a currency has.
-const MONEY_SCALE: u32 = 3;
+const MONEY_SCALE: u32 = 4;
 const GRAIN: &str = "grain";
 
 /// Rows that are in memory as columns.
@@ -32,8 +35,6 @@ pub type Block<'a> = &'a mut dyn FnMut(&[Row<'_>]) -> anyhow::Result<()>;
 
 /// Rows of a view in order of their keys.
 pub trait InOrder {
-    fn has_rows(&self, table: usize) -> bool;
-
     /// # Errors
     /// What `each` fails with.
     fn blocks(&mut self, each: Block<'_>) -> anyhow::Result<()>;
@@ -50,11 +51,6 @@ impl<'a> Sorted<'a> {
 }
 
 impl InOrder for Sorted<'_> {
-    fn has_rows(&self, table: usize) -> bool {
-        let first = self.0.partition_point(|(key, _)| usize::from(key.table) < table);
-        self.0.get(first).is_some_and(|(key, _)| usize::from(key.table) == table)
-    }
-
     fn blocks(&mut self, each: Block<'_>) -> anyhow::Result<()> {
         self.0.chunks(BLOCK_ROWS).try_for_each(each)
     }
@@ -67,10 +63,6 @@ pub struct OfIndex<'a> {
 }
 
 impl InOrder for OfIndex<'_> {
-    fn has_rows(&self, table: usize) -> bool {
-        self.index.table_len(table) > 0
-    }
-
     fn blocks(&mut self, each: Block<'_>) -> anyhow::Result<()> {
         let mut block: Vec<(Key, Measures)> = Vec::with_capacity(BLOCK_ROWS);
         let mut result = Ok(());
@@ -94,6 +86,8 @@ impl InOrder for OfIndex<'_> {
     }
 }
 
+/// `untrusted` are the currencies, by their codes, whose sums may not fit.
+///
 /// # Errors
 /// Where the file cannot be written.
 pub fn write(
@@ -101,10 +95,11 @@ pub fn write(
     key: &str,
     view: &dyn View,
     rows: &mut dyn InOrder,
+    untrusted: &BTreeSet<u64>,
     names: &Names,
     compression: Compression,
 ) -> anyhow::Result<Unfinished> {
-    let (mut fillers, mut batch) = columns(view.schema(), rows);
+    let (mut fillers, mut batch) = columns(view.schema(), untrusted);
     let mut file = TableWriter::create(store, key, &batch, compression)?;
     let mut in_batch = 0;
     rows.blocks(&mut |block| {
@@ -178,8 +173,8 @@ enum Origin<'a> {
     Grain,
     Group(Stored<'a>),
     Count(usize),
-    /// The measure, and by table the part of the key that is its currency.
-    Money(usize, Vec<Option<usize>>),
+    /// The measure, by table the part of the key that is its currency, and the currencies that are not to be shown.
+    Money(usize, Vec<Option<usize>>, &'a BTreeSet<u64>),
 }
 
 /// Appends the values of one column.
@@ -190,7 +185,7 @@ struct Filler<'a> {
 }
 
 /// The stored columns, still empty, and what fills them.
-fn columns<'a>(schema: &'a ViewSchema, rows: &dyn InOrder) -> (Vec<Filler<'a>>, Columns) {
+fn columns<'a>(schema: &'a ViewSchema, untrusted: &'a BTreeSet<u64>) -> (Vec<Filler<'a>>, Columns) {
     let (mut fillers, mut columns) = (Vec::new(), Columns::default());
     let mut push = |name: &str, origin: Origin<'a>, column: Column| {
         fillers.push(Filler { origin, texts: FxHashMap::default() });
@@ -201,14 +196,12 @@ fn columns<'a>(schema: &'a ViewSchema, rows: &dyn InOrder) -> (Vec<Filler<'a>>, 
         push(GRAIN, Origin::Grain, Column::Text(TextColumn { dictionary, keys: Vec::new() }));
     }
     for stored in stored_columns(schema) {
-        // Without a row that has it, a column is text.
-        let in_use = stored.positions.iter().enumerate().filter(|(table, _)| rows.has_rows(*table));
-        let part = in_use.filter_map(|(_, position)| *position).map(|(_, part)| part).next();
+        let (_, part) = stored.positions.iter().flatten().next().expect("a column is one because some table has it");
         let column = match part {
-            None | Some(Part::Name(_) | Part::Choice(..) | Part::Currency) => Column::Text(TextColumn::default()),
-            Some(Part::Minute | Part::Hour | Part::KnownHour) => Column::Timestamp(Vec::new()),
-            Some(Part::Day | Part::Month) => Column::Date(Vec::new()),
-            Some(Part::Count(_) | Part::Unused) => Column::Int(Vec::new()),
+            Part::Name(_) | Part::Choice(..) | Part::Currency => Column::Text(TextColumn::default()),
+            Part::Minute | Part::Hour | Part::KnownHour => Column::Timestamp(Vec::new()),
+            Part::Day | Part::Month => Column::Date(Vec::new()),
+            Part::Count(_) | Part::Unused => Column::Int(Vec::new()),
         };
         push(stored.name, Origin::Group(stored), column);
     }
@@ -217,7 +210,7 @@ fn columns<'a>(schema: &'a ViewSchema, rows: &dyn InOrder) -> (Vec<Filler<'a>>, 
     for (index, measure) in schema.measures.iter().enumerate() {
         if measure.money {
             let column = Column::Decimal { scale: MONEY_SCALE, values: Vec::new() };
-            push(&measure.name, Origin::Money(index, currencies.clone()), column);
+            push(&measure.name, Origin::Money(index, currencies.clone(), untrusted), column);
         } else {
             push(&measure.name, Origin::Count(index), Column::Int(Vec::new()));
         }
@@ -244,10 +237,11 @@ impl Filler<'_> {
             (Origin::Count(index), Column::Int(values)) => {
                 values.extend(rows.iter().map(|(_, measures)| Some(measures.get(*index))));
             }
-            (Origin::Money(index, currencies), Column::Decimal { values, .. }) => {
-                let mut unit_of = unit_by_code();
+            (Origin::Money(index, currencies, untrusted), Column::Decimal { values, .. }) => {
+                let mut unit_of = unit_by_code(untrusted);
                 values.extend(rows.iter().map(|(key, measures)| {
-                    Some(measures.get(*index) * unit_of(currencies[table].map(|at| key.parts[at])))
+                    let unit = unit_of(currencies[table].map(|at| key.parts[at]))?;
+                    Some(i128::from(measures.get(*index)) * unit)
                 }));
             }
             _ => unreachable!("`columns` made the column for this origin"),
@@ -307,20 +301,21 @@ fn text_of(part: &Part, value: u64, names: &Names) -> Option<String> {
     }
 }
 
-/// [`unit`] by the code of the currency, which is looked at where it changes.
-fn unit_by_code() -> impl FnMut(Option<u64>) -> i64 {
-    let mut last = (None, unit(None));
+/// [`unit`] by the code of the currency, which is looked at where it changes; `None` where it is untrusted.
+fn unit_by_code(untrusted: &BTreeSet<u64>) -> impl FnMut(Option<u64>) -> Option<i128> {
+    let mut last = (None, Some(unit(None, MONEY_SCALE)));
     move |code| {
         if last.0 != code {
-            last = (code, unit(code.and_then(Currency::from_code)));
+            let is_trusted = code.is_none_or(|code| !untrusted.contains(&code));
+            last = (code, is_trusted.then(|| unit(code.and_then(Currency::from_code), MONEY_SCALE)));
         }
         last.1
     }
 }
 
-/// What one minor unit is in thousandths of the currency's unit; an amount without a currency is 0.
-fn unit(currency: Option<Currency>) -> i64 {
-    10_i64.pow(MONEY_SCALE - currency.map_or(MONEY_SCALE, Currency::digits))
+/// What one minor unit is in units of 10^-`scale`; an amount without a currency is 0.
+fn unit(currency: Option<Currency>, scale: u32) -> i128 {
+    10_i128.pow(scale.saturating_sub(currency.map_or(scale, Currency::digits)))
 }
 
 fn from_columns(schema: &ViewSchema, table: &Columns, names: &Names) -> anyhow::Result<Vec<(Key, Measures)>> {
@@ -354,13 +349,16 @@ fn from_columns(schema: &ViewSchema, table: &Columns, names: &Names) -> anyhow::
                     measures[row].add(index, value.unwrap_or(0));
                 }
             }
-            Column::Decimal { scale: MONEY_SCALE, values } => {
+            // Earlier files have fewer places.
+            Column::Decimal { scale, values } => {
                 for (row, value) in values.iter().enumerate() {
                     let key = &keys[row];
                     let parts = &schema.tables[usize::from(key.table)].parts;
                     let at = parts.iter().position(|part| *part == Part::Currency);
                     let currency = at.and_then(|at| Currency::from_code(key.parts[at]));
-                    measures[row].add(index, value.unwrap_or(0) / unit(currency));
+                    let minor = value.unwrap_or(0) / unit(currency, *scale);
+                    let minor = i64::try_from(minor).with_context(|| format!("{} is out of range", measure.name))?;
+                    measures[row].add(index, minor);
                 }
             }
             _ => bail!("the column {} is of another type", measure.name),
@@ -405,3 +403,6 @@ fn parts_of(column: &Column, stored: &Stored<'_>, names: &Names) -> anyhow::Resu
         _ => bail!("the column {} is of another type", stored.name),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -140,7 +140,12 @@ fn what_cannot_run_names_the_setting_and_its_origin() {
     );
     check_error(
         set(&["views.funnel.window=24"]),
-        "setting views.funnel.window = \"24\" (--set): expected unlimited, or a number with s, m, h or d: 24h",
+        "setting views.funnel.window = \"24\" (--set): expected unlimited, or a number with s, m, h or d, such as 24h: up to 36600d",
+    );
+    // A window in which no calendar would reach the end of.
+    check_error(
+        set(&["views.funnel.window=3000000d"]),
+        "setting views.funnel.window = \"3000000d\" (--set): expected unlimited, or a number with s, m, h or d, such as 24h: up to 36600d",
     );
     check_error(
         file(

@@ -220,7 +220,7 @@ pub fn near_a_url(place: &str) -> Option<String> {
 fn horizon(key: &str, text: &str) -> Result<Option<i64>, SettingsError> {
     const LEAST_MICROS: i64 = 10_000_000;
     let span = parse_span(text).filter(|span| span.is_none_or(|micros| micros >= LEAST_MICROS));
-    span.ok_or_else(|| bad(key, text, "unlimited, or 10s and more: a number with s, m, h or d"))
+    span.ok_or_else(|| bad(key, text, "unlimited, or 10s to 36600d: a number with s, m, h or d"))
 }
 
 /// The known name most like another.

@@ -432,3 +432,47 @@ fn shops_without_sales_or_events() {
         &["2024-05-01,0,0,0,0,0,0.00,0.00,0.00,0.00,0.00,0.00,"],
     );
 }
+
+/// Without a range there is nothing to show; which filter it is that leaves nothing is said beside it.
+#[test]
+fn a_filter_that_leaves_nothing_is_named() {
+    let place = shop();
+    let said = |question: &str| {
+        let done = place.run_arguments(
+            ["query", "--data-dir", "data", "--format", "csv"].into_iter().chain(question.split_whitespace()),
+        );
+        assert_eq!((done.code, done.out.lines().count()), (0, 1), "{question}: {}", done.err);
+        done.err
+    };
+    let nothing = "warning: nothing in sales has product_id = \"p9\"\n";
+    assert_eq!(said("sales --where product_id=p9"), nothing);
+    assert_eq!(said("sales --where product_id=p9 --where category=toys --group-by day"), nothing);
+    assert_eq!(said("funnel --where device=tv"), "warning: nothing in funnel has device = \"tv\"\n");
+    // Each of them leaves something.
+    assert_eq!(said("sales --where product_id=p2 --where category=toys"), "");
+    place.fails("query quality --data-dir data --where rule=none_such", 2, &["the name of a rule"]);
+}
+
+/// Lines of the largest amounts that there may be: exact in answers and in files, before and after a start anew.
+#[test]
+fn amounts_at_the_limit_add_up() {
+    let place = Place::new();
+    let line = |number: u32, currency: &str, paid: &str| {
+        format!(
+            "{{\"event_type\":\"purchase\",\"event_id\":\"{currency}{number}\",\"event_time\":\"2024-05-01T10:00:00Z\",\
+            \"session_id\":\"s\",\"order_id\":\"o{number}\",\"product_id\":\"p\",\"quantity\":1,\"price_paid\":{paid},\
+            \"currency\":\"{currency}\"}}\n"
+        )
+    };
+    let lines = |currency: &str, paid: &str| (0..40).map(|number| line(number, currency, paid)).collect::<String>();
+    let largest = [("JPY", "10000000000000"), ("KWD", "10000000000.000"), ("USD", "100000000000.00")];
+    place.write("shop.jsonl", largest.iter().map(|(currency, paid)| lines(currency, paid)).collect::<String>());
+    assert_eq!(place.replay("shop.jsonl", "data", ""), [120, 120, 0, 0, 0]);
+    let expected = ["JPY 400000000000000", "KWD 400000000000.000", "USD 4000000000000.00"].map(str::to_owned);
+    assert_eq!(place.table("data", "sales --group-by currency").pick("currency order_revenue"), expected);
+    assert_eq!(place.table("data", "traffic --group-by currency").pick("currency net_sales")[1..], expected);
+    place.ok("verify --data-dir data");
+    // The lake's own event files are read again.
+    place.replay("data", "again", "");
+    assert_eq!(place.table("again", "sales --group-by currency").pick("currency order_revenue"), expected);
+}

@@ -169,9 +169,10 @@ fn write_parquet(text: &[u8], path: &Path) {
         table.push(
             name,
             match first {
-                _ if MONEY.contains(&name.as_str()) => {
-                    Column::Decimal { scale: 3, values: values.map(|value| value.map(thousandths)).collect() }
-                }
+                _ if MONEY.contains(&name.as_str()) => Column::Decimal {
+                    scale: 3,
+                    values: values.map(|value| value.map(|value| thousandths(value).into())).collect(),
+                },
                 Value::String(text) if parse_rfc3339(text).is_some() => {
                     let time = |value: &Value| parse_rfc3339(value.as_str().expect("a text")).expect("a time");
                     Column::Timestamp(values.map(|value| value.map(time)).collect())

@@ -1,7 +1,7 @@
 //! The columns of an event file, and how each is encoded.
 //!
-//! Money is `DECIMAL(18, 3)`: no currency has more places, and none of its valid amounts (up to 10^15 minor units, here
-//! thousandths) outgrows 64 bits, so that one column holds them all exactly.
+//! Money is `DECIMAL(18, 4)`: no currency has more places, and none of its valid amounts (up to 10^13 minor units, here in
+//! ten-thousandths) outgrows 18 digits, so that one column holds them all exactly.
 //! Encoding is chosen for the writer's time, which is the dearest part of the engine: a dictionary only where values
 //! repeat, differences for numbers, statistics only where a reader prunes by them.
 
@@ -117,7 +117,7 @@ pub(crate) const LAKE_FORMAT_KEY: &str = "millrace.events";
 const LAKE_FORMAT: &str = "1";
 
 pub(crate) const MONEY_PRECISION: u8 = 18;
-pub(crate) const MONEY_SCALE: u32 = 3;
+pub(crate) const MONEY_SCALE: u32 = 4;
 
 pub(crate) static EVENT_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let fields = COLUMNS.map(|(name, from)| {

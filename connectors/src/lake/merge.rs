@@ -1,12 +1,14 @@
 //! Several files of one folder as one, all of it in order.
 
-use super::event_schema::event_properties;
+use super::event_schema::{EVENT_SCHEMA, event_properties};
 use super::part_file::{PartFile, Unfinished};
-use super::quarantine::quarantine_properties;
+use super::quarantine::{QUARANTINE_SCHEMA, quarantine_properties};
 use super::{Compression, LakeError};
 use crate::store::Store;
-use arrow::array::{Array, RecordBatch};
-use arrow::compute::{SortColumn, concat, interleave_record_batch, lexsort_to_indices};
+use arrow::array::{Array, RecordBatch, new_null_array};
+use arrow::compute::*;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
@@ -27,7 +29,7 @@ pub fn merge_events(
     row_group_rows: usize,
 ) -> Result<Unfinished, LakeError> {
     let by = ["session_id", "event_time", "source", "partition", "offset"];
-    merge(store, key, files, &by, event_properties(compression, row_group_rows))
+    merge(store, key, files, &EVENT_SCHEMA, &by, event_properties(compression, row_group_rows))
 }
 
 /// Merges files of rejected records by place. They are in memory with all their rows meanwhile.
@@ -40,13 +42,28 @@ pub fn merge_quarantine(
     files: Vec<(String, Bytes)>,
     compression: Compression,
 ) -> Result<Unfinished, LakeError> {
-    merge(store, key, files, &["source", "partition", "offset"], quarantine_properties(compression))
+    let by = ["source", "partition", "offset"];
+    merge(store, key, files, &QUARANTINE_SCHEMA, &by, quarantine_properties(compression))
+}
+
+/// The columns of a batch by their names, as files have them today: an earlier program may have written others, in another
+/// order or of other types.
+fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    // What does not fit is an error, not an absent value.
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+        Some(column) => cast_with_options(column, field.data_type(), &options),
+        // Where it must not be absent, the batch is refused.
+        None => Ok(new_null_array(field.data_type(), batch.num_rows())),
+    });
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
 }
 
 fn merge(
     store: &Arc<dyn Store>,
     key: String,
     files: Vec<(String, Bytes)>,
+    schema: &SchemaRef,
     by: &[&str],
     properties: WriterProperties,
 ) -> Result<Unfinished, LakeError> {
@@ -55,12 +72,13 @@ fn merge(
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(LakeError::decode(&key))?;
         let reader = reader.with_batch_size(BATCH_ROWS).build().map_err(LakeError::decode(&key))?;
         for batch in reader {
+            let batch = batch.and_then(|batch| conform(&batch, schema));
             batches.push(batch.map_err(|error| LakeError::Decode { key: key.clone(), message: error.to_string() })?);
         }
     }
-    let Some(schema) = batches.first().map(RecordBatch::schema) else {
+    if batches.is_empty() {
         return Err(LakeError::BadTable("there is nothing to merge".to_owned()));
-    };
+    }
     // Only what is sorted by is put together: everything, twice, would be much.
     let columns = by.iter().map(|name| {
         let absent = || LakeError::Decode { key: key.clone(), message: format!("there is no column {name}") };
@@ -75,7 +93,7 @@ fn merge(
     let places = (0..).zip(&batches).flat_map(|(number, batch)| (0..batch.num_rows()).map(move |row| (number, row)));
     let places: Vec<(usize, usize)> = places.collect();
     let parts: Vec<&RecordBatch> = batches.iter().collect();
-    let mut file = PartFile::create(store, key.clone(), schema, properties)?;
+    let mut file = PartFile::create(store, key.clone(), Arc::clone(schema), properties)?;
     for start in (0..order.len()).step_by(BATCH_ROWS) {
         let part = order.slice(start, BATCH_ROWS.min(order.len() - start));
         let part: Vec<(usize, usize)> = part.values().iter().map(|&row| places[row as usize]).collect();

@@ -44,7 +44,7 @@ pub struct Rejected {
     pub total_bytes: u64,
 }
 
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+pub(super) static QUARANTINE_SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let text = || DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
     Arc::new(Schema::new(vec![
         Field::new("source", text(), false),
@@ -130,7 +130,7 @@ impl QuarantineFiles {
         let key = format!("quarantine/{}-{:06}.parquet", self.name, self.next_number);
         self.next_number += 1;
         let properties = quarantine_properties(self.settings.compression);
-        let mut file = PartFile::create(&self.store, key.clone(), Arc::clone(&SCHEMA), properties)?;
+        let mut file = PartFile::create(&self.store, key.clone(), Arc::clone(&QUARANTINE_SCHEMA), properties)?;
         for rows in rows.chunks(BATCH_ROWS) {
             file.write(&self.batch(rows).map_err(LakeError::arrow(&key))?)?;
         }
@@ -154,6 +154,6 @@ impl QuarantineFiles {
             Arc::new(BinaryArray::from_iter_values(rows.iter().map(|row| &row.bytes))),
             Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.total_bytes as i64))),
         ];
-        RecordBatch::try_new(Arc::clone(&SCHEMA), columns)
+        RecordBatch::try_new(Arc::clone(&QUARANTINE_SCHEMA), columns)
     }
 }

@@ -198,7 +198,7 @@ impl EventColumns {
     }
 }
 
-/// Minor units in thousandths of the unit. `None` past 64 bits, nine times what validation accepts.
+/// Minor units in ten-thousandths of the unit. `None` past 64 bits, ninety times what validation accepts.
 fn scaled(cents: Cents, currency: Currency) -> Option<i64> {
     cents.checked_mul(10_i64.pow(MONEY_SCALE.saturating_sub(currency.digits())))
 }

@@ -22,10 +22,10 @@ pub enum Column {
     Date(Vec<Option<i32>>),
     /// UTC microseconds.
     Timestamp(Vec<Option<i64>>),
-    /// `values` are in units of 10^-scale; up to 18 digits.
+    /// `values` are in units of 10^-scale; up to 38 digits.
     Decimal {
         scale: u32,
-        values: Vec<Option<i64>>,
+        values: Vec<Option<i128>>,
     },
 }
 
@@ -98,7 +98,8 @@ impl Column {
         match self {
             Column::Text(texts) => texts.keys.len(),
             Column::Bytes(values) => values.len(),
-            Column::Int(values) | Column::Timestamp(values) | Column::Decimal { values, .. } => values.len(),
+            Column::Int(values) | Column::Timestamp(values) => values.len(),
+            Column::Decimal { values, .. } => values.len(),
             Column::Float(values) => values.len(),
             Column::Bool(values) => values.len(),
             Column::Date(values) => values.len(),
@@ -114,7 +115,8 @@ impl Column {
         match self {
             Column::Text(texts) => texts.keys.clear(),
             Column::Bytes(values) => values.clear(),
-            Column::Int(values) | Column::Timestamp(values) | Column::Decimal { values, .. } => values.clear(),
+            Column::Int(values) | Column::Timestamp(values) => values.clear(),
+            Column::Decimal { values, .. } => values.clear(),
             Column::Float(values) => values.clear(),
             Column::Bool(values) => values.clear(),
             Column::Date(values) => values.clear(),

@@ -17,7 +17,8 @@ const BATCH_ROWS: usize = 65_536;
 const ROW_GROUP_ROWS: usize = 1 << 20;
 /// Room for some hundred thousand distinct texts in a row group; past it they are written out.
 const DICTIONARY_BYTES: usize = 8 << 20;
-const DECIMAL_PRECISION: u8 = 18;
+/// Any sum of 64 bits fits, whatever the places.
+const DECIMAL_PRECISION: u8 = 38;
 
 /// A table file that grows by some rows at a time.
 pub struct TableWriter {
@@ -112,7 +113,7 @@ fn data_type(column: &Column) -> DataType {
         Column::Bool(_) => DataType::Boolean,
         Column::Date(_) => DataType::Date32,
         Column::Timestamp(_) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        Column::Decimal { scale, .. } => DataType::Decimal64(DECIMAL_PRECISION, *scale as i8),
+        Column::Decimal { scale, .. } => DataType::Decimal128(DECIMAL_PRECISION, *scale as i8),
     }
 }
 
@@ -141,7 +142,7 @@ fn array(
             Arc::new(primitive::<TimestampMicrosecondType>(&values[rows]).with_timezone("UTC"))
         }
         Column::Decimal { scale, values } => {
-            let values = primitive::<Decimal64Type>(&values[rows]);
+            let values = primitive::<Decimal128Type>(&values[rows]);
             let values = values.with_precision_and_scale(DECIMAL_PRECISION, *scale as i8)?;
             values.validate_decimal_precision(DECIMAL_PRECISION)?;
             Arc::new(values)
@@ -250,8 +251,8 @@ fn read_array(column: &mut Column, known: &mut Known, array: &ArrayRef) -> Resul
             values.extend(cast(array, &utc_micros())?.as_primitive::<TimestampMicrosecondType>().iter());
         }
         Column::Decimal { scale, values } => {
-            let narrow = DataType::Decimal64(DECIMAL_PRECISION, *scale as i8);
-            values.extend(cast(array, &narrow)?.as_primitive::<Decimal64Type>().iter());
+            let wide = DataType::Decimal128(DECIMAL_PRECISION, *scale as i8);
+            values.extend(cast(array, &wide)?.as_primitive::<Decimal128Type>().iter());
         }
     }
     Ok(())

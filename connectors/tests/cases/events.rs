@@ -50,8 +50,8 @@ fn samples() -> Vec<OwnedRecord> {
             Kind::CheckoutStarted => sample.user_id = "u".into(),
             Kind::Purchase => {
                 sample.currency = Currency::parse(["USD", "JPY", "KWD"][number as usize / 9 % 3]).unwrap();
-                // In yen the largest amount that validation lets pass, which needs every digit of the column.
-                sample.amount = if number / 9 % 3 == 1 { -1_000_000_000_000_000 } else { -1_234 - number };
+                // In yen the largest amount that validation lets pass, which needs nearly every digit of the column.
+                sample.amount = if number / 9 % 3 == 1 { -10_000_000_000_000 } else { -1_234 - number };
                 sample.quantity = -2;
                 sample.unit_price = Some(0);
                 sample.order_id = "o".into();
@@ -360,4 +360,63 @@ fn pending_records_come_back_with_their_bytes() {
     let read = files.iter().flat_map(|file| read_pending(&file.key, store.get(&file.key).unwrap()).unwrap());
     let want: Vec<PendingRecord> = (0..100).map(|number| PendingRecord { day: 0, ..record(number) }).collect();
     assert_eq!(read.collect::<Vec<_>>(), want);
+}
+
+/// An event file as an earlier program wrote it: money with three places, columns in another order, one that was not yet there.
+fn as_written_earlier(bytes: bytes::Bytes) -> bytes::Bytes {
+    use arrow::compute::cast;
+    use arrow::datatypes::{DataType, Field, Schema};
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().build().unwrap();
+    let mut out = Vec::new();
+    let mut writer = None;
+    for batch in reader {
+        let batch = batch.unwrap();
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()).rev() {
+            let earlier = match field.data_type() {
+                DataType::Decimal64(18, 4) => DataType::Decimal64(18, 3),
+                other => other.clone(),
+            };
+            if field.name() != "channel" {
+                columns.push(cast(column, &earlier).unwrap());
+                fields.push(Field::new(field.name(), earlier, field.is_nullable()));
+            }
+        }
+        let schema = Arc::new(Schema::new(fields));
+        let batch = RecordBatch::try_new(schema.clone(), columns).unwrap();
+        let open = || parquet::arrow::ArrowWriter::try_new(&mut out, schema, None).unwrap();
+        writer.get_or_insert_with(open).write(&batch).unwrap();
+    }
+    writer.unwrap().close().unwrap();
+    out.into()
+}
+
+#[test]
+fn files_of_an_earlier_program_are_merged_with_those_of_today() {
+    let directory = tempdir().unwrap();
+    let store = store(directory.path());
+    let file = |name: &str, numbers: std::ops::Range<i64>| {
+        let mut columns = EventColumns::new(Calendar::utc());
+        for number in numbers {
+            let mut purchase = record(Kind::Purchase, number);
+            (purchase.session_id, purchase.order_id) = (format!("s{number}"), "o".into());
+            (purchase.amount, purchase.unit_price) = (10_000 + number, Some(7));
+            columns.push(&purchase.as_record(), number as u64, 0, 1);
+        }
+        let report = write(&directory.path().join(name), vec![columns.finish(None)], EventSettings::default());
+        bytes::Bytes::from(std::fs::read(report.path(&report.files[0])).unwrap())
+    };
+    let (earlier, today) = (as_written_earlier(file("a", 0..3)), file("b", 3..6));
+    for (first, second) in [(earlier.clone(), today.clone()), (today, earlier)] {
+        let files = vec![("first".to_owned(), first), ("second".to_owned(), second)];
+        let merged = merge_events(&store, "merged.parquet".to_owned(), files, Compression::Snappy, 1_000).unwrap();
+        merged.finish().unwrap();
+        let path = directory.path().join("merged.parquet");
+        let batches = read_batches(&path);
+        assert_eq!(batches[0].schema().field_with_name("channel").map(|field| field.is_nullable()), Ok(true));
+        let read = texts(&read_all(&[path], ReadOptions::default()).unwrap());
+        let amounts: Vec<f64> = read.iter().map(|line| normal(line)["price_paid"].as_f64().unwrap()).collect();
+        assert_eq!(amounts, [100.0, 100.01, 100.02, 100.03, 100.04, 100.05]);
+        assert!(read.iter().all(|line| normal(line)["unit_price"] == 0.07), "{read:?}");
+    }
 }

@@ -21,7 +21,7 @@ fn table(rows: usize) -> Columns {
     table.push("bool", Column::Bool((0..rows).map(|row| some(row).then_some(row % 2 == 0)).collect()));
     table.push("date", Column::Date((0..rows).map(|row| some(row).then_some(row as i32)).collect()));
     table.push("time", Column::Timestamp((0..rows).map(|row| some(row).then_some(row as i64 * 1_000_001)).collect()));
-    let values = (0..rows).map(|row| some(row).then_some(row as i64 * 7 - 50)).collect();
+    let values = (0..rows).map(|row| some(row).then_some(row as i128 * 7 - 50)).collect();
     table.push("money", Column::Decimal { scale: 2, values });
     table
 }
@@ -58,7 +58,7 @@ fn tables_that_do_not_fit_are_refused() {
     assert!(matches!(write_table(&store, "x", &uneven, Compression::None), Err(LakeError::BadTable(_))));
     assert_eq!(read_tables(&*store, []).unwrap(), Columns::default());
     let mut wide = Columns::default();
-    wide.push("money", Column::Decimal { scale: 2, values: vec![Some(10_i64.pow(18))] });
+    wide.push("money", Column::Decimal { scale: 2, values: vec![Some(10_i128.pow(38))] });
     assert!(matches!(write_table(&store, "x", &wide, Compression::None), Err(LakeError::Encode { .. })));
     write_table(&store, "x", &table(3), Compression::None).unwrap();
     let mut other = Columns::default();

@@ -57,7 +57,7 @@ impl OwnRows {
         for (key, measures) in &rows {
             own.add_slice(*key, &measures.0);
             if !self.roller.tables.contains(&key.table) {
-                let less: Vec<i64> = measures.0.iter().map(|value| -value).collect();
+                let less: Vec<i64> = measures.0.iter().map(|value| value.wrapping_neg()).collect();
                 (self.roller.roll_up)(key, &mut |coarser| {
                     if usize::from(coarser.table) < self.tables {
                         own.add_slice(coarser, &less);

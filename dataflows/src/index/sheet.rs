@@ -491,7 +491,7 @@ impl<'a> Writer<'a> {
                 }
             }
             let sums = &mut rows[start + parts..];
-            sums.iter_mut().zip(*added).for_each(|(sum, value)| *sum += value);
+            sums.iter_mut().zip(*added).for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
             if sums.iter().all(|&sum| sum == 0) {
                 rows.truncate(start);
                 sheet.rows -= 1;
@@ -600,7 +600,7 @@ mod tests {
                     if sums.len() < measures.0.len() {
                         sums.resize(measures.0.len(), 0);
                     }
-                    sums.iter_mut().zip(&measures.0).for_each(|(sum, value)| *sum += value);
+                    sums.iter_mut().zip(&measures.0).for_each(|(sum, value)| *sum = sum.wrapping_add(*value));
                 }
                 model.retain(|_, sums| sums.iter().any(|&sum| sum != 0));
                 let keys: Vec<Key> = net.keys().map(|parts| Key { table: 0, parts: *parts }).collect();

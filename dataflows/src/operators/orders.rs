@@ -236,7 +236,9 @@ impl Orders {
     }
 
     fn add(&mut self, order: u32, line: Line) {
+        self.contributor.weigh(&line, &mut self.out.sales);
         if self.parts.traffic {
+            traffic::weigh(line.currency, line.amount, &mut self.out.traffic);
             let bucket = self.buckets.of(line.time);
             let currency = line.currency.code();
             for grain in traffic::GRAINS {

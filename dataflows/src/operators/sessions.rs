@@ -393,7 +393,10 @@ impl Sessions {
         let after = events.iter().rev().take_while(|event| event.order() > new.order()).count();
         let position = events.len() - after;
         if self.parts.traffic {
-            let neighbours = (position.checked_sub(1).map(|i| events[i].time), events.get(position).map(|e| e.time));
+            let (before, after) =
+                (position.checked_sub(1).map(|i| events[i].time), events.get(position).map(|e| e.time));
+            let beyond = beyond_gap(&mut self.buckets, new.time, events);
+            let neighbours = [before, after, beyond];
             count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours, 1);
         }
         if self.parts.related && new.touched().is_some() {
@@ -462,12 +465,20 @@ impl Sessions {
     }
 }
 
+/// Of events in order of time, what [`Buckets::beyond_gap`] asks for.
+fn beyond_gap(buckets: &mut Buckets, time: i64, events: &[SessionEvent]) -> Option<i64> {
+    let first = |limit: i64| events.partition_point(|event| event.time < limit);
+    let time_at = |at: usize| events.get(at).map(|event| event.time);
+    let last_before = |limit| time_at(first(limit).checked_sub(1)?);
+    buckets.beyond_gap(time, last_before, |limit| time_at(first(limit)))
+}
+
 /// Counts an event `sign` times, and its session where no neighbour in time is in the same bucket.
 fn count_traffic(
     buckets: &mut Buckets,
     out: &mut Netting,
     event: &SessionEvent,
-    neighbours: (Option<i64>, Option<i64>),
+    neighbours: [Option<i64>; 3],
     sign: i64,
 ) {
     let measure = if event.act().is_page_view() {
@@ -477,16 +488,14 @@ fn count_traffic(
     } else {
         None
     };
-    let before: Option<Bucket> = neighbours.0.map(|time| buckets.of(time));
-    let after: Option<Bucket> = neighbours.1.map(|time| buckets.of(time));
+    let neighbours: [Option<Bucket>; 3] = neighbours.map(|time| time.map(|time| buckets.of(time)));
     let bucket = buckets.of(event.time);
     for grain in traffic::GRAINS {
         let key = grain.key(bucket, 0);
         if let Some(measure) = measure {
             out.add(key, measure, sign);
         }
-        let same = |other: Option<Bucket>| other.is_some_and(|other| grain.key(other, 0) == key);
-        if !same(before) && !same(after) {
+        if !neighbours.iter().flatten().any(|other| grain.key(*other, 0) == key) {
             out.add(key, traffic::ACTIVE_SESSIONS, sign);
         }
     }

@@ -143,13 +143,19 @@ impl Users {
         if self.parts.traffic && sighting.kind == SightingKind::Event {
             let minute = minute_of(sighting.time);
             let Err(position) = user.minutes.binary_search(&minute) else { return };
+            let time_of = |minute: u32| i64::from(minute) * MICROS_PER_MINUTE;
+            let first = |limit: i64| user.minutes.partition_point(|&minute| time_of(minute) < limit);
+            let time_at = |at: usize| user.minutes.get(at).map(|&minute| time_of(minute));
+            let last_before = |limit| time_at(first(limit).checked_sub(1)?);
+            let beyond = self.buckets.beyond_gap(time_of(minute), last_before, |limit| time_at(first(limit)));
+            let beyond = beyond.map(|time| self.buckets.of(time));
             let mut at = |minute: u32| self.buckets.of(i64::from(minute) * MICROS_PER_MINUTE);
             let before = position.checked_sub(1).map(|index| at(user.minutes[index]));
             let after = user.minutes.get(position).map(|&minute| at(minute));
             let bucket = at(minute);
             for grain in traffic::GRAINS {
                 let key = grain.key(bucket, 0);
-                if ![before, after].into_iter().flatten().any(|other| grain.key(other, 0) == key) {
+                if ![before, after, beyond].into_iter().flatten().any(|other| grain.key(other, 0) == key) {
                     self.traffic.add(key, traffic::ACTIVE_USERS, 1);
                 }
             }

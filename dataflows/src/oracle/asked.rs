@@ -1,13 +1,11 @@
 //! What a query asks of any view: its group columns, filters and range of days.
 
-use super::related_products;
+use super::calendar::Calendar;
+use super::{NONE, related_products};
 use crate::query::{Query, QueryError};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use millrace_schema::calendar::{
-    Calendar, MICROS_PER_DAY, MICROS_PER_HOUR, MICROS_PER_MINUTE, format_day, format_month, parse_day, parse_month,
-    parse_rfc3339,
-};
+use millrace_schema::calendar::{format_day, format_month, parse_day, parse_month, parse_rfc3339};
 use millrace_schema::{Currency, Rule, Warning};
 use std::collections::BTreeSet;
 
@@ -15,15 +13,15 @@ use std::collections::BTreeSet;
 pub type Key = Vec<Option<String>>;
 
 /// A query's group columns and filters, checked.
-pub struct Asked<'a> {
-    context: &'a ViewContext,
+pub struct Asked {
+    calendar: Calendar,
     days: Option<(i64, i64)>,
     pub columns: Vec<String>,
     /// The texts are those that the columns would show.
     pub filters: Vec<(String, String)>,
 }
 
-impl<'a> Asked<'a> {
+impl Asked {
     /// `groups` are the group columns of the view, `filterable` what its filters may name. Several columns of time at
     /// once are an error where `times` lists those there are.
     pub fn check(
@@ -31,9 +29,10 @@ impl<'a> Asked<'a> {
         groups: &[&str],
         filterable: &[&str],
         times: Option<&'static str>,
-        context: &'a ViewContext,
+        context: &ViewContext,
         query: &Query,
-    ) -> Result<Asked<'a>, QueryError> {
+    ) -> Result<Asked, QueryError> {
+        let calendar = Calendar::of(context);
         let find = |column: &str, known: &[&str]| {
             let unknown = || QueryError::UnknownGroup { view, column: column.to_owned(), known: known.join(", ") };
             known.contains(&column).then_some(()).ok_or_else(unknown)
@@ -44,7 +43,7 @@ impl<'a> Asked<'a> {
         let mut filters = Vec::new();
         for (column, text) in &query.filters {
             find(column, filterable)?;
-            let shown = shown_text(&context.calendar, column, text).map_err(|expected| QueryError::BadFilter {
+            let shown = shown_text(&calendar, column, text).map_err(|expected| QueryError::BadFilter {
                 column: column.clone(),
                 text: text.clone(),
                 expected,
@@ -55,7 +54,7 @@ impl<'a> Asked<'a> {
             Some(times) if query.group_by.iter().filter(|column| is_time(column)).count() > 1 => {
                 Err(QueryError::SeveralTimes(times))
             }
-            _ => Ok(Asked { context, days: query.days, columns: query.group_by.clone(), filters }),
+            _ => Ok(Asked { calendar, days: query.days, columns: query.group_by.clone(), filters }),
         }
     }
 
@@ -74,41 +73,63 @@ impl<'a> Asked<'a> {
 
     pub fn in_days(&self, time: Option<i64>) -> bool {
         let Some((first, last)) = self.days else { return true };
-        time.is_some_and(|time| (first..=last).contains(&self.context.calendar.day(time)))
+        let days = Calendar::date_of(first)..=Calendar::date_of(last);
+        time.is_some_and(|time| days.contains(&self.calendar.date(time)))
     }
 
     /// The text that a column of time shows for an instant.
     pub fn time_label(&self, column: &str, time: i64) -> String {
-        let calendar = &self.context.calendar;
+        let calendar = &self.calendar;
         match column {
-            "minute" => calendar.format_instant(calendar.minute_start(time)),
-            "hour" => calendar.format_instant(calendar.hour_start(time)),
-            "day" => format_day(calendar.day(time)),
-            "month" => format_month(calendar.day(time)),
+            "minute" => calendar.minute(time),
+            "hour" => calendar.hour(time),
+            "day" => calendar.date(time).to_string(),
+            "month" => calendar.date(time).strftime("%Y-%m").to_string(),
             _ => unreachable!("{column} is not a column of time"),
         }
     }
 
-    /// The rows that are there even without data.
-    pub fn zero_filled(&self) -> BTreeSet<Key> {
-        let (Some((first, last)), [column]) = (self.days, self.columns.as_slice()) else { return BTreeSet::new() };
+    /// The rows that are there even without data: a column of hours, days or months that stands alone, or beside the currency, for
+    /// each of those there are or the one that filters leave.
+    pub fn zero_filled(&self, currencies: &BTreeSet<String>) -> BTreeSet<Key> {
+        let times: Vec<&String> = self.columns.iter().filter(|column| *column != "currency").collect();
+        let (Some((first, last)), [column]) = (self.days, &times[..]) else { return BTreeSet::new() };
         if !matches!(column.as_str(), "hour" | "day" | "month") {
             return BTreeSet::new();
         }
-        // Look at every quarter of an hour in the range: no zone has an hour without one.
-        let by_minute = self.filters.iter().any(|(column, _)| column == "minute");
-        let step = if by_minute { MICROS_PER_MINUTE } else { 15 * MICROS_PER_MINUTE };
-        let calendar = &self.context.calendar;
-        let (mut time, end) = (day_start(calendar, first), day_start(calendar, last + 1));
+        let named: BTreeSet<&String> = self.filtered("currency").collect();
+        let mut currencies = currencies.clone();
+        if !named.is_empty() {
+            currencies = if named.len() == 1 { named.into_iter().cloned().collect() } else { BTreeSet::new() };
+        }
+        // A filter on a minute or an hour leaves no other instant.
+        let instant = self.filtered("minute").chain(self.filtered("hour")).next();
+        let instants: Vec<i64> = match instant {
+            Some(text) => vec![parse_rfc3339(text).expect("the filter has been checked")],
+            None => self.calendar.instants(Calendar::date_of(first), Calendar::date_of(last)).collect(),
+        };
         let mut keys = BTreeSet::new();
-        while time < end {
+        for time in instants {
             let mut filters = self.filters.iter().filter(|(column, _)| is_time(column));
             if self.in_days(Some(time)) && filters.all(|(column, text)| self.time_label(column, time) == *text) {
-                keys.insert(vec![Some(self.time_label(column, time))]);
+                let time = Some(self.time_label(column, time));
+                let of = |currency: Option<&String>| -> Key {
+                    let cell = |name: &String| if name == "currency" { currency.cloned() } else { time.clone() };
+                    self.columns.iter().map(cell).collect()
+                };
+                if self.columns.len() == 1 {
+                    keys.insert(of(None));
+                } else {
+                    keys.extend(currencies.iter().map(|currency| of(Some(currency))));
+                }
             }
-            time += step;
         }
         keys
+    }
+
+    /// What the filters on a column ask for.
+    pub fn filtered(&self, column: &str) -> impl Iterator<Item = &String> {
+        self.filters.iter().filter(move |(name, _)| name == column).map(|(_, text)| text)
     }
 
     /// An answer without rows: the group columns, then those of the values.
@@ -126,26 +147,18 @@ fn is_time(column: &str) -> bool {
     matches!(column, "minute" | "hour" | "day" | "month")
 }
 
-/// The first instant of a local day (to the minute, as all offsets since 1972 are).
-pub fn day_start(calendar: &Calendar, day: i64) -> i64 {
-    let mut time = day * MICROS_PER_DAY - 16 * MICROS_PER_HOUR;
-    while calendar.day(time) < day {
-        time += MICROS_PER_MINUTE;
-    }
-    time
-}
-
 /// A filter's text as its column would show it, or what would be a value of that column.
 fn shown_text(calendar: &Calendar, column: &str, text: &str) -> Result<String, &'static str> {
     let rules = || Rule::ALL.map(Rule::as_str).into_iter().chain(Warning::ALL.map(Warning::as_str)).chain(["late"]);
     let is_one_of = |known: bool| known.then(|| text.to_owned());
     let (shown, expected) = match column {
         "minute" | "hour" => {
-            let time = parse_rfc3339(text).map(|time| calendar.format_instant(time));
+            let time = parse_rfc3339(text).map(|time| calendar.text(time));
             (time, "a time with an offset, such as 2019-10-01T07:00:00+00:00")
         }
         "day" => (parse_day(text).map(format_day), "a day from 1970 to 2199 such as 2019-10-01"),
         "month" => (parse_month(text).map(format_month), "a month from 1970 to 2199 such as 2019-10"),
+        "currency" if text == NONE => (Some(text.to_owned()), ""),
         "currency" => (Currency::parse(text).map(|currency| currency.to_string()), "a currency code such as USD"),
         "kind" => (is_one_of(related_products::KINDS.contains(&text)), "viewed_together or bought_together"),
         "rule" => (is_one_of(rules().any(|rule| rule == text)), "the name of a rule, a warning, or late"),

@@ -6,13 +6,13 @@
 //! Choices: `immature_until` of a row without sessions (a zero-filled day) is null, and is printed in the store's time
 //! zone. The range of days and the filters concern the cohort; `sessions` counts users where the unit is the user.
 
-use super::asked::day_start;
+use super::calendar::Calendar;
 use super::{Asked, Observed, Products, events, is_sold_line, row, text_or_none};
 use crate::query::{Query, QueryError};
 use crate::settings::{FunnelPlan, FunnelUnit, Matcher, StepPlan, ViewContext};
 use crate::table::{Table, Value};
 use millrace_schema::{Id, Kind, OwnedRecord, Page};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const GROUPS: [&str; 5] = ["day", "month", "category", "referrer", "device"];
 
@@ -51,7 +51,7 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
             groups.entry(key).or_default().push(journey);
         }
     }
-    for key in asked.zero_filled() {
+    for key in asked.zero_filled(&BTreeSet::new()) {
         groups.entry(key).or_default();
     }
 
@@ -211,12 +211,13 @@ fn bucket_seconds(bucket: i64) -> f64 {
 
 /// When the window of the latest cohort day closes, where that is still to come.
 fn immature_until(context: &ViewContext, journeys: &[Journey], now: Option<i64>) -> Value {
-    let last_day = journeys.iter().map(|journey| context.calendar.day(journey.first_time)).max();
+    let calendar = Calendar::of(context);
+    let last_day = journeys.iter().map(|journey| calendar.date(journey.first_time)).max();
     let (Some(last_day), Some(window), Some(now)) = (last_day, context.funnel.window_micros, now) else {
         return Value::Null;
     };
-    let closes = day_start(&context.calendar, last_day + 1) + window;
-    if closes > now { Value::text(context.calendar.format_instant(closes)) } else { Value::Null }
+    let closes = calendar.end_of(last_day) + window;
+    if closes > now { Value::text(calendar.text(closes)) } else { Value::Null }
 }
 
 #[cfg(test)]

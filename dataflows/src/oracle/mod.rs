@@ -9,12 +9,14 @@
 //! - Filters hold for every fact that a row is made of. A filter's time is compared as an instant, so that
 //!   `07:00:00Z` and `07:00:00+00:00` are one hour.
 //! - A range zero-fills hours, days and months (not minutes), also where there is no fact at all, except those that a
-//!   filter on a time column rules out. Zero money that no fact stands behind is in the currency of the others where
-//!   that is one, else in the default currency.
+//!   filter on a time column rules out; where the currency is a column too, for each currency that there is, or the one
+//!   that is filtered by. Zero money that no fact stands behind is in the currency that is filtered by, else in that of
+//!   the others where that is one, else in the default currency.
 //! - Whether there are several currencies is asked of all accepted sales facts, whatever the filters and days.
 
 pub mod accept;
 mod asked;
+mod calendar;
 #[cfg(test)]
 mod example;
 pub mod funnel;
@@ -27,6 +29,7 @@ pub mod visits;
 pub use accept::{Incoming, observe};
 
 use crate::settings::ViewContext;
+use crate::table::Value;
 use asked::{Asked, row};
 use millrace_schema::{Cents, Currency, Kind, OwnedRecord, Place, Rule};
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,10 +90,37 @@ fn has_several_currencies(observed: &[Observed]) -> bool {
     sales_facts(observed).map(|record| record.currency).collect::<BTreeSet<_>>().len() > 1
 }
 
-/// The currency of money that no fact stands behind.
-fn currency_of_nothing(context: &ViewContext, observed: &[Observed]) -> Currency {
-    let currencies: BTreeSet<Currency> = sales_facts(observed).map(|record| record.currency).collect();
-    if currencies.len() == 1 { currencies.into_iter().next() } else { None }.unwrap_or(context.default_currency)
+/// The currency of money that no fact stands behind: the one that is asked for, or that there is.
+fn currency_of_nothing(context: &ViewContext, observed: &[Observed], asked: &Asked) -> Currency {
+    let one = |mut currencies: BTreeSet<Currency>| currencies.pop_first().filter(|_| currencies.is_empty());
+    let named: BTreeSet<&String> = asked.filtered("currency").collect();
+    let named = if named.len() == 1 { named.first().and_then(|text| Currency::parse(text)) } else { None };
+    let there_is = one(sales_facts(observed).map(|record| record.currency).collect());
+    named.or(there_is).unwrap_or(context.default_currency)
+}
+
+/// The currencies of all sales facts; the default one where there are none.
+fn currencies(context: &ViewContext, observed: &[Observed]) -> BTreeSet<String> {
+    let mut currencies: BTreeSet<String> = sales_facts(observed).map(|record| record.currency.to_string()).collect();
+    if currencies.is_empty() {
+        currencies.insert(context.default_currency.to_string());
+    }
+    currencies
+}
+
+/// Currencies whose amounts together come near what 64 bits hold: their money is not shown. Of each line counts its size, rounded up
+/// to whole units of 2^20 minor units, and more than 2^43 units are too many. `size` gives a line's in minor units.
+fn too_large(observed: &[Observed], size: impl Fn(&OwnedRecord) -> u128) -> BTreeSet<Currency> {
+    let mut units: BTreeMap<Currency, u128> = BTreeMap::new();
+    for record in sales_facts(observed) {
+        *units.entry(record.currency).or_default() += size(record) / (1 << 20) + 1;
+    }
+    units.into_iter().filter(|(_, units)| *units > 1 << 43).map(|(currency, _)| currency).collect()
+}
+
+/// A sum of money in an answer.
+fn money(sum: i128, currency: Currency) -> Value {
+    Value::Money(Cents::try_from(sum).expect("sums that may not fit are refused before"), currency)
 }
 
 fn text_or_none(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! How good is what comes in, by rule, source and hour?
 //!
 //! Choices: `warned` counts warnings, so that a record with two counts twice. By rule (grouped or filtered by it) a row
-//! is there where the rule has a count; its `quarantined`, `warned` and `late` are the rule's, the rest is the group's.
+//! is there where the rule has a count, or where a range fills it in; its `quarantined`, `warned` and `late` are the rule's, the rest is the group's.
 //! An order of the warnings is an `order_id` and, for `returned_more_than_paid`, a currency. A pending record has no
 //! findings yet. A record without a time is in no day of a range.
 
@@ -45,8 +45,9 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
 
     // The group's counts once for every rule that there is, or once for all of them.
     let by_rule = asked.columns.iter().chain(asked.filters.iter().map(|(column, _)| column)).any(|name| name == "rule");
-    let rules: BTreeSet<Option<&str>> =
-        if by_rule { findings.iter().flatten().map(|one| Some(one.rule())).collect() } else { [None].into() };
+    let found = findings.iter().flatten().map(|one| Some(one.rule()));
+    let filtered = asked.filtered("rule").map(|rule| Some(rule.as_str()));
+    let rules: BTreeSet<Option<&str>> = if by_rule { found.chain(filtered).collect() } else { [None].into() };
     let mut groups: BTreeMap<_, Counts> = BTreeMap::new();
     for rule in rules {
         for (one, findings) in observed.iter().zip(&findings) {
@@ -62,8 +63,9 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
             }
         }
     }
-    groups.retain(|_, counts| !by_rule || counts.has_finding());
-    for key in asked.zero_filled() {
+    let filled = asked.zero_filled(&BTreeSet::new());
+    groups.retain(|key, counts| !by_rule || counts.has_finding() || filled.contains(key));
+    for key in filled {
         groups.entry(key).or_default();
     }
 

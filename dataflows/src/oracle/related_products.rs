@@ -1,15 +1,16 @@
 //! Which products are viewed together, and which are bought together?
 //!
 //! Choices: the columns are always the same, whatever is grouped by. Filters pick rows of the finished lists, whose
-//! ranks stay. Scores are doubles, from one division each: `n_ab / √(n_a n_b)`, `n_ab / (n_a + n_b − n_ab)`,
-//! `(n_ab N) / (n_a n_b)`; the cells of `llr` are added in the order k11, k12, k21, k22.
+//! ranks stay. Scores are doubles, from one division each, of numbers without a common divisor: the root of
+//! `n_ab² / (n_a n_b)`, `n_ab / (n_a + n_b − n_ab)`, `(n_ab N) / (n_a n_b)`. The four cells of `llr` are added from the smallest
+//! to the largest, and twelve digits of the sum count. Which of two fractions is larger is decided on the integers.
 
 use super::{Asked, Observed, events};
 use crate::query::{Query, QueryError};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
 use millrace_schema::{Kind, OwnedRecord, Page};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BTreeMap;
 
 pub(super) const KINDS: [&str; 2] = ["viewed_together", "bought_together"];
@@ -114,20 +115,42 @@ fn list<'a>(context: &ViewContext, mut pairs: Vec<Pair<'a>>, score: &str) -> Vec
     if score != "n_ab" {
         pairs.truncate(settings.candidates);
         pairs.retain(|pair| pair.n_ab >= i64::from(settings.min_together));
-        let by_score = |a: &Pair, b: &Pair| b.score(score).total_cmp(&a.score(score)).then(a.related.cmp(b.related));
-        pairs.sort_by(by_score);
+        pairs.sort_by(|a, b| b.order(a, score).then(a.related.cmp(b.related)));
     }
     pairs.truncate(settings.list_length);
     pairs
 }
 
 impl Pair<'_> {
+    /// The score as a fraction (of `cosine`, its square): what is above the line, and what is below.
+    fn fraction(&self, score: &str) -> (u128, u128) {
+        let [n_ab, n_a, n_b, n] = [self.n_ab, self.n_a, self.n_b, self.n].map(|count| count as u128);
+        match score {
+            "cosine" => (n_ab * n_ab, n_a * n_b),
+            "jaccard" => (n_ab, n_a + n_b - n_ab),
+            "lift" => (n_ab * n, n_a * n_b),
+            _ => unreachable!("{score} is not a fraction"),
+        }
+    }
+
+    fn order(&self, other: &Pair, score: &str) -> Ordering {
+        if score == "llr" {
+            return self.score(score).total_cmp(&other.score(score));
+        }
+        let ((above, below), (other_above, other_below)) = (self.fraction(score), other.fraction(score));
+        (above * other_below).cmp(&(other_above * below))
+    }
+
     fn score(&self, score: &str) -> f64 {
         let &Pair { n_ab, n_a, n_b, n, .. } = self;
+        let divided = || {
+            let (above, below) = self.fraction(score);
+            let common = greatest_common_divisor(above, below);
+            (above / common) as f64 / (below / common) as f64
+        };
         match score {
-            "cosine" => n_ab as f64 / ((n_a * n_b) as f64).sqrt(),
-            "jaccard" => n_ab as f64 / (n_a + n_b - n_ab) as f64,
-            "lift" => (n_ab * n) as f64 / (n_a * n_b) as f64,
+            "cosine" => divided().sqrt(),
+            "jaccard" | "lift" => divided(),
             "llr" => {
                 let cells = [
                     (n_ab, n_a, n_b),
@@ -136,13 +159,21 @@ impl Pair<'_> {
                     (n - n_a - n_b + n_ab, n - n_a, n - n_b),
                 ];
                 let cell = |(k, row, column): (i64, i64, i64)| {
-                    if k == 0 { 0.0 } else { k as f64 * ((k * n) as f64 / (row * column) as f64).ln() }
+                    let product = |a: i64, b: i64| (a as u128 * b as u128) as f64;
+                    if k == 0 { 0.0 } else { k as f64 * (product(k, n) / product(row, column)).ln() }
                 };
-                2.0 * cells.into_iter().map(cell).sum::<f64>()
+                let mut cells = cells.map(cell);
+                cells.sort_by(f64::total_cmp);
+                let sum = 2.0 * cells.iter().sum::<f64>();
+                format!("{sum:.11e}").parse().expect("a printed number is one")
             }
             _ => unreachable!("{score} is not a score"),
         }
     }
+}
+
+fn greatest_common_divisor(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 fn row(kind: &str, product: &str, rank: i64, pair: &Pair) -> Vec<Value> {

@@ -1,15 +1,16 @@
 //! What was sold, when, of which product and category?
 //!
 //! Choices: `average_order_value` is a float in the currency's major unit (`order_revenue` in minor units divided once,
-//! by orders × 10^digits). A return's `returns_as_sold` falls in the range and under the filters of the sale's time.
+//! by orders × 10^digits). Over a range of days only hours and days are answered: orders of several days are not kept apart otherwise. A return's `returns_as_sold` falls in the range and under the filters of the sale's time.
 
 use super::{
-    Asked, Observed, Products, currency_of_nothing, has_several_currencies, is_sold_line, returned, row, sales_facts,
+    Asked, NONE, Observed, Products, currencies, currency_of_nothing, has_several_currencies, is_sold_line, money,
+    returned, row, sales_facts, too_large,
 };
 use crate::query::{Query, QueryError};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use millrace_schema::{Cents, Currency, OwnedRecord};
+use millrace_schema::{Currency, OwnedRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 const GROUPS: [&str; 7] = ["hour", "day", "month", "product_id", "category", "category_as_was", "currency"];
@@ -36,16 +37,19 @@ struct Sums<'a> {
     lines: i64,
     units: i64,
     units_returned: i64,
-    gross_sales: Cents,
-    order_revenue: Cents,
-    returns: Cents,
-    returns_as_sold: Cents,
+    gross_sales: i128,
+    order_revenue: i128,
+    returns: i128,
+    returns_as_sold: i128,
 }
 
 /// # Errors
 /// [`QueryError`] where the question names what the view does not have.
 pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
     let mut asked = Asked::check("sales", &GROUPS, &GROUPS, Some("hour, day and month"), context, query)?;
+    if query.days.is_some() && !["hour", "day"].iter().any(|time| query.group_by.iter().any(|name| name == time)) {
+        return Err(QueryError::RangeNeedsDays);
+    }
     if has_several_currencies(observed) {
         asked.force_currency();
     }
@@ -71,12 +75,12 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
                 sums.orders.insert(&record.order_id);
                 sums.lines += 1;
                 sums.units += i64::from(record.quantity);
-                sums.gross_sales += record.list_price();
-                sums.order_revenue += record.amount;
+                sums.gross_sales += i128::from(record.list_price());
+                sums.order_revenue += i128::from(record.amount);
             }
             if let Some((units, amount)) = returned(record) {
                 sums.units_returned += units;
-                sums.returns += amount;
+                sums.returns += i128::from(amount);
             }
         }
         if let Some((_, amount)) = returned(record)
@@ -84,16 +88,30 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
         {
             let sums = groups.entry(key).or_default();
             sums.currency = Some(record.currency);
-            sums.returns_as_sold += amount;
+            sums.returns_as_sold += i128::from(amount);
         }
     }
-    for key in asked.zero_filled() {
+    for key in asked.zero_filled(&currencies(context, observed)) {
+        if key.iter().any(|text| text.as_deref() == Some(NONE)) {
+            continue;
+        }
         groups.entry(key).or_default();
     }
 
-    let nothing = currency_of_nothing(context, observed);
+    let nothing = currency_of_nothing(context, observed, &asked);
+    let list_price = |record: &OwnedRecord| if is_sold_line(record) { record.list_price() } else { 0 };
+    let too_large =
+        too_large(observed, |one| u128::from(one.amount.unsigned_abs()) + u128::from(list_price(one).unsigned_abs()));
+    let currency_at = asked.columns.iter().position(|column| column == "currency");
     let mut table = asked.table(VALUES);
-    table.rows = groups.iter().map(|(key, sums)| row(key, values(sums, nothing))).collect();
+    for (key, sums) in &groups {
+        let shown = currency_at.and_then(|at| Currency::parse(key[at].as_deref()?));
+        let currency = shown.or(sums.currency).unwrap_or(nothing);
+        if too_large.contains(&currency) {
+            return Err(QueryError::SumsTooLarge { currency: currency.to_string() });
+        }
+        table.rows.push(row(key, values(sums, currency)));
+    }
     query.arrange(table)
 }
 
@@ -114,9 +132,8 @@ fn sale_time(record: &OwnedRecord, sold_lines: &BTreeMap<&str, Vec<&OwnedRecord>
     of_product.or(order.iter().map(|line| line.time).min()).unwrap_or(record.time)
 }
 
-fn values(sums: &Sums, default_currency: Currency) -> [Value; 12] {
-    let currency = sums.currency.unwrap_or(default_currency);
-    let money = |amount| Value::Money(amount, currency);
+fn values(sums: &Sums, currency: Currency) -> [Value; 12] {
+    let money = |sum| money(sum, currency);
     let orders = sums.orders.len() as i64;
     [
         Value::Int(sums.lines),
@@ -130,7 +147,7 @@ fn values(sums: &Sums, default_currency: Currency) -> [Value; 12] {
         money(sums.returns),
         money(sums.returns_as_sold),
         money(sums.order_revenue - sums.returns),
-        Value::ratio(sums.order_revenue, orders * 10_i64.pow(currency.digits())),
+        Value::ratio(sums.order_revenue as i64, orders * 10_i64.pow(currency.digits())),
     ]
 }
 

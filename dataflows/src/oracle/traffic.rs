@@ -2,13 +2,17 @@
 //!
 //! Choices: with several currencies a bucket has its `(none)` row only where it holds an event with a session (refunds
 //! have none), and the counters of the currencies' rows are 0. So it is with one currency where `currency` is asked for
-//! or filtered by.
+//! or filtered by. Over a range of days only what names minutes, hours or days is answered. A range is filled in for
+//! `(none)`, too.
 
-use super::{Asked, NONE, Observed, currency_of_nothing, events, has_several_currencies, is_sold_line, returned, row};
+use super::{
+    Asked, NONE, Observed, currencies, currency_of_nothing, events, has_several_currencies, is_sold_line, money,
+    returned, row, too_large,
+};
 use crate::query::{Query, QueryError};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use millrace_schema::{Cents, Currency, Kind, OwnedRecord};
+use millrace_schema::{Currency, Kind, OwnedRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
 const GROUPS: [&str; 4] = ["minute", "hour", "day", "currency"];
@@ -22,7 +26,7 @@ struct Sums<'a> {
     purchases: i64,
     sessions: BTreeSet<&'a str>,
     users: BTreeSet<&'a str>,
-    net_sales: Cents,
+    net_sales: i128,
     currency: Option<Currency>,
 }
 
@@ -30,6 +34,13 @@ struct Sums<'a> {
 /// [`QueryError`] where the question names what the view does not have.
 pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
     let mut asked = Asked::check("traffic", &GROUPS, &GROUPS, Some("minute, hour and day"), context, query)?;
+    let named = |time: &&str| {
+        let filters = query.filters.iter().map(|(column, _)| column);
+        query.group_by.iter().chain(filters).any(|column| column == time)
+    };
+    if query.days.is_some() && !["minute", "hour", "day"].iter().any(|time| named(time)) {
+        return Err(QueryError::RangeNeedsDays);
+    }
     if has_several_currencies(observed) {
         asked.force_currency();
     }
@@ -56,23 +67,37 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
             let sums = groups.entry(key).or_default();
             sums.currency = Some(record.currency);
             match returned(record) {
-                Some((_, amount)) => sums.net_sales -= amount,
-                None => sums.net_sales += record.amount,
+                Some((_, amount)) => sums.net_sales -= i128::from(amount),
+                None => sums.net_sales += i128::from(record.amount),
             }
             sums.purchases += i64::from(is_sold_line(record));
         }
     }
-    for key in asked.zero_filled() {
+    let mut filled = currencies(context, observed);
+    if events(observed).all(|record| !matches!(record.kind, Kind::Purchase | Kind::Refund)) {
+        filled.clear();
+    }
+    filled.insert(NONE.to_owned());
+    for key in asked.zero_filled(&filled) {
         groups.entry(key).or_default();
     }
 
-    let nothing = currency_of_nothing(context, observed);
+    let nothing = currency_of_nothing(context, observed, &asked);
+    let too_large = too_large(observed, |record| record.amount.unsigned_abs().into());
+    let currency_at = asked.columns.iter().position(|column| column == "currency");
     let mut table = asked.table(VALUES);
-    table.rows = groups.iter().map(|(key, sums)| row(key, values(sums, nothing))).collect();
+    for (key, sums) in &groups {
+        let shown = currency_at.and_then(|at| key[at].as_deref());
+        let currency = shown.and_then(Currency::parse).or(sums.currency).unwrap_or(nothing);
+        if shown != Some(NONE) && too_large.contains(&currency) {
+            return Err(QueryError::SumsTooLarge { currency: currency.to_string() });
+        }
+        table.rows.push(row(key, values(sums, currency)));
+    }
     query.arrange(table)
 }
 
-fn values(sums: &Sums, default_currency: Currency) -> [Value; 6] {
+fn values(sums: &Sums, currency: Currency) -> [Value; 6] {
     let count = |ids: &BTreeSet<&str>| Value::Int(ids.iter().filter(|id| !id.is_empty()).count() as i64);
     [
         Value::Int(sums.page_views),
@@ -80,7 +105,7 @@ fn values(sums: &Sums, default_currency: Currency) -> [Value; 6] {
         Value::Int(sums.purchases),
         count(&sums.sessions),
         count(&sums.users),
-        Value::Money(sums.net_sales, sums.currency.unwrap_or(default_currency)),
+        money(sums.net_sales, currency),
     ]
 }
 

@@ -4,12 +4,15 @@ use crate::query::{Query, QueryError};
 use crate::rows::{Measures, Sums};
 use crate::table::Value;
 use crate::views::AnswerContext;
-use millrace_schema::calendar::{self, Calendar, format_day, format_month};
+use millrace_schema::calendar::{self, Calendar, Hour, format_day, format_month};
 use millrace_schema::{Currency, Name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The sums of the groups, by the parts of the group columns in order.
 pub type Groups = BTreeMap<Vec<u64>, Measures>;
+
+/// The part for the day of what has no time. No day: -1 is the last of 1969, which begins 1970 west of Greenwich.
+pub const NO_DAY: u64 = i64::MIN as u64;
 
 /// A column of an answer that rows are grouped or filtered by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ impl GroupType {
         match self {
             GroupType::Minute | GroupType::Hour if part == u64::MAX => Value::Null,
             GroupType::Minute | GroupType::Hour => Value::text(context.calendar().format_instant(part as i64)),
-            GroupType::Day | GroupType::Month if part == u64::MAX => Value::Null,
+            GroupType::Day if part == NO_DAY => Value::Null,
             GroupType::Day => Value::text(format_day(part as i64)),
             GroupType::Month => Value::text(format_month(part as i64)),
             GroupType::Name => Value::Text(context.text(Name(part))),
@@ -111,20 +114,21 @@ pub fn days_asked(
     spans.reduce(|(first, last), (from, to)| (first.max(from), last.min(to)))
 }
 
-/// The instants of some days, first and last included, as parts of keys.
+/// The instants of some days, first and last included, as parts of keys. Where there are none, the first is after the last.
 pub fn instants_of((first, last): (i64, i64), calendar: &Calendar) -> (u64, u64) {
-    (calendar.day_start(first) as u64, (calendar.day_start(last + 1) - 1) as u64)
+    // No key has an instant before 1970.
+    calendar.span(first, last).map_or((1, 0), |(start, end)| (start.max(0) as u64, (end - 1).max(0) as u64))
 }
 
 pub fn sum(groups: &mut Groups, key: Vec<u64>, sums: Sums<'_>) {
     groups.entry(key).or_default().add_sums(sums);
 }
 
-/// So many buckets are filled in at most: hours of five years, days of more than a century.
-const BUCKETS_MOST: u64 = 50_000;
+/// So many groups are filled in at most: hours of five years, days of more than a century.
+const FILLED_MOST: u64 = 50_000;
 
-/// The groups that are there even without data: of one hour, day or month column, the buckets from day `first` to day
-/// `last`, both included, but for those that a filter on a time rules out.
+/// The groups that are there even without data: where one hour, day or month column stands alone or beside `currency`,
+/// the buckets of the days asked for, but for those that a filter on a time rules out; each of `currencies`.
 ///
 /// # Errors
 /// [`QueryError::TooManyBuckets`] before any is made.
@@ -132,57 +136,90 @@ pub fn zero_filled(
     asked: &[(String, GroupType)],
     filters: &[(String, GroupType, u64)],
     days: Option<(i64, i64)>,
+    currencies: &BTreeSet<u64>,
     calendar: &Calendar,
 ) -> Result<Vec<Vec<u64>>, QueryError> {
-    let (Some((first, last)), [(column, kind)]) = (days, asked) else { return Ok(Vec::new()) };
+    let is_bucket = |kind| matches!(kind, GroupType::Hour | GroupType::Day | GroupType::Month);
+    let (column, kind, currency_first) = match asked {
+        [(column, kind)] if is_bucket(*kind) => (column, *kind, None),
+        [(column, kind), (_, GroupType::Currency)] if is_bucket(*kind) => (column, *kind, Some(false)),
+        [(_, GroupType::Currency), (column, kind)] if is_bucket(*kind) => (column, *kind, Some(true)),
+        _ => return Ok(Vec::new()),
+    };
+    let Some((first, last)) = days else { return Ok(Vec::new()) };
     let days = u64::try_from(last.saturating_sub(first).saturating_add(1)).unwrap_or(0);
-    let buckets = if *kind == GroupType::Hour { days.saturating_mul(24) } else { days };
-    if buckets > BUCKETS_MOST {
-        return Err(QueryError::TooManyBuckets { column: column.clone(), buckets, most: BUCKETS_MOST });
+    let of_each = currency_first.map_or(1, |_| currencies.len() as u64);
+    let buckets = days.saturating_mul(if kind == GroupType::Hour { 24 } else { 1 }).saturating_mul(of_each);
+    if buckets > FILLED_MOST {
+        return Err(QueryError::TooManyBuckets { column: column.clone(), buckets, most: FILLED_MOST });
     }
-    let (mut from, mut to) = (calendar.day_start(first), calendar.day_start(last + 1));
-    for (_, kind, part) in filters {
-        if let Some((start, end)) = span(*kind, *part, calendar) {
-            (from, to) = (from.max(start), to.min(end));
+    let mut filled = Vec::new();
+    for bucket in buckets_between(kind, (first, last), filters, calendar) {
+        match currency_first {
+            None => filled.push(vec![bucket]),
+            Some(true) => filled.extend(currencies.iter().map(|&currency| vec![currency, bucket])),
+            Some(false) => filled.extend(currencies.iter().map(|&currency| vec![bucket, currency])),
         }
     }
-    let open = |bucket: &u64| span(*kind, *bucket, calendar).is_some_and(|(start, end)| start.max(from) < end.min(to));
-    let buckets = buckets_between(*kind, (first, last), calendar);
-    Ok(buckets.into_iter().filter(open).map(|bucket| vec![bucket]).collect())
+    Ok(filled)
 }
 
-/// From when to when (excluded) a bucket lasts; `None` of what is no time.
-fn span(kind: GroupType, part: u64, calendar: &Calendar) -> Option<(i64, i64)> {
-    let part = part as i64;
-    Some(match kind {
-        GroupType::Minute if calendar.minute_start(part) == part => (part, part + calendar::MICROS_PER_MINUTE),
-        GroupType::Hour if calendar.hour_start(part) == part => (part, part + calendar::MICROS_PER_HOUR),
-        GroupType::Minute | GroupType::Hour => (part, part),
-        GroupType::Day => (calendar.day_start(part), calendar.day_start(part + 1)),
-        GroupType::Month => (calendar.day_start(part), calendar.day_start(Calendar::month_of_day(part + 31))),
-        GroupType::Name | GroupType::Currency => return None,
-    })
+/// The hours, days or months from day `first` to day `last`, both included, in which the filters on times leave an instant.
+fn buckets_between(
+    kind: GroupType,
+    (first, last): (i64, i64),
+    filters: &[(String, GroupType, u64)],
+    calendar: &Calendar,
+) -> Vec<u64> {
+    let month = Calendar::month_of_day;
+    let day_wanted = |day: i64| {
+        (first..=last).contains(&day)
+            && filters.iter().all(|(_, kind, part)| match kind {
+                GroupType::Day => day == *part as i64,
+                GroupType::Month => month(day) == *part as i64,
+                _ => true,
+            })
+    };
+    let hour_wanted = |hour: &Hour| {
+        day_wanted(hour.day)
+            && filters.iter().all(|(_, kind, part)| match kind {
+                GroupType::Hour => hour.start == *part as i64,
+                GroupType::Minute => calendar.minute_start(*part as i64) == *part as i64 && hour.holds(*part as i64),
+                _ => true,
+            })
+    };
+    let of_hour = |hour: &Hour| match kind {
+        GroupType::Hour => hour.start as u64,
+        GroupType::Day => hour.day as u64,
+        _ => month(hour.day) as u64,
+    };
+    let instant = filters.iter().find(|(_, kind, _)| matches!(kind, GroupType::Hour | GroupType::Minute));
+    if let Some((.., part)) = instant {
+        return Some(calendar.hour(*part as i64)).filter(hour_wanted).iter().map(of_hour).collect();
+    }
+    if kind == GroupType::Hour {
+        return calendar.hours(first, last).filter(hour_wanted).map(|hour| hour.start as u64).collect();
+    }
+    // A day that the zone has left out is not there.
+    let days = (first..=last).filter(|&day| day_wanted(day) && calendar.span(day, day).is_some());
+    let mut buckets: Vec<u64> =
+        days.map(|day| if kind == GroupType::Month { month(day) } else { day } as u64).collect();
+    buckets.dedup();
+    buckets
 }
 
-/// The hours, days or months from day `first` to day `last`, both included.
-fn buckets_between(kind: GroupType, (first, last): (i64, i64), calendar: &Calendar) -> Vec<u64> {
-    let days = || first..=last;
-    match kind {
-        GroupType::Day => days().map(|day| day as u64).collect(),
-        GroupType::Month => {
-            let mut months: Vec<u64> = days().map(|day| Calendar::month_of_day(day) as u64).collect();
-            months.dedup();
-            months
-        }
-        GroupType::Hour => {
-            // Local days are 23 to 25 hours long: walk from before the first to after the last.
-            let (from, to) = ((first - 1) * calendar::MICROS_PER_DAY, (last + 2) * calendar::MICROS_PER_DAY);
-            let starts = (from..to).step_by(calendar::MICROS_PER_HOUR as usize).map(|time| calendar.hour_start(time));
-            let mut starts: Vec<u64> =
-                starts.filter(|&time| (first..=last).contains(&calendar.day(time))).map(|time| time as u64).collect();
-            starts.dedup();
-            starts
-        }
-        GroupType::Minute | GroupType::Name | GroupType::Currency => Vec::new(),
+/// The currency that filters leave, where they leave one.
+pub fn only_currency(filters: &[(String, GroupType, u64)]) -> Option<u64> {
+    let mut named = filters.iter().filter(|(_, kind, _)| *kind == GroupType::Currency).map(|(.., part)| *part);
+    let first = named.next()?;
+    named.all(|other| other == first).then_some(first)
+}
+
+/// The currencies that a range is filled in for: those there are, or the one that filters leave.
+pub fn filled_currencies(filters: &[(String, GroupType, u64)], there_are: &BTreeSet<u64>) -> BTreeSet<u64> {
+    match only_currency(filters) {
+        Some(currency) => BTreeSet::from([currency]),
+        None if filters.iter().any(|(_, kind, _)| *kind == GroupType::Currency) => BTreeSet::new(),
+        None => there_are.clone(),
     }
 }

@@ -2,9 +2,11 @@
 
 pub mod funnel;
 mod grouping;
+pub mod magnitude;
 pub mod quality;
 pub mod related_products;
 pub mod sales;
+pub mod scores;
 pub mod traffic;
 
 use crate::context::Shared;
@@ -16,6 +18,7 @@ use crate::settings::ViewContext;
 use crate::table::Table;
 use millrace_schema::calendar::Calendar;
 use millrace_schema::{Name, Names};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub type MakeView = fn(&ViewContext) -> Box<dyn View>;
@@ -68,11 +71,26 @@ pub trait View: Send + Sync {
     /// [`QueryError`] where the question does not fit the view.
     fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError>;
 
+    /// The currencies, by their codes, whose sums may not fit: their money is shown nowhere.
+    fn untrusted(&self, _rows: &dyn RowSet) -> BTreeSet<u64> {
+        BTreeSet::new()
+    }
+
     /// The naive answer from all records.
     ///
     /// # Errors
     /// As [`View::answer`].
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError>;
+}
+
+/// Which of a question's filters leaves nothing of a view by itself: what is said where an answer has no rows.
+pub fn filters_of_nothing(view: &dyn View, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Vec<String> {
+    let is_nothing = |filter: &&(String, String)| {
+        let alone = Query { filters: vec![(*filter).clone()], ..Query::default() };
+        view.answer(rows, context, &alone).is_ok_and(|table| table.rows.is_empty())
+    };
+    let named = query.filters.iter().filter(is_nothing);
+    named.map(|(column, text)| format!("nothing in {} has {column} = {text:?}", view.name())).collect()
 }
 
 /// The collections that views are made of, shared so that no state is kept twice.

@@ -10,7 +10,7 @@ use crate::row_set::{RowSet, Span};
 use crate::rows::{Key, Measures, Rows};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use crate::views::grouping::{GroupColumns, GroupType, Groups, days_asked, instants_of, sum, zero_filled};
+use crate::views::grouping::{GroupColumns, GroupType, Groups, NO_DAY, days_asked, instants_of, sum, zero_filled};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::{Name, Rule, Warning};
 use std::collections::{BTreeMap, BTreeSet};
@@ -145,7 +145,7 @@ impl View for Quality {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &ViewSchema {
@@ -169,7 +169,7 @@ impl View for Quality {
         let filters = COLUMNS.filters(query)?;
         let rules = rule_texts();
         let day = |key: &Key| match key.parts[0] {
-            u64::MAX => u64::MAX,
+            u64::MAX => NO_DAY,
             hour => context.calendar().day(hour as i64) as u64,
         };
         let part = |key: &Key, column: &str| match column {
@@ -178,6 +178,12 @@ impl View for Quality {
             "source" => key.parts[1],
             _ => key.parts[2],
         };
+        if let Some((column, text)) =
+            query.filters.iter().find(|(column, text)| column == "rule" && !rules[1..].contains(&text.as_str()))
+        {
+            let expected = "the name of a rule, a warning, or late";
+            return Err(QueryError::BadFilter { column: column.clone(), text: text.clone(), expected });
+        }
         let of_rule = || filters.iter().filter(|(column, ..)| column == "rule");
         let rule_wanted = |rule: u64| of_rule().all(|(.., name)| Name::of(rules[rule as usize]).0 == *name);
         let wanted = |key: &Key| {
@@ -208,12 +214,17 @@ impl View for Quality {
                 rules.entry(key.parts[2]).or_default().add_sums(measures);
             }
         });
+        let filled = zero_filled(&asked, &filters, query.days, &BTreeSet::new(), context.calendar())?;
         if of_rule().next().is_some() {
-            // A filter on the rule leaves the groups in which it has a count.
-            totals
-                .retain(|group, _| caught.get(group).is_some_and(|rules| rules.keys().any(|&rule| rule_wanted(rule))));
+            // A filter on the rule leaves the groups in which it has a count, and those that are there anyway: what else
+            // is known of them stays known.
+            let filled: BTreeSet<&Vec<u64>> = filled.iter().collect();
+            let counted = |group: &Vec<u64>| {
+                caught.get(group).is_some_and(|rules: &BTreeMap<_, _>| rules.keys().any(|&rule| rule_wanted(rule)))
+            };
+            totals.retain(|group, _| filled.contains(group) || counted(group));
         }
-        for group in zero_filled(&asked, &filters, query.days, context.calendar())? {
+        for group in filled {
             totals.entry(group).or_default();
         }
         let by_rule = query.group_by.iter().position(|column| column == "rule");

@@ -16,8 +16,10 @@ use crate::row_set::{RowSet, Span};
 use crate::rows::{Key, Rows};
 use crate::settings::{RelatedSettings, ViewContext};
 use crate::table::{Table, Value};
+use crate::views::scores::{Counts, Ranked, Score};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::Name;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -71,26 +73,28 @@ fn ranked(
     text: impl Fn(Name) -> Arc<str>,
 ) -> Vec<(Arc<str>, Counts)> {
     let most = if score == Score::Count { limits.list_length } else { limits.candidates };
-    pairs = best(pairs, most, |(both, _)| *both as f64, |(_, name)| text(*name));
-    let scored = pairs.into_iter().map(|pair| {
-        let counts = counts(pair);
-        (counts.score(score), pair.1, counts)
-    });
-    let list = best(scored.collect(), limits.list_length, |(score, ..)| *score, |(_, name, _)| text(*name));
-    list.into_iter().map(|(_, name, counts)| (text(name), counts)).collect()
+    pairs = best(pairs, most, |(both, _), (other, _)| both.cmp(other), |(_, name)| text(*name));
+    let counted = pairs.into_iter().map(|pair| (Ranked::of(counts(pair), score), pair.1)).collect();
+    let list = best(counted, limits.list_length, |(a, _), (b, _)| a.order(b, score), |(_, name)| text(*name));
+    list.into_iter().map(|(ranked, name)| (text(name), ranked.counts)).collect()
 }
 
 /// The greatest, in descending order; those of one score by their texts.
-fn best<T>(mut all: Vec<T>, most: usize, score: impl Fn(&T) -> f64, text: impl Fn(&T) -> Arc<str>) -> Vec<T> {
-    let descending = |a: &T, b: &T| score(b).total_cmp(&score(a));
+fn best<T: Copy>(
+    mut all: Vec<T>,
+    most: usize,
+    ascending: impl Fn(&T, &T) -> Ordering,
+    text: impl Fn(&T) -> Arc<str>,
+) -> Vec<T> {
+    let descending = |a: &T, b: &T| ascending(b, a);
     if most == 0 {
         return Vec::new();
     }
     if most < all.len() {
         let (_, last, _) = all.select_nth_unstable_by(most - 1, descending);
-        let least = score(last);
+        let last = *last;
         // With all of the last one's score: among them the text decides.
-        all.retain(|entry| score(entry).total_cmp(&least).is_ge());
+        all.retain(|entry| ascending(entry, &last).is_ge());
     }
     all.sort_unstable_by(descending);
     for same in all.chunk_by_mut(|a, b| descending(a, b).is_eq()) {
@@ -102,83 +106,13 @@ fn best<T>(mut all: Vec<T>, most: usize, score: impl Fn(&T) -> f64, text: impl F
     all
 }
 
-/// How a list is ranked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Score {
-    Count,
-    Cosine,
-    Jaccard,
-    Lift,
-    LogLikelihood,
-}
-
-impl Score {
-    /// `None` where there is no such score.
-    pub fn parse(text: &str) -> Option<Score> {
-        Some(match text {
-            "n_ab" => Score::Count,
-            "cosine" => Score::Cosine,
-            "jaccard" => Score::Jaccard,
-            "lift" => Score::Lift,
-            "llr" => Score::LogLikelihood,
-            _ => return None,
-        })
-    }
-}
-
-/// The counts of one pair.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Counts {
-    pub both: i64,
-    pub a: i64,
-    pub b: i64,
-    pub all: i64,
-}
-
-impl Counts {
-    pub fn cosine(self) -> f64 {
-        self.both as f64 / ((self.a * self.b) as f64).sqrt()
-    }
-
-    pub fn jaccard(self) -> f64 {
-        self.both as f64 / (self.a + self.b - self.both) as f64
-    }
-
-    pub fn lift(self) -> f64 {
-        (self.both * self.all) as f64 / (self.a * self.b) as f64
-    }
-
-    /// Dunning's G² of the two-by-two table: 2 Σ k ln(k N / (row × column)).
-    pub fn log_likelihood(self) -> f64 {
-        let Counts { both, a, b, all } = self;
-        let cell = |k: i64, row: i64, column: i64| {
-            if k == 0 { 0.0 } else { k as f64 * ((k * all) as f64 / (row * column) as f64).ln() }
-        };
-        let sum = cell(both, a, b)
-            + cell(a - both, a, all - b)
-            + cell(b - both, all - a, b)
-            + cell(all - a - b + both, all - a, all - b);
-        2.0 * sum
-    }
-
-    pub fn score(self, score: Score) -> f64 {
-        match score {
-            Score::Count => self.both as f64,
-            Score::Cosine => self.cosine(),
-            Score::Jaccard => self.jaccard(),
-            Score::Lift => self.lift(),
-            Score::LogLikelihood => self.log_likelihood(),
-        }
-    }
-}
-
 impl View for RelatedProducts {
     fn name(&self) -> &'static str {
         "related_products"
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &ViewSchema {

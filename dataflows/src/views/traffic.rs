@@ -12,12 +12,16 @@ use crate::context::Bucket;
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
 use crate::row_set::{RowSet, Span};
-use crate::rows::{Key, Measures, Rows};
+use crate::rows::{Key, Measures, Netting, Rows};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use crate::views::grouping::{GroupColumns, GroupType, Groups, currency, days_asked, instants_of, sum, zero_filled};
+use crate::views::grouping::{
+    GroupColumns, GroupType, Groups, currency, days_asked, filled_currencies, instants_of, only_currency, sum,
+    zero_filled,
+};
+use crate::views::magnitude::{self, Magnitudes};
 use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
-use millrace_schema::Currency;
+use millrace_schema::{Cents, Currency};
 use std::collections::BTreeSet;
 
 pub const PAGE_VIEWS: usize = 0;
@@ -28,6 +32,14 @@ pub const ACTIVE_USERS: usize = 4;
 pub const NET_SALES: usize = 5;
 /// How many lines a currency's row stands for, so that one whose sums happen to be 0 is still there.
 pub const FACTS: usize = 6;
+/// See [`magnitude`].
+const MAGNITUDE: usize = 7;
+const MAGNITUDE_TABLE: u8 = Grain::All as u8 + 1;
+
+/// Adds to the magnitude of a line's currency, once for each line.
+pub fn weigh(currency: Currency, amount: Cents, out: &mut Netting) {
+    out.add(magnitude::key(MAGNITUDE_TABLE, currency), MAGNITUDE, magnitude::of_line(amount, 0));
+}
 
 /// How long a bucket is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,10 +91,11 @@ impl Traffic {
             table("hour", Part::Hour),
             table("day", Part::Day),
             table("all", Part::Unused),
+            magnitude::table(),
         ];
         let mut measures = names[..NET_SALES].iter().map(|name| Measure::count(name)).collect::<Vec<_>>();
         measures.push(Measure::money("net_sales"));
-        measures.push(Measure::count("facts"));
+        measures.extend(["facts", magnitude::NAME].map(Measure::count));
         Traffic {
             schema: ViewSchema { tables, measures },
             groups: ["minute", "hour", "day"].map(String::from).to_vec(),
@@ -103,7 +116,7 @@ impl View for Traffic {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &ViewSchema {
@@ -140,13 +153,11 @@ impl View for Traffic {
             () if query.days.is_some() => return Err(QueryError::RangeNeedsDays),
             () => Grain::All,
         };
-        let mut currencies = BTreeSet::new();
-        rows.scan(&Span::of(Grain::All as u8, &[]), &mut |key, _| {
-            currencies.insert(key.parts[1]);
-        });
-        currencies.remove(&0);
+        let magnitudes = Magnitudes::of(rows, MAGNITUDE_TABLE, MAGNITUDE);
+        let currencies = &magnitudes.currencies;
         let forced = currencies.len() > 1 && !query.group_by.iter().any(|column| column == "currency");
         let only = currencies.first().copied().filter(|_| currencies.len() == 1);
+        let only = only_currency(&filters).filter(|&code| code != 0).or(only);
         let default_currency = only.map_or(context.shared.context.default_currency, currency);
         let calendar = context.calendar();
         let part = |key: &Key, column: &str| match (column, grain) {
@@ -182,7 +193,9 @@ impl View for Traffic {
         if forced {
             columns.insert(0, ("currency".to_owned(), GroupType::Currency));
         }
-        for group in zero_filled(&columns, &filters, query.days, calendar)? {
+        // What has no currency stands in a row of its own.
+        let filled = filled_currencies(&filters, &currencies.iter().copied().chain([0]).collect());
+        for group in zero_filled(&columns, &filters, query.days, &filled, calendar)? {
             groups.entry(group).or_default();
         }
         let mut table = Table::new(columns.iter().map(|(column, _)| column).chain(&self.values));
@@ -191,10 +204,19 @@ impl View for Traffic {
             let mut row: Vec<Value> =
                 columns.iter().zip(parts).map(|((_, kind), &part)| kind.value(part, context)).collect();
             let code = currency_at.map(|index| parts[index]).filter(|&code| code != 0);
-            row.extend(values(measures, code.map_or(default_currency, currency)));
+            let currency = code.map_or(default_currency, currency);
+            // Under no currency there is no money.
+            if currency_at.is_none_or(|index| parts[index] != 0) {
+                magnitudes.check(currency)?;
+            }
+            row.extend(values(measures, currency));
             table.rows.push(row);
         }
         query.arrange(table)
+    }
+
+    fn untrusted(&self, rows: &dyn RowSet) -> BTreeSet<u64> {
+        Magnitudes::of(rows, MAGNITUDE_TABLE, MAGNITUDE).into_untrusted()
     }
 
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {

@@ -6,6 +6,7 @@ pub mod records;
 mod recovery;
 mod repair;
 mod settings;
+pub mod zones;
 
 use crate::support::compare::{Nets, check, nets, states};
 use crate::support::context;

@@ -1,6 +1,7 @@
 //! Records of a tiny shop, in which everything collides: ids, instants, products, orders.
 
 use crate::support::{Line, time};
+use millrace_schema::calendar::rfc3339_micros;
 use millrace_schema::{Currency, Kind, OwnedRecord, Page, Place};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -42,6 +43,26 @@ impl Sent {
             text.replace(&format!(r#""session_id":"{session}""#), r#""session_id":"a""#)
         });
         Sent { text, ..self.clone() }
+    }
+}
+
+impl Sent {
+    /// The same, but that each of [`INSTANTS`] is another one.
+    pub fn at_other_instants(&self, others: &[&str; INSTANTS.len()]) -> Sent {
+        let mut sent = self.clone();
+        for (from, to) in INSTANTS.iter().zip(others) {
+            let micros = |text: &str| rfc3339_micros(time(text));
+            sent.text = sent.text.replace(from, to).replace(&micros(from), &micros(to));
+        }
+        for arrival in &mut sent.arrivals {
+            // Some instant and so many seconds.
+            let moved = |received: i64| {
+                let at = (0..INSTANTS.len()).min_by_key(|&at| received.abs_diff(time(INSTANTS[at]))).expect("some");
+                (time(others[at]) + received - time(INSTANTS[at])).max(0)
+            };
+            arrival.received_at = arrival.received_at.map(moved);
+        }
+        sent
     }
 }
 

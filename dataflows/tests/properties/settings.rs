@@ -15,6 +15,10 @@ pub struct Chosen {
 }
 
 impl Chosen {
+    pub fn in_zone(self, zone: &'static str) -> Chosen {
+        Chosen { zone, ..self }
+    }
+
     pub fn context(&self) -> Arc<ViewContext> {
         Arc::new(context_of(self.zone, &self.funnel, &self.related))
     }

@@ -66,3 +66,13 @@ fn traffic() {
 fn quality() {
     check("quality.story");
 }
+
+#[test]
+fn clocks() {
+    check("clocks.story");
+}
+
+#[test]
+fn ties() {
+    check("ties.story");
+}

@@ -126,3 +126,10 @@ show quality by=day days=2019-10-01..2019-10-03
 > 2019-10-01  15    11        3           1            0        1     3       0.9333
 > 2019-10-02  4     4         0           0            0        0     3       1.0000
 > 2019-10-03  0     0         0           0            0        0     0       -
+
+# A range keeps what is known of a day without a row of one rule.
+show quality by=day where=rule=late days=2019-10-01..2019-10-03
+> day         read  accepted  duplicates  quarantined  pending  late  warned  quality_score
+> 2019-10-01  15    11        3           0            0        1     0       1.0000
+> 2019-10-02  4     4         0           0            0        0     0       1.0000
+> 2019-10-03  0     0         0           0            0        0     0       -

@@ -30,6 +30,7 @@ changes sales
 > cell 2019-10-01T09:00:00+00:00 spoon (unknown) (unknown) USD: lines +1, orders +1, units +1, gross_sales +150, order_revenue +150, facts +1
 > day 2019-10-01 USD: orders -1
 > hour 2019-10-01T07:00:00+00:00 USD: orders -1
+> magnitude USD: magnitude +3
 > month 2019-10 USD: orders -1
 > total USD: orders -1
 
@@ -79,6 +80,7 @@ changes sales
 > cell 2019-10-05T12:00:00+00:00 tea Food Food USD: units_returned +1, returns +250, facts +1
 > cell 2019-10-06T12:00:00+00:00 mug Kitchen Kitchen USD: units_returned +1, returns +800, facts +1
 > cell 2019-10-06T13:00:00+00:00 mug Kitchen Kitchen USD: units_returned +1, returns +100, returns_as_sold +100, facts +2
+> magnitude USD: magnitude +3
 
 # Now its sale turns up, late: what was returned as sold moves to the day of the sale.
 late by=9d

@@ -36,6 +36,7 @@ changes traffic
 > hour 2019-10-01T23:00:00+05:45 -: page_views +1, active_sessions +1
 > hour 2019-10-02T00:00:00+05:45 -: page_views +2, cart_additions +1, active_sessions +2, active_users +1
 > hour 2019-10-02T00:00:00+05:45 USD: purchases +1, net_sales +500, facts +1
+> magnitude USD: magnitude +1
 > minute 2019-10-01T23:59:00+05:45 -: page_views +1, active_sessions +1
 > minute 2019-10-02T00:00:00+05:45 -: page_views +1, active_sessions +1, active_users +1
 > minute 2019-10-02T00:01:00+05:45 -: cart_additions +1, active_sessions +1, active_users +1

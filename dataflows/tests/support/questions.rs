@@ -7,7 +7,8 @@ use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 
-use crate::properties::records::{CATEGORIES, DEVICES, INSTANTS, PRODUCTS, REFERRERS};
+use crate::properties::records::{CATEGORIES, DEVICES, PRODUCTS, REFERRERS};
+use crate::properties::zones::instants;
 
 /// Questions that are always asked: everything as one row, and by each column.
 pub fn fixed(view: &str) -> Vec<Query> {
@@ -54,10 +55,13 @@ fn one(view: &str, context: &ViewContext, random: &mut SmallRng) -> Query {
     while random.random_bool(0.3) {
         query.filters.push(filter(view, context, random));
     }
+    let instant = |random: &mut SmallRng| instant(context, random);
     let day = |random: &mut SmallRng| context.calendar.day(instant(random));
     if random.random_bool(0.25) {
         let (a, b) = (day(random), day(random));
-        query.days = Some((a.min(b) - random.random_range(0..2), a.max(b) + random.random_range(0..2)));
+        // No day before 1970 can be asked for.
+        let (first, last) = (a.min(b) - random.random_range(0..2), a.max(b) + random.random_range(0..2));
+        query.days = Some((first.max(0), last.max(0)));
     }
     if random.random_bool(0.3) {
         query.as_of = Some(instant(random) + random.random_range(-2..60) * 3_600_000_000);
@@ -72,8 +76,8 @@ fn one(view: &str, context: &ViewContext, random: &mut SmallRng) -> Query {
     query
 }
 
-fn instant(random: &mut SmallRng) -> i64 {
-    super::time(INSTANTS.choose(random).expect("there are instants"))
+fn instant(context: &ViewContext, random: &mut SmallRng) -> i64 {
+    super::time(instants(context.calendar.zone()).choose(random).expect("there are instants"))
 }
 
 fn filter(view: &str, context: &ViewContext, random: &mut SmallRng) -> (String, String) {
@@ -83,6 +87,7 @@ fn filter(view: &str, context: &ViewContext, random: &mut SmallRng) -> (String, 
     };
     let column = *filterable.choose(random).expect("there are columns");
     let calendar = &context.calendar;
+    let instant = |random: &mut SmallRng| instant(context, random);
     let one_of = |random: &mut SmallRng, texts: &[&str]| (*texts.choose(random).expect("one of some")).to_owned();
     let text = match column {
         "minute" => calendar.format_instant(calendar.minute_start(instant(random))),

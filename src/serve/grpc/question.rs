@@ -86,6 +86,8 @@ pub fn view<'a>(version: &'a Published, name: &str) -> Result<&'a ViewRows, Stat
 pub fn misfit(error: QueryError) -> Status {
     match error {
         QueryError::OnlyAList(view) => Status::invalid_argument(format!("{view} has no groups and no days")),
+        // Nothing is wrong with the question.
+        error @ QueryError::SumsTooLarge { .. } => Status::failed_precondition(error.to_string()),
         error => Status::invalid_argument(error.to_string()),
     }
 }

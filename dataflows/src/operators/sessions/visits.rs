@@ -8,7 +8,7 @@
 //! join it any more. What was counted whole, by a replay or a repair, is one visit from its first event to its last.
 
 use super::spans::Span;
-use super::{Products, Session, SessionEvent, Sessions, count_traffic};
+use super::{Products, Session, SessionEvent, Sessions, beyond_gap, count_traffic};
 use crate::operators::pairs::{RelatedKind, emit_difference};
 use smallvec::SmallVec;
 
@@ -122,7 +122,8 @@ impl Sessions {
         }
         if self.parts.traffic {
             for (at, event) in events.iter().enumerate().rev() {
-                let neighbours = (at.checked_sub(1).map(|before| events[before].time), None);
+                let beyond = beyond_gap(&mut self.buckets, event.time, &events[..at]);
+                let neighbours = [at.checked_sub(1).map(|before| events[before].time), None, beyond];
                 count_traffic(&mut self.buckets, &mut self.out.traffic, event, neighbours, -1);
             }
         }

@@ -8,7 +8,7 @@ use crate::table::{Table, Value};
 use crate::views::AnswerContext;
 use crate::views::grouping::{GroupColumns, GroupType, days_asked, zero_filled};
 use millrace_schema::calendar::Calendar;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const COLUMNS: GroupColumns = GroupColumns {
     view: "funnel",
@@ -91,7 +91,7 @@ pub fn answer(
             }
         });
     }
-    for group in zero_filled(&asked, &filters, query.days, context.calendar())? {
+    for group in zero_filled(&asked, &filters, query.days, &BTreeSet::new(), context.calendar())? {
         groups.entry(group).or_default();
     }
     let mut table = Table::new(query.group_by.iter().chain(values));
@@ -137,6 +137,8 @@ fn immature_until(day: i64, context: &AnswerContext, query: &Query) -> Value {
     else {
         return Value::Null;
     };
-    let closes = context.calendar().day_start(day + 1) + window;
+    // A day on which a session begins has instants.
+    let Some((_, end)) = context.calendar().span(day, day) else { return Value::Null };
+    let closes = end + window;
     if closes > now { Value::text(context.calendar().format_instant(closes)) } else { Value::Null }
 }

@@ -324,7 +324,7 @@ impl View for Funnel {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &ViewSchema {

@@ -2,13 +2,20 @@
 
 use super::grain::{Grain, Time};
 use super::rollup;
-use super::{GROSS_SALES, LINES, ORDER_REVENUE, ORDERS, RETURNS, RETURNS_AS_SOLD, UNITS, UNITS_RETURNED};
+use super::{
+    GROSS_SALES, LINES, MAGNITUDE, MAGNITUDE_TABLE, ORDER_REVENUE, ORDERS, RETURNS, RETURNS_AS_SOLD, UNITS,
+    UNITS_RETURNED,
+};
 use crate::query::{Query, QueryError};
 use crate::row_set::{RowSet, Span};
 use crate::rows::{Key, Measures};
 use crate::table::{Table, Value};
 use crate::views::AnswerContext;
-use crate::views::grouping::{GroupColumns, GroupType, Groups, currency, days_asked, instants_of, sum, zero_filled};
+use crate::views::grouping::{
+    GroupColumns, GroupType, Groups, currency, days_asked, filled_currencies, instants_of, only_currency, sum,
+    zero_filled,
+};
+use crate::views::magnitude::Magnitudes;
 use millrace_schema::Currency;
 use millrace_schema::calendar::Calendar;
 use std::collections::BTreeSet;
@@ -63,7 +70,8 @@ pub fn answer(rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Resu
     let mut asked = COLUMNS.asked(query)?;
     let filters = COLUMNS.filters(query)?;
     let grain = overlap_grain(query)?;
-    let currencies = currencies(rows);
+    let magnitudes = Magnitudes::of(rows, MAGNITUDE_TABLE, MAGNITUDE);
+    let currencies = &magnitudes.currencies;
     let several = currencies.len() > 1;
     if several && !query.group_by.iter().any(|column| column == "currency") {
         asked.insert(0, ("currency".to_owned(), GroupType::Currency));
@@ -84,32 +92,25 @@ pub fn answer(rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Resu
             }
         });
     }
-    for group in zero_filled(&asked, &filters, query.days, calendar)? {
+    let default = context.shared.context.default_currency;
+    let there_are = if currencies.is_empty() { &BTreeSet::from([default.code()]) } else { currencies };
+    let filled = filled_currencies(&filters, there_are);
+    for group in zero_filled(&asked, &filters, query.days, &filled, calendar)? {
         groups.entry(group).or_default();
     }
 
-    let only = currencies.first().map_or(context.shared.context.default_currency, |&code| currency(code));
+    let only = only_currency(&filters).filter(|&code| code != 0).or(currencies.first().copied());
+    let only = only.map_or(default, currency);
     let currency_at = asked.iter().position(|(column, _)| column == "currency");
     let mut table = Table::new(asked.iter().map(|(column, _)| column.as_str()).chain(VALUES));
     for (parts, measures) in &groups {
         let mut row: Vec<Value> = asked.iter().zip(parts).map(|((_, kind), &part)| kind.value(part, context)).collect();
-        row.extend(values(measures, currency_at.map_or(only, |index| currency(parts[index]))));
+        let currency = currency_at.map_or(only, |index| currency(parts[index]));
+        magnitudes.check(currency)?;
+        row.extend(values(measures, currency));
         table.rows.push(row);
     }
     query.arrange(table)
-}
-
-/// The currencies that there are sales in.
-fn currencies(rows: &dyn RowSet) -> BTreeSet<u64> {
-    let mut currencies = BTreeSet::new();
-    let total = Grain::TOTAL.table();
-    let tables = if rows.is_rolled_up(total) { total..=total } else { 0..=total };
-    for table in tables {
-        rows.scan(&Span::of(table, &[]), &mut |key, _| {
-            currencies.insert(key.parts[4]);
-        });
-    }
-    currencies
 }
 
 /// Rows to be added up.

@@ -73,8 +73,6 @@ impl Grain {
     /// How many there are.
     pub const COUNT: usize = TIMES.len() * DIMENSIONS.len();
     pub const CELL: Grain = grain(0);
-    /// All together: the last table.
-    pub const TOTAL: Grain = grain(Grain::COUNT - 1);
 
     /// The coarsest grain that tells these apart.
     pub fn of(time: Time, product: bool, category: bool, as_was: bool) -> Grain {

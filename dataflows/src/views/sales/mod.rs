@@ -25,9 +25,11 @@ use crate::row_set::RowSet;
 use crate::rows::{Key, Netting, Rows};
 use crate::settings::ViewContext;
 use crate::table::Table;
+use crate::views::magnitude::{self, Magnitudes};
 use crate::views::{AnswerContext, Inputs, Measure, Part, Roller, TableSchema, View, ViewSchema};
 use grain::{COARSER, Cell, Grain};
 use millrace_schema::{Cents, Currency, Name};
+use std::collections::BTreeSet;
 
 const LINES: usize = 0;
 const ORDERS: usize = 1;
@@ -39,6 +41,9 @@ const RETURNS: usize = 6;
 const RETURNS_AS_SOLD: usize = 7;
 /// How many facts a row stands for, so that one whose measures happen to be 0 is still there.
 const FACTS: usize = 8;
+/// See [`magnitude`]: in a table of its own, after those of the grains.
+const MAGNITUDE: usize = 9;
+const MAGNITUDE_TABLE: u8 = Grain::COUNT as u8;
 
 /// What a line does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +86,14 @@ pub struct Contributor {
 impl Contributor {
     pub fn new(shared: &Shared, enabled: bool) -> Contributor {
         Contributor { enabled, none: shared.none, cells: Vec::new(), groups: Vec::new(), sales: SaleTimes::default() }
+    }
+
+    /// Adds to the magnitude of a line's currency, once for each line.
+    pub fn weigh(&self, line: &Line, out: &mut Netting) {
+        if self.enabled {
+            let magnitude = magnitude::of_line(line.amount, line.list_price);
+            out.add(magnitude::key(MAGNITUDE_TABLE, line.currency), MAGNITUDE, magnitude);
+        }
     }
 
     /// Adds an order's contribution `sign` times. `categories` gives a line's product's category now and at a time.
@@ -226,8 +239,12 @@ impl Sales {
         let money = ["gross_sales", "order_revenue", "returns", "returns_as_sold"].map(Measure::money);
         Sales {
             schema: ViewSchema {
-                tables: grain::all().iter().map(table).collect(),
-                measures: counts.into_iter().chain(money).chain([Measure::count("facts")]).collect(),
+                tables: grain::all().iter().map(table).chain([magnitude::table()]).collect(),
+                measures: counts
+                    .into_iter()
+                    .chain(money)
+                    .chain(["facts", magnitude::NAME].map(Measure::count))
+                    .collect(),
             },
             groups: ["hour", "day", "month", "product_id", "category", "category_as_was", "currency"]
                 .map(String::from)
@@ -249,7 +266,7 @@ impl View for Sales {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &ViewSchema {
@@ -274,6 +291,10 @@ impl View for Sales {
 
     fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
         answer::answer(rows, context, query)
+    }
+
+    fn untrusted(&self, rows: &dyn RowSet) -> BTreeSet<u64> {
+        Magnitudes::of(rows, MAGNITUDE_TABLE, MAGNITUDE).into_untrusted()
     }
 
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {

@@ -1,5 +1,6 @@
 //! The grains of sales that an index keeps whole, so that common questions need not add up cells.
 
+use super::MAGNITUDE_TABLE;
 use super::grain::{Cell, Grain, Time};
 use crate::context::Buckets;
 use crate::rows::Key;
@@ -32,7 +33,7 @@ const PRODUCT_FIRST: [Grain; 2] = [grain(Time::Day, true, true), grain(Time::Mon
 /// The table of a grain in order of the product.
 pub fn product_first(grain: &Grain) -> Option<u8> {
     let position = PRODUCT_FIRST.iter().position(|other| other == grain)?;
-    Some((Grain::COUNT + position) as u8)
+    Some(MAGNITUDE_TABLE + 1 + position as u8)
 }
 
 /// The key of a table in order of the product, as in the table in order of time.
