@@ -58,7 +58,7 @@ pub struct Recall {
     horizons: Horizons,
     wanted: Arc<Wanted>,
     /// When late events of a session were, and where the accepted ones are.
-    sessions: FxHashMap<Id, (Vec<i64>, Spans)>,
+    sessions: FxHashMap<Id, (BTreeSet<i64>, Spans)>,
     /// By users and days, in the store's calendar: the minutes of late events, ascending, and the nearest to each.
     users: FxHashMap<(Id, i64), Vec<Nearest>>,
     /// Visits whose last event is no older are held, in memory and in the state.
@@ -105,7 +105,7 @@ impl Recall {
             wanted.users.insert(event.user);
         }
         if let (Some(pause), Some(_)) = (self.horizons.pause(), Activity::of(event, event.session)) {
-            self.sessions.entry(event.session).or_default().0.push(event.time);
+            self.sessions.entry(event.session).or_default().0.insert(event.time);
             wanted.sessions.insert(event.session);
             self.may_go_on(Span::at(event.time, false), pause);
         }
@@ -197,6 +197,7 @@ impl Recall {
     }
 }
 
-fn are_joined(late: &[i64], span: &Span, pause: i64) -> bool {
-    late.iter().any(|time| span.joins(&Span::at(*time, false), pause))
+fn are_joined(late: &BTreeSet<i64>, span: &Span, pause: i64) -> bool {
+    let near = span.first.saturating_sub(pause)..=span.last.saturating_add(pause);
+    late.range(near).next().is_some()
 }

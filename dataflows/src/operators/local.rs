@@ -102,6 +102,10 @@ impl LocalNames {
         self.names[number as usize]
     }
 
+    pub fn text(&self, number: u32) -> &Arc<str> {
+        &self.texts[number as usize].text
+    }
+
     /// By the texts' bytes.
     pub fn order(&self, a: u32, b: u32) -> Ordering {
         let (a, b) = (&self.texts[a as usize], &self.texts[b as usize]);

@@ -15,4 +15,5 @@ mod retirement;
 pub mod scatter;
 pub mod sessions;
 pub mod tables;
+pub mod touched;
 pub mod users;

@@ -76,6 +76,22 @@ impl Stored {
             currency: Currency::from_code(currency as u64).expect("it is that of a line"),
         }
     }
+
+    fn line(&self) -> Line {
+        Line {
+            kind: self.kind,
+            product: self.product,
+            time: self.time,
+            quantity: self.quantity,
+            amount: self.amount,
+            list_price: self.list_price,
+            currency: self.currency,
+            booked_at: (minute(self.time) + self.booked_after) * MICROS_PER_MINUTE,
+            partition: self.partition,
+            session: self.session,
+            user: self.user,
+        }
+    }
 }
 
 /// Lines in a piece. Where assertions are on, few, so that most lines of every test are packed.
@@ -128,26 +144,14 @@ impl OrderLines {
     pub fn of_order(&self, chain: Chain, lines: &mut Vec<Line>) {
         lines.clear();
         let stored = std::iter::successors(self.get(chain), |stored| self.get(stored.before_of_order));
-        lines.extend(stored.map(|stored| Line {
-            kind: stored.kind,
-            product: stored.product,
-            time: stored.time,
-            quantity: stored.quantity,
-            amount: stored.amount,
-            list_price: stored.list_price,
-            currency: stored.currency,
-            booked_at: (minute(stored.time) + stored.booked_after) * MICROS_PER_MINUTE,
-            partition: stored.partition,
-            session: stored.session,
-            user: stored.user,
-        }));
+        lines.extend(stored.map(|stored| stored.line()));
         lines.reverse();
     }
 
-    /// The orders that have lines of a product, once for each line.
-    pub fn orders_of_product(&self, chain: Chain) -> impl Iterator<Item = u32> {
+    /// The lines of a product with their orders, the last one first.
+    pub fn of_product(&self, chain: Chain) -> impl Iterator<Item = (u32, Line)> {
         let stored = std::iter::successors(self.get(chain), |stored| self.get(stored.before_of_product));
-        stored.map(|stored| stored.order)
+        stored.map(|stored| (stored.order, stored.line()))
     }
 }
 
@@ -220,8 +224,11 @@ mod tests {
                 prop_assert_eq!(&found, expected);
             }
             for (product, chain) in products.iter().enumerate() {
-                let expected = entered.iter().rev().filter(|(_, of)| *of == product).map(|(order, _)| *order as u32);
-                prop_assert!(lines.orders_of_product(*chain).eq(expected));
+                let expected = (0..).zip(&entered).filter(|(_, (_, of))| *of == product);
+                let mut expected: Vec<(u32, Line)> =
+                    expected.map(|(n, (order, product))| (*order as u32, line(n, *product as u32))).collect();
+                expected.reverse();
+                prop_assert!(lines.of_product(*chain).eq(expected));
             }
         }
     }

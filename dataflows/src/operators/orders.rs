@@ -7,23 +7,30 @@
 //!
 //! An order's state is its lines. Its part in the sales is a function of the lines and of their products' histories
 //! (see [`crate::views::sales`]): an order that gets a line, or has a product whose history changes, takes back what
-//! it contributed and contributes anew.
+//! it contributed and contributes anew. Of an order of many lines only what changes is counted anew: `orders/large.rs`.
+
+mod large;
+#[cfg(test)]
+mod tests;
+mod warnings;
 
 use crate::context::{Buckets, Keeps, Shared};
 use crate::operators::categories::{History, HistoryChange};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
 use crate::operators::order_lines::{Chain, OrderLines};
-use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet, emit_difference};
+use crate::operators::pairs::{PairChange, PairChanges, RelatedKind};
 use crate::operators::scatter::scatter;
 use crate::operators::sessions::Parts;
 use crate::operators::tables::{IdHead, IdTable};
+use crate::operators::touched::{TouchedSet, emit_difference};
 use crate::rows::{Change, Netting};
+use crate::views::sales::large::categories;
 use crate::views::sales::{Contributor, Line, LineKind};
 use crate::views::{quality, traffic};
-use millrace_schema::{Body, Currency, Event, Id, Warning};
+use large::{LARGE, Large, Restated};
+use millrace_schema::{Body, Event, Id, Warning};
 use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
@@ -34,6 +41,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 struct Order {
     last: Chain,
     dirty: bool,
+    /// It has a [`Large`].
+    large: bool,
 }
 
 /// The products that lines buy, and when.
@@ -52,8 +61,9 @@ struct Orders {
     numbers: IdTable,
     orders: Vec<Order>,
     lines: OrderLines,
-    /// Of orders that have ever had more lines than products are counted together.
+    /// Of orders that have ever had more lines than products are counted together, and of large ones.
     touched: FxHashMap<u32, TouchedSet>,
+    large: FxHashMap<u32, Large>,
     /// The orders that the epoch at work touches, and how many lines each had before.
     dirty: Vec<(u32, usize)>,
     /// Reused: the lines of the order at hand.
@@ -95,6 +105,7 @@ impl Orders {
             orders: Vec::new(),
             lines: OrderLines::default(),
             touched: FxHashMap::default(),
+            large: FxHashMap::default(),
             dirty: Vec::new(),
             at_hand: Vec::new(),
             unknown: FxHashMap::default(),
@@ -122,12 +133,28 @@ impl Orders {
 
     /// Handles one epoch: takes back what the touched orders contributed, changes them, contributes anew.
     fn epoch(&mut self, changes: Vec<HistoryChange>, batches: Vec<Vec<Event>>) {
-        let changes: Vec<(u32, History)> =
-            changes.into_iter().map(|(name, history)| (self.product(name), history)).collect();
-        for (product, _) in &changes {
-            let orders: Vec<u32> = self.lines.orders_of_product(self.of_products[*product as usize]).collect();
-            orders.into_iter().for_each(|order| self.take_back(order));
+        let changes: Vec<(u32, HistoryChange)> =
+            changes.into_iter().map(|change| (self.product(change.product), change)).collect();
+        let mut restated = Restated::default();
+        let mut products: Vec<u32> = changes.iter().map(|(product, _)| *product).collect();
+        products.sort_unstable();
+        products.dedup();
+        for product in products {
+            for (order, line) in self.lines.of_product(self.of_products[product as usize]) {
+                if self.orders[order as usize].large {
+                    restated.push(order, line);
+                } else if !std::mem::replace(&mut self.orders[order as usize].dirty, true) {
+                    self.dirty.push((order, 0));
+                }
+            }
         }
+        for at in 0..self.dirty.len() {
+            let (order, _) = self.dirty[at];
+            self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
+            self.dirty[at].1 = self.at_hand.len();
+            self.contribute(-1);
+        }
+        self.restate(&mut restated, -1);
         let mut arrived = Vec::new();
         for event in batches.iter().flatten() {
             if let Some((id, line)) = self.line(event) {
@@ -140,41 +167,53 @@ impl Orders {
                 arrived.push((order, line));
             }
         }
-        for (product, history) in changes {
+        for (product, change) in changes {
             self.set_known(product);
-            self.histories[product as usize] = Some(history);
+            self.histories[product as usize].get_or_insert_default().apply(&change);
         }
+        self.restate(&mut restated, 1);
         for (order, line) in arrived {
             self.add(order, line);
         }
         for (order, lines_before) in std::mem::take(&mut self.dirty) {
             self.orders[order as usize].dirty = false;
-            self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
-            if self.parts.related {
-                self.settle(order, lines_before);
+            if self.orders[order as usize].large {
+                self.settle_large(order);
+                continue;
             }
-            self.contribute(1);
+            self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
+            let is_large = self.at_hand.len() >= LARGE;
+            if self.parts.related {
+                self.settle(order, lines_before, is_large);
+            }
+            if is_large { self.enlarge(order) } else { self.contribute(1) }
         }
     }
 
-    /// Takes back what an order contributed, once an epoch.
+    /// Takes back what an order contributed, once an epoch. Of a large one nothing need be.
     fn take_back(&mut self, order: u32) {
-        if !std::mem::replace(&mut self.orders[order as usize].dirty, true) {
-            self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
-            self.dirty.push((order, self.at_hand.len()));
-            self.contribute(-1);
+        let state = &mut self.orders[order as usize];
+        if std::mem::replace(&mut state.dirty, true) {
+            return;
         }
+        if state.large {
+            self.dirty.push((order, 0));
+            return;
+        }
+        self.lines.of_order(state.last, &mut self.at_hand);
+        self.dirty.push((order, self.at_hand.len()));
+        self.contribute(-1);
     }
 
     /// Counts the products of the lines at hand that came since the last time. Few lines say themselves what has been counted.
-    fn settle(&mut self, number: u32, lines_before: usize) {
+    fn settle(&mut self, number: u32, lines_before: usize, is_large: bool) {
         let (before, arrived) = self.at_hand.split_at(lines_before);
-        if arrived.is_empty() {
+        if arrived.is_empty() && !is_large {
             return;
         }
         let (kind, cap) = (RelatedKind::BoughtTogether, self.shared.context.related.max_products_per_session);
         let out = &mut self.out.pairs;
-        if self.at_hand.len() <= cap && !self.touched.contains_key(&number) {
+        if self.at_hand.len() <= cap && !is_large && !self.touched.contains_key(&number) {
             let products = |lines: &[Line]| {
                 let mut products: Vec<u32> = touches(lines).map(|(product, _)| product).collect();
                 products.sort_unstable();
@@ -184,9 +223,10 @@ impl Orders {
             emit_difference(kind, &products(before), &products(&self.at_hand), &self.locals, out);
             return;
         }
-        let set = self.touched.entry(number).or_insert_with(|| TouchedSet::of(touches(before), cap));
-        touches(arrived).for_each(|(product, time)| set.touch(product, time));
-        set.settle(kind, &self.locals, &self.shared, out);
+        let locals = &self.locals;
+        let set = self.touched.entry(number).or_insert_with(|| TouchedSet::of(touches(before), cap, locals));
+        touches(arrived).for_each(|(product, time)| set.touch(product, time, cap, locals));
+        set.settle(kind, locals, out);
     }
 
     /// Counts the lines at hand.
@@ -195,13 +235,11 @@ impl Orders {
         if lines.is_empty() {
             return;
         }
-        let category = |line: &Line, time: i64| match &self.histories[line.product as usize] {
-            Some(history) => (history.as_is(), history.as_was(time)),
-            None => (self.shared.unknown, self.shared.unknown),
-        };
-        self.contributor.contribute(lines, category, &self.locals, &mut self.buckets, sign, &mut self.out.sales);
+        let (histories, none, unknown) = (&self.histories, self.shared.none, self.shared.unknown);
+        let of_line = |line: &Line, time: i64| categories(histories, line.product, time, none, unknown);
+        self.contributor.contribute(lines, of_line, &self.locals, &mut self.buckets, sign, &mut self.out.sales);
         if self.parts.quality {
-            warn(lines, &self.shared, &mut self.buckets, sign, &mut self.out.quality);
+            warnings::warn(lines, &self.shared, &mut self.buckets, sign, &mut self.out.quality);
         }
     }
 
@@ -219,6 +257,8 @@ impl Orders {
             _ => return None,
         };
         let product = self.product(event.product);
+        // A refund of the whole order brings back an amount and no units.
+        let quantity = if product == 0 { 0 } else { quantity };
         let line = Line {
             kind,
             product,
@@ -252,7 +292,7 @@ impl Orders {
                 self.out.traffic.add(key, traffic::FACTS, 1);
             }
         }
-        if self.parts.quality && line.kind == LineKind::Refunded && self.histories[line.product as usize].is_none() {
+        if self.parts.quality && line.kind == LineKind::Refunded && self.is_unknown(line.product) {
             let hour = self.buckets.of(line.booked_at).hour;
             *self.unknown.entry(line.product).or_default().entry((hour, line.partition)).or_default() += 1;
             let source = self.shared.partitions.source(line.partition);
@@ -260,6 +300,13 @@ impl Orders {
         }
         let state = &mut self.orders[order as usize];
         self.lines.push(&line, order, &mut state.last, &mut self.of_products[line.product as usize]);
+        if state.large {
+            self.add_to_large(order, &line);
+        }
+    }
+
+    fn is_unknown(&self, product: u32) -> bool {
+        product != 0 && self.histories[product as usize].is_none()
     }
 
     fn set_known(&mut self, product: u32) {
@@ -267,47 +314,6 @@ impl Orders {
             let key = quality::warning_key(hour, self.shared.partitions.source(partition), Warning::UnknownProduct);
             self.out.quality.add(key, quality::WARNED, -count);
         }
-    }
-}
-
-/// What is odd about an order as a whole, booked on each line that takes part.
-fn warn(lines: &[Line], shared: &Shared, buckets: &mut Buckets, sign: i64, out: &mut Netting) {
-    let mut add = |line: &Line, warning| {
-        let hour = buckets.of(line.booked_at).hour;
-        let key = quality::warning_key(hour, shared.partitions.source(line.partition), warning);
-        out.add(key, quality::WARNED, sign);
-    };
-    let purchased = || lines.iter().filter(|line| line.kind != LineKind::Refunded);
-    let mut first_user = 0;
-    let mut disagrees = false;
-    for line in purchased() {
-        disagrees |= purchased().next().is_some_and(|first| first.session != line.session);
-        if line.user != 0 {
-            disagrees |= first_user != 0 && first_user != line.user;
-            first_user = line.user;
-        }
-    }
-    if disagrees {
-        purchased().for_each(|line| add(line, Warning::OrderDisagrees));
-    }
-    if lines.iter().all(|line| line.kind == LineKind::Sold) {
-        return;
-    }
-    // By currency: whether anything was sold, and what was returned beyond what was paid.
-    let mut sums: SmallVec<[(Currency, bool, i64); 4]> = SmallVec::new();
-    for line in lines {
-        let at = sums.iter().position(|(currency, ..)| *currency == line.currency).unwrap_or_else(|| {
-            sums.push((line.currency, false, 0));
-            sums.len() - 1
-        });
-        let is_sold = line.kind == LineKind::Sold;
-        sums[at].1 |= is_sold;
-        sums[at].2 += if is_sold { -line.amount } else { line.amount };
-    }
-    let exceeds =
-        |line: &&Line| sums.iter().any(|(currency, sold, sum)| *currency == line.currency && *sold && *sum > 0);
-    for line in lines.iter().filter(|line| line.kind != LineKind::Sold).filter(exceeds) {
-        add(line, Warning::ReturnedMoreThanPaid);
     }
 }
 

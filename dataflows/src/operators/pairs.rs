@@ -9,6 +9,11 @@
 //! `list_length`, and beyond them those among the first `candidates` with n_ab ≥ `min_together`. That is what lists
 //! by count and lists by score are chosen from when read. Only listed pairs are rows, so most increments of a popular
 //! product change nothing further down.
+//!
+//! Where a count falls, others may belong in its place. Then the list is chosen anew from all neighbours; where that happens time and
+//! again, they are held in order (`pairs/ranked.rs`).
+
+mod ranked;
 
 use crate::context::Shared;
 use crate::durable::PairCount;
@@ -19,6 +24,7 @@ use crate::operators::tables::{CountTable, prefetch};
 use crate::rows::{Change, Key, Measures};
 use crate::settings::RelatedSettings;
 use millrace_schema::{Name, Names};
+use ranked::Ranked;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -98,99 +104,12 @@ impl PairChanges {
         self.item(kind, Name::NONE, difference);
     }
 
-    fn capped(&mut self, kind: RelatedKind, difference: i32) {
+    pub fn capped(&mut self, kind: RelatedKind, difference: i32) {
         self.changes.push(PairChange { a: Name::NONE, b: Name::NONE, kind, capped: true, difference });
     }
 
     pub fn drain(&mut self) -> impl Iterator<Item = PairChange> + '_ {
         self.changes.drain(..)
-    }
-}
-
-/// The products that one session or order has touched, under the cap.
-#[derive(Debug, Default)]
-pub struct TouchedSet {
-    /// When each was last touched.
-    last: FxHashMap<u32, i64>,
-    /// What has been emitted, ascending.
-    emitted: Vec<u32>,
-    capped: bool,
-    dirty: bool,
-}
-
-impl TouchedSet {
-    /// From touches that have been emitted already, fewer distinct ones than the cap.
-    pub fn of(touches: impl Iterator<Item = (u32, i64)>, cap: usize) -> TouchedSet {
-        let mut set = TouchedSet::default();
-        touches.for_each(|(product, time)| set.touch(product, time));
-        set.emitted = set.last.keys().copied().collect();
-        set.emitted.sort_unstable();
-        set.dirty = false;
-        debug_assert!(set.emitted.len() <= cap.max(1), "a small group is below the cap");
-        set
-    }
-
-    pub fn touch(&mut self, product: u32, time: i64) {
-        let last = self.last.entry(product).or_insert(time);
-        *last = (*last).max(time);
-        self.dirty = true;
-    }
-
-    /// Emits what the set is now, less what was emitted before.
-    pub fn settle(&mut self, kind: RelatedKind, locals: &LocalNames, shared: &Shared, out: &mut PairChanges) {
-        if !std::mem::take(&mut self.dirty) {
-            return;
-        }
-        let cap = shared.context.related.max_products_per_session;
-        let capped = self.last.len() > cap;
-        let now = most_recent(self.last.iter().map(|(&product, &time)| (product, time)).collect(), cap, locals);
-        if capped != std::mem::replace(&mut self.capped, capped) {
-            out.capped(kind, if capped { 1 } else { -1 });
-        }
-        let before = std::mem::replace(&mut self.emitted, now);
-        emit_difference(kind, &before, &self.emitted, locals, out);
-    }
-
-    /// Takes back all that was emitted.
-    pub fn take_back(self, kind: RelatedKind, locals: &LocalNames, out: &mut PairChanges) {
-        if self.capped {
-            out.capped(kind, -1);
-        }
-        emit_difference(kind, &self.emitted, &[], locals, out);
-    }
-}
-
-/// Of products and when each was last touched, the most recent ones, ties by smaller text; ascending.
-pub fn most_recent(mut touched: Vec<(u32, i64)>, cap: usize, locals: &LocalNames) -> Vec<u32> {
-    if touched.len() > cap {
-        touched.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| locals.order(a.0, b.0)));
-        touched.truncate(cap);
-    }
-    let mut products: Vec<u32> = touched.into_iter().map(|(product, _)| product).collect();
-    products.sort_unstable();
-    products
-}
-
-/// Emits the pairs, items and the total of `now` less those of `before`. Both ascending and distinct.
-pub fn emit_difference(kind: RelatedKind, before: &[u32], now: &[u32], locals: &LocalNames, out: &mut PairChanges) {
-    let only = |of: &[u32], other: &[u32]| -> Vec<u32> {
-        of.iter().copied().filter(|product| other.binary_search(product).is_err()).collect()
-    };
-    let (removed, added) = (only(before, now), only(now, before));
-    let kept: Vec<Name> = before.iter().filter(|p| now.binary_search(p).is_ok()).map(|&p| locals.name(p)).collect();
-    for (changed, difference) in [(removed, -1), (added, 1)] {
-        let changed: Vec<Name> = changed.into_iter().map(|product| locals.name(product)).collect();
-        for (index, &a) in changed.iter().enumerate() {
-            out.item(kind, a, difference);
-            for &b in kept.iter().chain(&changed[..index]) {
-                out.pair(kind, a, b, difference);
-            }
-        }
-    }
-    match (before.is_empty(), now.is_empty()) {
-        (true, false) => out.total(kind, 1),
-        (false, true) => out.total(kind, -1),
-        _ => {}
     }
 }
 
@@ -204,6 +123,10 @@ struct Item {
     last: usize,
     /// The epoch's change of the product's own count.
     touches: i32,
+    /// Changes of counts since the list was chosen anew.
+    changes: u32,
+    /// All neighbours in order, where that is often.
+    ranked: Option<Box<Ranked>>,
 }
 
 /// A pair counted once, or taken back once: item, neighbour, and 0 or 1, from high bits to low. A small word, since there
@@ -321,7 +244,10 @@ impl Pairs {
         restored.sort_unstable();
         restored.dedup();
         for number in restored {
-            self.items[number as usize].relist(&self.limits, &self.locals);
+            let item = &mut self.items[number as usize];
+            item.relist(&self.limits, &self.locals);
+            // Chosen once, that is.
+            item.changes = u32::MAX;
         }
     }
 
@@ -412,6 +338,10 @@ impl Item {
         let before = *count;
         *count = count.checked_add_signed(difference).expect("a pair is taken back only where it was counted");
         let now = *count;
+        self.changes = self.changes.saturating_add(1);
+        if self.ranked.is_some() {
+            self.rank(neighbour, before, now, locals);
+        }
         let at = if before > 0 && self.is_listed(before, neighbour, locals) { self.position(neighbour) } else { None };
         match (at, now.cmp(&before)) {
             (_, Ordering::Equal) | (None, Ordering::Less) => Effect::None,
@@ -489,17 +419,38 @@ impl Item {
         }
     }
 
-    /// Chooses the list anew from all counts. Returns the one before.
-    fn relist(&mut self, limits: &RelatedSettings, locals: &LocalNames) -> Vec<(u32, u32)> {
-        let before = self.listed_counts.drain(..).zip(self.listed.drain(..)).collect();
+    #[cold]
+    fn rank(&mut self, neighbour: u32, before: u32, now: u32, locals: &LocalNames) {
+        if ranked::is_not_worth_it(self.counts.len(), self.changes) {
+            self.ranked = None;
+        }
+        self.ranked.iter_mut().for_each(|ranked| ranked.change(neighbour, before, now, locals));
+    }
+
+    /// The first so many neighbours, with their counts before them.
+    fn best(&self, longest: usize, locals: &LocalNames) -> Vec<(u32, u32)> {
         let mut all: Vec<(u32, u32)> = self.counts.iter().map(|(neighbour, count)| (count, neighbour)).collect();
         let order = |a: &(u32, u32), b: &(u32, u32)| b.0.cmp(&a.0).then_with(|| locals.order(a.1, b.1));
-        let longest = limits.candidates.max(limits.list_length);
         if all.len() > longest {
             all.select_nth_unstable_by(longest, order);
             all.truncate(longest);
         }
         all.sort_unstable_by(order);
+        all
+    }
+
+    /// Chooses the list anew from all counts. Returns the one before.
+    fn relist(&mut self, limits: &RelatedSettings, locals: &LocalNames) -> Vec<(u32, u32)> {
+        let before = self.listed_counts.drain(..).zip(self.listed.drain(..)).collect();
+        let longest = limits.candidates.max(limits.list_length);
+        if self.ranked.is_none() && ranked::is_worth_it(self.counts.len(), self.changes) {
+            self.ranked = Some(Box::new(Ranked::of(&self.counts, locals)));
+        }
+        self.changes = 0;
+        let mut all = match &self.ranked {
+            Some(ranked) => ranked.first(longest),
+            None => self.best(longest, locals),
+        };
         let enough = all.iter().take_while(|(count, _)| *count >= limits.min_together).count();
         all.truncate(enough.min(limits.candidates).max(limits.list_length));
         self.listed_counts.extend(all.iter().map(|(count, _)| *count));

@@ -7,7 +7,8 @@
 //!
 //! A session's state is the list of its events in order of time, 20 bytes each. Its part in the funnel is a function
 //! of that list (a *contribution*); a touched session emits its contribution now less the one before. Traffic and the
-//! products touched grow event by event.
+//! products touched grow event by event. A long session's events are in a tree, and its part in the funnel grows with them
+//! (`sessions/long.rs`).
 //!
 //! Under a horizon a session is counted by *visits* (`sessions/visits.rs`): events further apart than a pause are of two. A visit
 //! that no event can join any more is forgotten. What it contributed stays in the rows; the contribution itself is kept by its
@@ -15,8 +16,11 @@
 
 mod event;
 mod forget;
+mod long;
 mod recall;
 pub mod spans;
+#[cfg(test)]
+mod tests;
 mod visits;
 
 use crate::context::{Bucket, Buckets, Keeps, Shared};
@@ -27,14 +31,16 @@ use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::lists::{List, Lists};
 use crate::operators::local::LocalNames;
 use crate::operators::origins::Origins;
-use crate::operators::pairs::{PairChange, PairChanges, RelatedKind, TouchedSet};
+use crate::operators::pairs::{PairChange, PairChanges, RelatedKind};
 use crate::operators::retirement::Retirement;
 use crate::operators::scatter::scatter;
 use crate::operators::tables::{IdHead, IdTable, prefetch};
+use crate::operators::touched::TouchedSet;
 use crate::rows::{Change, Netting};
 use crate::views::funnel::{Contribution, FunnelKeys};
 use crate::views::{quality, traffic};
 pub use event::SessionEvent;
+use long::{LONG, Long};
 use millrace_schema::{Name, Warning};
 use recall::Recalled;
 use rustc_hash::FxHashMap;
@@ -74,8 +80,8 @@ struct Session {
     /// In order of (time, tie).
     events: List,
     contribution: Option<Contribution>,
-    /// Products touched, kept apart once the session is not small.
-    touched: Option<Box<TouchedSet>>,
+    /// What is kept apart once the session is not small.
+    beside: Option<Box<Beside>>,
     /// Its number is not used again yet, and nothing else is kept of it.
     forgotten: bool,
     /// Another visit of the same session: its number and 1, 0 for none. All hang from the one whose number goes with the id.
@@ -84,6 +90,22 @@ struct Session {
     head: u32,
     /// It was counted as one, whatever pauses there were.
     whole: bool,
+}
+
+const _: () = assert!(size_of::<Session>() == 64);
+
+impl Session {
+    fn long(&self) -> Option<&Long> {
+        self.beside.as_ref()?.long.as_ref()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Beside {
+    /// Products touched.
+    touched: Option<TouchedSet>,
+    /// The events, in place of the list.
+    long: Option<Long>,
 }
 
 /// The operator's state on one worker.
@@ -202,9 +224,9 @@ impl Sessions {
     }
 
     fn recategorise(&mut self, changes: Vec<HistoryChange>) {
-        for (name, history) in changes {
-            let product = self.product(name);
-            let category = self.shared.shown(history.as_is());
+        for HistoryChange { product, as_is, .. } in changes {
+            let product = self.product(product);
+            let category = self.shared.shown(as_is);
             let before = std::mem::replace(&mut self.categories[product as usize], category);
             self.set_known(product);
             if before != category && self.parts.funnel {
@@ -325,13 +347,13 @@ impl Sessions {
         let state = &mut self.sessions[session as usize];
         if state.next == 0 {
             let events = self.events.get(state.events);
-            let is_of_it = match (events.first(), events.last()) {
-                (Some(first), Some(last)) => {
-                    let of = Span { first: first.time, last: last.time, whole: state.whole };
-                    of.joins(&Span::at(time, whole), pause)
-                }
-                _ => true,
+            let ends = match (events.first(), events.last()) {
+                (Some(first), Some(last)) => Some((first.time, last.time)),
+                _ => state.long().and_then(Long::ends),
             };
+            let is_of_it = ends.is_none_or(|(first, last)| {
+                Span { first, last, whole: state.whole }.joins(&Span::at(time, whole), pause)
+            });
             if is_of_it {
                 state.whole |= whole;
                 return session;
@@ -389,6 +411,10 @@ impl Sessions {
     /// `products` are those that the session has touched, once they have been looked for.
     fn insert(&mut self, session: u32, new: SessionEvent, products: &mut Option<Products>) {
         let state = &mut self.sessions[session as usize];
+        if state.long().is_some() {
+            self.insert_long(session, new);
+            return;
+        }
         let events = self.events.get(state.events);
         let after = events.iter().rev().take_while(|event| event.order() > new.order()).count();
         let position = events.len() - after;
@@ -400,9 +426,58 @@ impl Sessions {
             count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours, 1);
         }
         if self.parts.related && new.touched().is_some() {
-            touch(&mut state.touched, products, events, &new, &self.locals, &self.shared, &mut self.out.pairs);
+            touch(&mut state.beside, products, events, &new, &self.locals, &self.shared, &mut self.out.pairs);
         }
         self.events.insert(&mut state.events, position, new);
+        if state.events.len() == LONG {
+            self.lengthen(session);
+        }
+    }
+
+    #[cold]
+    fn insert_long(&mut self, session: u32, new: SessionEvent) {
+        let Some(Beside { touched, long: Some(long) }) = self.sessions[session as usize].beside.as_deref_mut() else {
+            return;
+        };
+        let (before, after) = long.insert(new, &self.keys, self.origins.pairs(), &self.locals);
+        if self.parts.traffic {
+            let neighbours = [before, after, long.beyond_gap(new.time, &mut self.buckets)];
+            count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours, 1);
+        }
+        if let (Some(touched), Some(product)) = (touched, new.touched()) {
+            touched.touch(product, new.time, self.shared.context.related.max_products_per_session, &self.locals);
+        }
+    }
+
+    /// Moves the events of a session that has become long.
+    #[cold]
+    fn lengthen(&mut self, session: u32) {
+        let state = &mut self.sessions[session as usize];
+        let mut long = Long::new(self.parts.funnel);
+        let beside = state.beside.get_or_insert_default();
+        let events = self.events.get(state.events);
+        if self.parts.related && beside.touched.is_none() {
+            let cap = self.shared.context.related.max_products_per_session;
+            beside.touched = Some(TouchedSet::of(touches(events), cap, &self.locals));
+        }
+        for event in events {
+            long.insert(*event, &self.keys, self.origins.pairs(), &self.locals);
+        }
+        beside.long = Some(long);
+        self.events.release(&mut state.events);
+    }
+
+    /// How many events a visit has.
+    fn length(&self, visit: u32) -> usize {
+        let state = &self.sessions[visit as usize];
+        state.long().map_or(state.events.len(), Long::len)
+    }
+
+    /// The times of its first event and of its last.
+    fn ends(&self, visit: u32) -> Option<(i64, i64)> {
+        let state = &self.sessions[visit as usize];
+        let events = self.events.get(state.events);
+        events.first().zip(events.last()).map(|(first, last)| (first.time, last.time)).or_else(|| state.long()?.ends())
     }
 
     /// Before the list grows, those leave it that are forgotten or have another first product by now.
@@ -430,18 +505,20 @@ impl Sessions {
     /// Emits what a session contributes now, less what it did before.
     fn settle(&mut self, session: u32) {
         let state = &mut self.sessions[session as usize];
-        if let Some(touched) = &mut state.touched {
-            touched.settle(RelatedKind::ViewedTogether, &self.locals, &self.shared, &mut self.out.pairs);
+        let mut of_long = None;
+        if let Some(Beside { touched, long }) = state.beside.as_deref_mut() {
+            if let Some(touched) = touched {
+                touched.settle(RelatedKind::ViewedTogether, &self.locals, &mut self.out.pairs);
+            }
+            of_long = long.as_mut().and_then(|long| long.contribution(&self.keys, &mut self.buckets));
         }
-        if !self.parts.funnel || state.events.is_empty() {
+        if !self.parts.funnel || state.events.is_empty() && of_long.is_none() {
             return;
         }
-        let now = self.keys.contribution(
-            self.events.get(state.events),
-            self.origins.pairs(),
-            &self.locals,
-            &mut self.buckets,
-        );
+        let now = of_long.unwrap_or_else(|| {
+            let events = self.events.get(state.events);
+            self.keys.contribution(events, self.origins.pairs(), &self.locals, &mut self.buckets)
+        });
         if state.contribution == Some(now) {
             return;
         }
@@ -501,10 +578,14 @@ fn count_traffic(
     }
 }
 
+fn touches(events: &[SessionEvent]) -> impl Iterator<Item = (u32, i64)> {
+    events.iter().filter_map(|event| event.touched().map(|product| (product, event.time)))
+}
+
 /// Enters a touch that is about to join the list. A small session emits the new pairs at once: without a cap in
 /// reach its set of products only grows.
 fn touch(
-    touched: &mut Option<Box<TouchedSet>>,
+    beside: &mut Option<Box<Beside>>,
     products: &mut Option<Products>,
     events: &[SessionEvent],
     new: &SessionEvent,
@@ -513,12 +594,12 @@ fn touch(
     out: &mut PairChanges,
 ) {
     let cap = shared.context.related.max_products_per_session;
-    if touched.is_none() && events.len() + 1 >= SMALL_SESSION.min(cap) {
-        let old = events.iter().filter_map(|event| event.touched().map(|product| (product, event.time)));
-        *touched = Some(Box::new(TouchedSet::of(old, cap)));
+    if beside.is_none() && events.len() + 1 >= SMALL_SESSION.min(cap) {
+        let touched = Some(TouchedSet::of(touches(events), cap, locals));
+        *beside = Some(Box::new(Beside { touched, long: None }));
     }
-    if let Some(touched) = touched {
-        touched.touch(new.product, new.time);
+    if let Some(Beside { touched: Some(touched), .. }) = beside.as_deref_mut() {
+        touched.touch(new.product, new.time, cap, locals);
         return;
     }
     let products = products.get_or_insert_with(|| {

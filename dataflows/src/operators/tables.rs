@@ -63,6 +63,11 @@ impl CountTable {
         &mut self.slots[slot].1
     }
 
+    /// How many numbers there are, with some of those whose count has become 0.
+    pub fn len(&self) -> usize {
+        self.used
+    }
+
     /// Numbers with their counts, those of 0 left out.
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32)> {
         self.slots.iter().filter(|(_, count)| *count > 0).map(|&(number, count)| (number - 1, count))

@@ -4,7 +4,8 @@
 //! accepted events and user records ──by user──▶ [users] ──▶ traffic rows (active users) · warnings
 //! ```
 //!
-//! A user's state is the ascending list of minutes with an event, 4 bytes each; hours and days follow from it.
+//! A user's state is the ascending list of minutes with an event, 4 bytes each, in a tree where they are many; hours and days follow
+//! from it.
 //! Under a horizon, of the minutes that no event can be of any more the last is enough: whatever comes is later, and is in an hour or a
 //! day in which the user was active only if that one is, or a later one. Users are not forgotten.
 
@@ -17,9 +18,10 @@ use crate::rows::{Change, Netting};
 use crate::views::{quality, traffic};
 use millrace_schema::calendar::MICROS_PER_MINUTE;
 use millrace_schema::{Body, Event, Id, Kind, Warning};
+use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasherDefault;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -84,18 +86,103 @@ const MINUTES_BESIDE: usize = if cfg!(debug_assertions) { 1 } else { 4 };
 /// Minutes since 1970, ascending.
 type Minutes = SmallVec<[u32; MINUTES_BESIDE]>;
 
+/// A list of so many minutes becomes a tree. Where assertions are on, few, so that there are some in every test.
+const MANY_MINUTES: usize = if cfg!(debug_assertions) { 3 } else { 1024 };
+
 #[derive(Debug, Default)]
 struct User {
     minutes: Minutes,
     known: bool,
-    /// Events booked while the user was unknown: hour, partition, count.
-    unknown: Vec<(i64, u16, i64)>,
+    /// The minutes are in [`Users::many`].
+    many: bool,
+    /// Events booked while the user was unknown.
+    unknown: Vec<Unbooked>,
+}
+
+/// A minute that is new to a user: those before and after it, and whether there are so many that they lie apart.
+struct Entered {
+    before: Option<u32>,
+    after: Option<u32>,
+    crowded: bool,
+}
+
+impl User {
+    /// Enters a minute, unless it is known.
+    #[inline]
+    fn enter(&mut self, id: Id, minute: u32, many: &mut FxHashMap<Id, BTreeSet<u32>>) -> Option<Entered> {
+        if self.many {
+            return enter_many(many.entry(id).or_default(), minute);
+        }
+        let minutes = &mut self.minutes;
+        let Err(position) = minutes.binary_search(&minute) else { return None };
+        let before = position.checked_sub(1).map(|index| minutes[index]);
+        let after = minutes.get(position).copied();
+        minutes.insert(position, minute);
+        let crowded = minutes.spilled();
+        if minutes.len() == MANY_MINUTES {
+            many.insert(id, std::mem::take(minutes).into_iter().collect());
+            self.many = true;
+        }
+        Some(Entered { before, after, crowded })
+    }
+
+    /// Of the user's minutes, what [`Buckets::beyond_gap`] asks for.
+    fn beyond_gap(&self, minute: u32, many: Option<&BTreeSet<u32>>, buckets: &mut Buckets) -> Option<u32> {
+        let from = |limit: i64| {
+            let minute = limit.saturating_add(MICROS_PER_MINUTE - 1).div_euclid(MICROS_PER_MINUTE);
+            u32::try_from(minute).unwrap_or(if minute < 0 { 0 } else { u32::MAX })
+        };
+        let first = |limit: i64| self.minutes.partition_point(|&minute| minute < from(limit));
+        let last_before = |limit: i64| match many {
+            Some(many) => many.range(..from(limit)).next_back().copied(),
+            None => self.minutes.get(first(limit).checked_sub(1)?).copied(),
+        };
+        let first_from = |limit: i64| match many {
+            Some(many) => many.range(from(limit)..).next().copied(),
+            None => self.minutes.get(first(limit)).copied(),
+        };
+        let time_of = |minute: u32| i64::from(minute) * MICROS_PER_MINUTE;
+        let last_before = |limit| last_before(limit).map(time_of);
+        buckets.beyond_gap(time_of(minute), last_before, |limit| first_from(limit).map(time_of)).map(minute_of)
+    }
+}
+
+#[cold]
+fn enter_many(minutes: &mut BTreeSet<u32>, minute: u32) -> Option<Entered> {
+    let before = minutes.range(..minute).next_back().copied();
+    let after = minutes.range(minute + 1..).next().copied();
+    minutes.insert(minute).then_some(Entered { before, after, crowded: true })
+}
+
+/// Hour, partition, count.
+type Unbooked = (i64, u16, i64);
+
+/// Counts an event. Entries of one place that are apart are brought together before there is more room made.
+fn count_unknown(unknown: &mut Vec<Unbooked>, hour: i64, partition: u16) {
+    const LATELY: usize = 8;
+    let is_place = |&&mut (of_hour, of_partition, _): &&mut Unbooked| (of_hour, of_partition) == (hour, partition);
+    if let Some((.., count)) = unknown.iter_mut().rev().take(LATELY).find(is_place) {
+        *count += 1;
+        return;
+    }
+    if unknown.len() == unknown.capacity() {
+        unknown.sort_unstable();
+        unknown.dedup_by(|(hour, partition, count), (of_hour, of_partition, sum)| {
+            let is_same = (hour, partition) == (of_hour, of_partition);
+            *sum += if is_same { *count } else { 0 };
+            is_same
+        });
+        unknown.reserve(unknown.len().max(1));
+    }
+    unknown.push((hour, partition, 1));
 }
 
 struct Users {
     shared: Shared,
     parts: Parts,
     users: hashbrown::HashMap<Id, User, BuildHasherDefault<IdHasher>>,
+    /// The minutes of users who have many.
+    many: FxHashMap<Id, BTreeSet<u32>>,
     buckets: Buckets,
     forgets: bool,
     /// Users with so many minutes that they lie apart, by one of these: looked at once no event is of it any more.
@@ -107,13 +194,16 @@ struct Users {
 impl Users {
     /// Remembers when a user was active, which has been counted.
     fn recall(&mut self, sighting: &Sighting) {
-        let minutes = &mut self.users.entry(sighting.user).or_default().minutes;
-        let minute = minute_of(sighting.time);
-        if let Err(position) = minutes.binary_search(&minute) {
-            minutes.insert(position, minute);
-            if self.forgets && minutes.spilled() {
-                self.crowded.entry(minute).or_default().push(sighting.user);
-            }
+        let (id, minute) = (sighting.user, minute_of(sighting.time));
+        let user = self.users.entry(id).or_default();
+        if let Some(Entered { crowded, .. }) = user.enter(id, minute, &mut self.many) {
+            self.watch(id, minute, crowded);
+        }
+    }
+
+    fn watch(&mut self, id: Id, minute: u32, crowded: bool) {
+        if self.forgets && crowded {
+            self.crowded.entry(minute).or_default().push(id);
         }
     }
 
@@ -132,36 +222,24 @@ impl Users {
         }
         if self.parts.quality && !user.known {
             let hour = self.buckets.of(sighting.booked_at).hour;
-            let place = (hour, sighting.partition);
-            match user.unknown.iter_mut().rev().find(|(hour, partition, _)| (*hour, *partition) == place) {
-                Some((.., count)) => *count += 1,
-                None => user.unknown.push((place.0, place.1, 1)),
-            }
+            count_unknown(&mut user.unknown, hour, sighting.partition);
             let source = self.shared.partitions.source(sighting.partition);
             self.quality.add(quality::warning_key(hour, source, Warning::UnknownUser), quality::WARNED, 1);
         }
         if self.parts.traffic && sighting.kind == SightingKind::Event {
             let minute = minute_of(sighting.time);
-            let Err(position) = user.minutes.binary_search(&minute) else { return };
-            let time_of = |minute: u32| i64::from(minute) * MICROS_PER_MINUTE;
-            let first = |limit: i64| user.minutes.partition_point(|&minute| time_of(minute) < limit);
-            let time_at = |at: usize| user.minutes.get(at).map(|&minute| time_of(minute));
-            let last_before = |limit| time_at(first(limit).checked_sub(1)?);
-            let beyond = self.buckets.beyond_gap(time_of(minute), last_before, |limit| time_at(first(limit)));
-            let beyond = beyond.map(|time| self.buckets.of(time));
+            let id = sighting.user;
+            let Some(Entered { before, after, crowded }) = user.enter(id, minute, &mut self.many) else { return };
+            let beyond = user.beyond_gap(minute, self.many.get(&id), &mut self.buckets);
+            self.watch(id, minute, crowded);
             let mut at = |minute: u32| self.buckets.of(i64::from(minute) * MICROS_PER_MINUTE);
-            let before = position.checked_sub(1).map(|index| at(user.minutes[index]));
-            let after = user.minutes.get(position).map(|&minute| at(minute));
+            let others = [before, after, beyond].map(|other| other.map(&mut at));
             let bucket = at(minute);
             for grain in traffic::GRAINS {
                 let key = grain.key(bucket, 0);
                 if ![before, after, beyond].into_iter().flatten().any(|other| grain.key(other, 0) == key) {
                     self.traffic.add(key, traffic::ACTIVE_USERS, 1);
                 }
-            }
-            user.minutes.insert(position, minute);
-            if self.forgets && user.minutes.spilled() {
-                self.crowded.entry(minute).or_default().push(sighting.user);
             }
         }
     }
@@ -182,10 +260,21 @@ impl Users {
         let first = minute_of(limit.max(0));
         while let Some(entry) = self.crowded.first_entry().filter(|entry| *entry.key() < first) {
             for id in entry.remove() {
-                let minutes = self.users.get_mut(&id).map(|user| &mut user.minutes);
-                minutes.into_iter().for_each(|minutes| forget_before(minutes, first));
+                if let Some(minutes) = self.many.get_mut(&id) {
+                    forget_many_before(minutes, first);
+                } else if let Some(user) = self.users.get_mut(&id) {
+                    forget_before(&mut user.minutes, first);
+                }
             }
         }
+    }
+}
+
+/// The same where they are many.
+fn forget_many_before(minutes: &mut BTreeSet<u32>, first: u32) {
+    let last_old = minutes.range(..first).next_back().copied();
+    while minutes.first().is_some_and(|minute| last_old.is_some_and(|last| *minute < last)) {
+        minutes.pop_first();
     }
 }
 
@@ -221,6 +310,7 @@ pub fn users<'s>(
         shared: shared.clone(),
         parts,
         users: hashbrown::HashMap::default(),
+        many: FxHashMap::default(),
         forgets: shared.context.horizons.any(),
         crowded: BTreeMap::new(),
         traffic: Netting::default(),

@@ -18,7 +18,7 @@ pub mod accept;
 mod asked;
 mod calendar;
 #[cfg(test)]
-mod example;
+pub(crate) mod example;
 pub mod funnel;
 pub mod quality;
 pub mod related_products;
@@ -72,10 +72,12 @@ fn is_sold_line(record: &OwnedRecord) -> bool {
     record.kind == Kind::Purchase && record.quantity >= 0
 }
 
-/// The units and the amount that a return line or a refund brings back; `None` for anything else.
+/// The units and the amount that a return line or a refund brings back; `None` for anything else. A refund of the whole order
+/// brings no units.
 fn returned(record: &OwnedRecord) -> Option<(i64, Cents)> {
     match record.kind {
         Kind::Purchase if record.quantity < 0 => Some((-i64::from(record.quantity), -record.amount)),
+        Kind::Refund if record.product_id.is_empty() => Some((0, record.amount)),
         Kind::Refund => Some((i64::from(record.quantity), record.amount)),
         _ => None,
     }
@@ -148,12 +150,19 @@ impl Products {
         Products(products)
     }
 
+    /// What names no product has the category `(none)`.
     fn category_now(&self, product: &str) -> String {
+        if product.is_empty() {
+            return NONE.to_owned();
+        }
         let last = self.0.get(product).and_then(|versions| versions.last());
         last.map_or(UNKNOWN.to_owned(), |(_, category)| category.clone())
     }
 
     fn category_at(&self, product: &str, time: i64) -> String {
+        if product.is_empty() {
+            return NONE.to_owned();
+        }
         let Some(versions) = self.0.get(product) else { return UNKNOWN.to_owned() };
         let in_force = versions.iter().rev().find(|(since, _)| *since <= time);
         in_force.unwrap_or(&versions[0]).1.clone()

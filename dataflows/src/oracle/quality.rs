@@ -130,17 +130,17 @@ impl<'a> Suspects<'a> {
     fn of(observed: &'a [Observed]) -> Suspects<'a> {
         let dimension = |kind| observed.iter().filter_map(Observed::accepted).filter(move |one| one.kind == kind);
 
-        // Revenue (where something was sold) and returns.
-        let mut orders: BTreeMap<(&str, Currency), (Option<Cents>, Cents)> = BTreeMap::new();
+        // What was paid and what came back, each by currency: 0 where nothing was.
+        let mut orders: BTreeMap<(&str, Currency), (Cents, Cents)> = BTreeMap::new();
         for record in sales_facts(observed) {
-            let (revenue, returns) = orders.entry((&record.order_id, record.currency)).or_default();
+            let (paid, came_back) = orders.entry((&record.order_id, record.currency)).or_default();
             match returned(record) {
-                Some((_, amount)) => *returns += amount,
-                None => *revenue = Some(revenue.unwrap_or(0) + record.amount),
+                Some((_, amount)) => *came_back += amount,
+                None => *paid += record.amount,
             }
             debug_assert!(returned(record).is_some() || is_sold_line(record), "a sales fact is one of the two");
         }
-        orders.retain(|_, (revenue, returns)| revenue.is_some_and(|revenue| *returns > revenue));
+        orders.retain(|_, (paid, came_back)| came_back > paid);
 
         let mut lines: BTreeMap<&str, (BTreeSet<&str>, BTreeSet<&str>)> = BTreeMap::new();
         for record in events(observed).filter(|record| record.kind == Kind::Purchase) {
@@ -191,7 +191,7 @@ impl<'a> Suspects<'a> {
 mod tests {
     use super::*;
     use crate::oracle::example::{accepted, at, check, product, purchase, refund, view};
-    use millrace_schema::{Place, Rule};
+    use millrace_schema::{Currency, Place, Rule};
 
     /// Hour 7: a known and an unknown product, one line of o1, a duplicate, a malformed record. Hour 8: the other line
     /// of o1, from another session, and a refund of more than both. And a record without any time.
@@ -227,6 +227,22 @@ mod tests {
             "2019-10-01T08:00:00+00:00 2 2 0 0 0 0 2 1.0000",
         ];
         check(answer, &shop(), &Query::group_by(["hour"]), &expected);
+    }
+
+    /// Dollars were paid, and euros came back; of another order nothing is known but that something came back.
+    #[test]
+    fn nothing_was_paid_in_another_currency() {
+        let euro = Currency::parse("EUR").expect("a currency");
+        let records = [
+            product("1T07:00", "tea", "Drinks"),
+            purchase("1T07:10", "o1", "tea", 1, 500),
+            OwnedRecord { currency: euro, ..refund("1T07:20", "o1", "tea", 1, 1) },
+            refund("1T07:30", "o1", "tea", 1, 500),
+            refund("1T07:40", "unknown", "tea", 1, 1),
+            refund("1T07:50", "nothing", "tea", 1, 0),
+        ];
+        let expected = ["returned_more_than_paid 6 6 0 0 0 0 2 1.0000"];
+        check(answer, &accepted(records), &Query::group_by(["rule"]), &expected);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::{
     Asked, NONE, Observed, Products, currencies, currency_of_nothing, has_several_currencies, is_sold_line, money,
-    returned, row, sales_facts, too_large,
+    returned, row, sales_facts, text_or_none, too_large,
 };
 use crate::query::{Query, QueryError};
 use crate::settings::ViewContext;
@@ -56,7 +56,7 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
     let products = Products::of(observed);
     let key = |record: &OwnedRecord, time: i64| {
         let label = |column: &str| match column {
-            "product_id" => record.product_id.clone(),
+            "product_id" => text_or_none(&record.product_id),
             "category" => products.category_now(&record.product_id),
             "category_as_was" => products.category_at(&record.product_id, time),
             "currency" => record.currency.to_string(),
@@ -123,8 +123,8 @@ fn sold_lines_by_order(observed: &[Observed]) -> BTreeMap<&str, Vec<&OwnedRecord
     orders
 }
 
-/// When what a return brings back was sold: with the order's line of that product, else with its first line, else
-/// (the order is unknown) at the time of the return.
+/// When what a return brings back was sold: with the order's line of that product, else (as a refund of the whole order, too) with
+/// its first line, else (the order is unknown) at the time of the return.
 fn sale_time(record: &OwnedRecord, sold_lines: &BTreeMap<&str, Vec<&OwnedRecord>>) -> i64 {
     let order = sold_lines.get(record.order_id.as_str()).map_or(&[][..], Vec::as_slice);
     let of_product = order.iter().filter(|line| line.product_id == record.product_id);
@@ -191,6 +191,26 @@ mod tests {
             "Food Food 1 1 1 1 0 2.50 0.00 2.50 2.50 0.00 0.00 2.5000",
         ];
         check(answer, &accepted(shop()), &Query::group_by(["category", "category_as_was"]), &expected);
+    }
+
+    #[test]
+    fn a_refund_of_the_whole_order_is_of_no_product() {
+        let records = [
+            product("1T00:00", "tea", "Drinks"),
+            purchase("2T09:00", "o1", "tea", 1, 250),
+            purchase("1T09:00", "o1", "tea", 2, 500),
+            refund("4T12:00", "o1", "", 3, 490),
+            refund("5T12:00", "unknown", "", 0, 10),
+        ];
+        let expected = [
+            "(none) (none) (none) 2019-10-01 0 0 0 0 0 0.00 0.00 0.00 0.00 4.90 0.00 -",
+            "(none) (none) (none) 2019-10-04 0 0 0 0 0 0.00 0.00 0.00 4.90 0.00 -4.90 -",
+            "(none) (none) (none) 2019-10-05 0 0 0 0 0 0.00 0.00 0.00 0.10 0.10 -0.10 -",
+            "tea Drinks Drinks 2019-10-01 1 1 2 0 2 5.00 0.00 5.00 0.00 0.00 5.00 5.0000",
+            "tea Drinks Drinks 2019-10-02 1 1 1 0 1 2.50 0.00 2.50 0.00 0.00 2.50 2.5000",
+        ];
+        let query = Query::group_by(["product_id", "category", "category_as_was", "day"]);
+        check(answer, &accepted(records), &query, &expected);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::through;
 use crate::properties::config;
-use millrace_dataflows::operators::categories::{History, histories};
+use millrace_dataflows::operators::categories::{History, HistoryChange, histories};
 use millrace_schema::{Event, Kind, Name, NameCache, Names, OwnedRecord, Place};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -61,18 +61,23 @@ proptest! {
         }
         let events = epochs.iter().map(|versions| versions.iter().map(|one| event(one, &names)).collect()).collect();
         let left = through(events, in_flight, |_, dimensions| histories(dimensions));
-        let mut by_epoch: BTreeMap<u64, Vec<History>> = BTreeMap::new();
-        for (epoch, (product, history)) in left {
-            prop_assert_eq!(product, Name::of("tea"));
-            by_epoch.entry(epoch).or_default().push(history);
+        let mut by_epoch: BTreeMap<u64, Vec<HistoryChange>> = BTreeMap::new();
+        for (epoch, change) in left {
+            prop_assert_eq!(change.product, Name::of("tea"));
+            by_epoch.entry(epoch).or_default().push(change);
         }
         let (mut known, mut latest) = (Vec::new(), None::<History>);
         for (epoch, versions) in (0..).zip(epochs) {
             known.extend(versions);
-            if let Some(histories) = by_epoch.remove(&epoch) {
-                prop_assert_eq!(histories.len(), 1, "one history a product and epoch");
-                latest = histories.into_iter().next();
+            let seen = |history: &Option<History>| -> Option<Vec<Name>> {
+                history.as_ref().map(|history| (-1..6).map(|time| history.as_was(time)).collect())
+            };
+            let (before, changes) = (seen(&latest), by_epoch.remove(&epoch).unwrap_or_default());
+            for change in &changes {
+                latest.get_or_insert_default().apply(change);
+                prop_assert_eq!(change.as_is, Name::of(as_was(&known, 100)));
             }
+            prop_assert_eq!(seen(&latest) != before, !changes.is_empty(), "what changes nothing is no change");
             let Some(history) = &latest else {
                 prop_assert!(known.is_empty());
                 continue;

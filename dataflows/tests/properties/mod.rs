@@ -87,6 +87,23 @@ proptest! {
 }
 
 proptest! {
+    #![proptest_config(config(12, "tests/properties/large_orders.regressions"))]
+
+    /// Beyond some lines an order counts only what changes.
+    #[test]
+    fn large_orders_are_the_oracle_s(
+        sent in records::sent(60..110, 2, 4),
+        settings in settings::settings(),
+        how in how(),
+        seed in any::<u64>(),
+    ) {
+        let sent: Vec<records::Sent> = sent.iter().map(records::Sent::in_one_order).collect();
+        let lines = records::lines(&sent);
+        check(&run(&settings.context(), &lines, how), &lines, seed, 3);
+    }
+}
+
+proptest! {
     #![proptest_config(config(12, "tests/properties/alone.regressions"))]
 
     #[test]

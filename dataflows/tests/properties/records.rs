@@ -64,6 +64,14 @@ impl Sent {
         }
         sent
     }
+
+    /// The same, but that everything is bought in order `o1`.
+    pub fn in_one_order(&self) -> Sent {
+        let text = ["o2", "o3", "o4"].iter().fold(self.text.clone(), |text, order| {
+            text.replace(&format!(r#""order_id":"{order}""#), r#""order_id":"o1""#)
+        });
+        Sent { text, ..self.clone() }
+    }
 }
 
 impl std::fmt::Debug for Sent {
@@ -213,8 +221,10 @@ fn record() -> impl Strategy<Value = OwnedRecord> {
                 OwnedRecord { order_id, quantity, amount, unit_price, currency, ..event }
             }
             Kind::Refund => {
-                let (session_id, quantity) = (String::new(), quantity.abs());
-                OwnedRecord { session_id, order_id, quantity, amount: price * 50, currency, ..event }
+                // Some are of the whole order.
+                let product_id = if number.is_multiple_of(3) { String::new() } else { product_id };
+                let (session_id, quantity, amount) = (String::new(), quantity.abs(), price * 50);
+                OwnedRecord { session_id, product_id, order_id, quantity, amount, currency, ..event }
             }
             Kind::Product => OwnedRecord { product_id, category, deleted, ..base },
             Kind::User => {

@@ -53,3 +53,10 @@ impl SessionEvent {
         (self.product != 0 && self.act().touches()).then_some(self.product)
     }
 }
+
+#[cfg(test)]
+impl SessionEvent {
+    pub fn made_up(time: i64, tie: u32, act: Act, product: u32, origin: u32) -> SessionEvent {
+        SessionEvent { time, product, origin_and_act: origin << Self::ACT_BITS | act as u32, tie }
+    }
+}

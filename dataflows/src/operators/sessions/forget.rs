@@ -10,13 +10,14 @@ impl Sessions {
     pub(super) fn forget(&mut self, limit: i64) {
         while let Some(sessions) = self.retirement.due(limit) {
             for session in sessions {
+                let last = self.ends(session).map(|(_, last)| last);
                 let state = &mut self.sessions[session as usize];
-                match self.events.get(state.events).last() {
-                    Some(last) if last.time >= limit => self.retirement.watch(session, last.time),
+                match last {
+                    Some(last) if last >= limit => self.retirement.watch(session, last),
                     _ => {
                         self.events.release(&mut state.events);
                         state.contribution.take().into_iter().for_each(|settled| self.retirement.settle(settled, 1));
-                        state.touched = None;
+                        state.beside = None;
                         state.forgotten = true;
                         let head = state.head.checked_sub(1).unwrap_or(session);
                         self.retirement.in_table += usize::from(self.all_forgotten(head));

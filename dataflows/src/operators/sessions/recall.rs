@@ -43,7 +43,9 @@ impl Sessions {
                 new.push(event);
             }
             for &span in spans.iter() {
-                let of_it = new.iter().filter(|event| span.first <= event.time && event.time <= span.last);
+                // They are in order of time.
+                let before = new.partition_point(|event| event.time < span.first);
+                let of_it = &new[before..new.partition_point(|event| event.time <= span.last)];
                 self.hold_again(session, span, of_it);
                 visits.push((session, span));
             }
@@ -57,16 +59,20 @@ impl Sessions {
 
     fn holds(&self, session: u32, event: &SessionEvent) -> bool {
         visits_of(&self.sessions, session).any(|visit| {
-            let events = self.events.get(self.sessions[visit as usize].events);
+            let state = &self.sessions[visit as usize];
+            if let Some(long) = state.long() {
+                return long.holds(event);
+            }
+            let events = self.events.get(state.events);
             events.binary_search_by_key(&event.order(), SessionEvent::order).is_ok()
         })
     }
 
-    fn hold_again<'a>(&mut self, session: u32, span: Span, events: impl Iterator<Item = &'a SessionEvent>) {
-        let is_free = self.sessions[session as usize].events.is_empty();
+    fn hold_again(&mut self, session: u32, span: Span, events: &[SessionEvent]) {
+        let is_free = self.length(session) == 0;
         let visit = if is_free { session } else { self.hang(session, span.first) };
         let mut products = None;
-        events.for_each(|event| self.insert(visit, *event, &mut products));
+        events.iter().for_each(|event| self.insert(visit, *event, &mut products));
         self.settle(visit);
         let state = &mut self.sessions[visit as usize];
         state.whole = span.whole;

@@ -30,7 +30,7 @@ impl Span {
     }
 }
 
-/// The visits of a session, apart by more than a pause.
+/// The visits of a session, apart by more than a pause, and so in order of time. One of them at most is whole.
 #[derive(Debug, Default)]
 pub struct Spans(SmallVec<[Span; 1]>);
 
@@ -38,19 +38,55 @@ impl Spans {
     /// Takes an event in. It may bring visits together.
     pub fn see(&mut self, time: i64, whole: bool, pause: i64) {
         let mut seen = Span::at(time, whole);
-        while let Some(at) = self.0.iter().position(|visit| visit.joins(&seen, pause)) {
-            seen = self.0.swap_remove(at).with(&seen);
+        if whole && let Some(at) = self.0.iter().position(|visit| visit.whole) {
+            seen = self.0.remove(at).with(&seen);
         }
-        self.0.push(seen);
+        // Those that it joins lie side by side, and there are few: they were apart before it.
+        let first = self.0.partition_point(|visit| visit.last < seen.first.saturating_sub(pause));
+        let joined = self.0[first..].iter().take_while(|visit| visit.joins(&seen, pause)).count();
+        seen = self.0.drain(first..first + joined).fold(seen, |seen, visit| visit.with(&seen));
+        self.0.insert(first, seen);
     }
 
     /// That of an event which has been taken in.
     pub fn of(&self, time: i64) -> &Span {
-        let visit = self.0.iter().find(|visit| visit.first <= time && time <= visit.last);
+        let visit = self.0.get(self.0.partition_point(|visit| visit.last < time)).filter(|visit| visit.first <= time);
         visit.expect("all events are taken in before they are asked for")
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Span> {
         self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// In whatever order they come, the visits are those of the sorted events.
+        #[test]
+        fn visits_are_cut_at_pauses(events in prop::collection::vec((0..60_i64, prop::bool::weighted(0.2)), 1..30)) {
+            const PAUSE: i64 = 3;
+            let mut spans = Spans::default();
+            for (at, &(time, whole)) in events.iter().enumerate() {
+                spans.see(time, whole, PAUSE);
+                let mut visits: Vec<Span> = events[..=at].iter().map(|&(time, whole)| Span::at(time, whole)).collect();
+                while let Some((a, b)) = (0..visits.len())
+                    .flat_map(|b| (0..b).map(move |a| (a, b)))
+                    .find(|&(a, b)| visits[a].joins(&visits[b], PAUSE))
+                {
+                    let joined = visits.swap_remove(b).with(&visits[a]);
+                    visits[a] = joined;
+                }
+                visits.sort_by_key(|visit| visit.first);
+                prop_assert!(spans.iter().eq(visits.iter()));
+                for (time, _) in &events[..=at] {
+                    let of = spans.of(*time);
+                    prop_assert!(of.first <= *time && *time <= of.last);
+                }
+            }
+        }
     }
 }

@@ -7,9 +7,11 @@
 //! Where the cuts are follows from the events alone, in whatever order they come, for a visit is remembered until no event can
 //! join it any more. What was counted whole, by a replay or a repair, is one visit from its first event to its last.
 
+use super::long::LONG;
 use super::spans::Span;
 use super::{Products, Session, SessionEvent, Sessions, beyond_gap, count_traffic};
-use crate::operators::pairs::{RelatedKind, emit_difference};
+use crate::operators::pairs::RelatedKind;
+use crate::operators::touched::emit_difference;
 use smallvec::SmallVec;
 
 /// A session's visits, beginning with the one whose number goes with the id.
@@ -19,9 +21,8 @@ pub fn visits_of(sessions: &[Session], session: u32) -> impl Iterator<Item = u32
 
 impl Sessions {
     fn span(&self, visit: u32) -> Option<Span> {
-        let state = &self.sessions[visit as usize];
-        let events = self.events.get(state.events);
-        Some(Span { first: events.first()?.time, last: events.last()?.time, whole: state.whole })
+        let (first, last) = self.ends(visit)?;
+        Some(Span { first, last, whole: self.sessions[visit as usize].whole })
     }
 
     /// The visit that what is `seen` is of, among several or as a new one. Visits that it brings together become one.
@@ -75,13 +76,19 @@ impl Sessions {
         visits_of(&self.sessions, session).all(|visit| self.sessions[visit as usize].forgotten)
     }
 
-    /// Moves the events of one visit to another, and what they contribute: the later events after the earlier ones, where
-    /// they go without moving any.
+    /// Moves the events of one visit to another, and what they contribute: in short ones the later events after the earlier ones,
+    /// where they go without moving any; else the fewer to the more.
     fn absorb(&mut self, visit: u32, other: u32) {
-        if self.span(other).map(|of| of.first) < self.span(visit).map(|of| of.first) {
+        let (to, from) = (self.length(visit), self.length(other));
+        let is_earlier = self.ends(other).map(|(first, _)| first) < self.ends(visit).map(|(first, _)| first);
+        if if to.max(from) < LONG { is_earlier } else { to < from } {
             self.exchange(visit, other);
         }
-        let events = self.events.get(self.sessions[other as usize].events).to_vec();
+        let state = &self.sessions[other as usize];
+        let events = match state.long() {
+            Some(long) => long.events().copied().collect(),
+            None => self.events.get(state.events).to_vec(),
+        };
         self.take_back(other, &events);
         self.events.release(&mut self.sessions[other as usize].events);
         self.sessions[other as usize].whole = false;
@@ -93,7 +100,7 @@ impl Sessions {
         let [a, b] = self.sessions.get_disjoint_mut([visit as usize, other as usize]).expect("they are two");
         std::mem::swap(&mut a.events, &mut b.events);
         std::mem::swap(&mut a.contribution, &mut b.contribution);
-        std::mem::swap(&mut a.touched, &mut b.touched);
+        std::mem::swap(&mut a.beside, &mut b.beside);
         if let Some(product) = a.contribution.as_ref().map(|known| known.first_product).filter(|&product| product != 0)
         {
             self.list_by_first_product(product, visit);
@@ -102,14 +109,15 @@ impl Sessions {
 
     /// Takes back all that a visit with these events has contributed.
     fn take_back(&mut self, visit: u32, events: &[SessionEvent]) {
-        let Session { contribution, touched, .. } = &mut self.sessions[visit as usize];
+        let Session { contribution, beside, .. } = &mut self.sessions[visit as usize];
+        let beside = beside.take();
         if let Some(before) = contribution.take() {
             let category = self.categories[before.first_product as usize];
             self.keys.emit(&before, category, &self.locals, -1, &mut self.out.funnel);
         }
         if self.parts.related {
             let kind = RelatedKind::ViewedTogether;
-            match touched.take() {
+            match beside.and_then(|beside| beside.touched) {
                 Some(touched) => touched.take_back(kind, &self.locals, &mut self.out.pairs),
                 None => {
                     let mut products = Products::default();

@@ -24,11 +24,11 @@ pub struct Progress {
 /// The order of the steps, without names.
 #[derive(Clone, Debug)]
 pub struct StepOrder {
-    count: usize,
+    pub(super) count: usize,
     /// For each step the mandatory one before it.
-    previous: Vec<Option<usize>>,
+    pub(super) previous: Vec<Option<usize>>,
     optional: Steps,
-    window: i64,
+    pub(super) window: i64,
 }
 
 impl StepOrder {
@@ -45,6 +45,10 @@ impl StepOrder {
             }
         }
         StepOrder { count: plan.steps.len(), previous, optional, window: plan.window_micros.unwrap_or(i64::MAX) }
+    }
+
+    pub(super) fn is_optional(&self, step: usize) -> bool {
+        self.optional & 1 << step != 0
     }
 
     /// `events` are in order of time; `matches` gives an event's time and steps.

@@ -15,6 +15,7 @@
 mod answer;
 pub mod buckets;
 pub mod chain;
+pub mod long;
 
 use crate::context::{Buckets, Shared};
 use crate::durable::Settled;

@@ -15,6 +15,7 @@
 
 mod answer;
 mod grain;
+pub mod large;
 mod rollup;
 
 use crate::context::{Buckets, Shared};
@@ -73,6 +74,22 @@ pub struct Line {
     pub user: u64,
 }
 
+/// What a line counts `sign` times by itself: all but what depends on the order's other lines.
+fn measures_of(line: &Line, sign: i64) -> [i64; FACTS + 1] {
+    let mut measures = [0; FACTS + 1];
+    measures[FACTS] = sign;
+    if line.kind == LineKind::Sold {
+        measures[LINES] = sign;
+        measures[UNITS] = sign * line.quantity;
+        measures[GROSS_SALES] = sign * line.list_price;
+        measures[ORDER_REVENUE] = sign * line.amount;
+    } else {
+        measures[UNITS_RETURNED] = sign * line.quantity;
+        measures[RETURNS] = sign * line.amount;
+    }
+    measures
+}
+
 /// From an order's lines to rows.
 pub struct Contributor {
     enabled: bool,
@@ -96,7 +113,11 @@ impl Contributor {
         }
     }
 
-    /// Adds an order's contribution `sign` times. `categories` gives a line's product's category now and at a time.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Adds an order's contribution `sign` times. `categories` gives a line's product's category now and at a time, as they are shown.
     pub fn contribute(
         &mut self,
         lines: &[Line],
@@ -110,37 +131,24 @@ impl Contributor {
             return;
         }
         let none = self.none;
-        let shown = |name: Name| if name.is_none() { none } else { name };
         let mut cell = |line: &Line, time: i64| {
-            let (as_is, as_was) = categories(line, time);
-            Cell {
-                bucket: buckets.of(time),
-                product: locals.name(line.product),
-                category: shown(as_is),
-                as_was: shown(as_was),
-                currency: line.currency,
-            }
+            let (category, as_was) = categories(line, time);
+            let product = large::shown(locals.name(line.product), none);
+            Cell { bucket: buckets.of(time), product, category, as_was, currency: line.currency }
         };
         self.cells.clear();
         self.sales.of(lines);
         let sales = &self.sales;
         for line in lines {
             let here = cell(line, line.time);
-            let mut measures = [0; FACTS + 1];
-            measures[FACTS] = sign;
+            let mut measures = measures_of(line, sign);
             if line.kind == LineKind::Sold {
-                measures[LINES] = sign;
-                measures[UNITS] = sign * line.quantity;
-                measures[GROSS_SALES] = sign * line.list_price;
-                measures[ORDER_REVENUE] = sign * line.amount;
                 if lines.len() == 1 {
                     measures[ORDERS] = sign;
                 } else {
                     self.cells.push(here);
                 }
             } else {
-                measures[UNITS_RETURNED] = sign * line.quantity;
-                measures[RETURNS] = sign * line.amount;
                 let sold = cell(line, sales.time(line, lines));
                 out.add(Grain::CELL.key(&sold), RETURNS_AS_SOLD, sign * line.amount);
                 out.add(Grain::CELL.key(&sold), FACTS, sign);
