@@ -55,7 +55,7 @@ fn part(key: &Key, column: &str) -> u64 {
 struct Group {
     counters: Measures,
     durations: BTreeMap<u16, i64>,
-    last_day: i64,
+    last_day: Option<i64>,
 }
 
 pub fn answer(
@@ -75,9 +75,12 @@ pub fn answer(
             && query.days.is_none_or(|(first, last)| (first..=last).contains(&(key.parts[0] as i64)))
     };
     let mut groups: BTreeMap<Vec<u64>, Group> = BTreeMap::new();
-    let (first, last) = days_asked(&filters, query.days, context.calendar()).unwrap_or((0, i64::MAX));
-    for table in [COUNTERS, DURATIONS].into_iter().filter(|_| first <= last) {
-        let span = Span::of(table, &[]).between(0, first.max(0) as u64, last as u64);
+    // West of Greenwich there are sessions of the last day of 1969, which is before all others and after them as a part of
+    // a key: only days that are asked for bound what is looked at.
+    let days = days_asked(&filters, query.days, context.calendar());
+    for table in [COUNTERS, DURATIONS].into_iter().filter(|_| days.is_none_or(|(first, last)| first <= last)) {
+        let all = Span::of(table, &[]);
+        let span = days.map_or(all, |(first, last)| all.between(0, first as u64, last as u64));
         rows.scan(&span, &mut |key, measures| {
             if !wanted(key) {
                 return;
@@ -85,7 +88,7 @@ pub fn answer(
             let group = groups.entry(asked.iter().map(|(column, _)| part(key, column)).collect()).or_default();
             if key.table == COUNTERS {
                 group.counters.add_sums(measures);
-                group.last_day = group.last_day.max(key.parts[0] as i64);
+                group.last_day = group.last_day.max(Some(key.parts[0] as i64));
             } else {
                 *group.durations.entry(key.parts[4] as u16).or_default() += measures.get(0);
             }
@@ -126,7 +129,8 @@ fn row_values(group: &Group, context: &AnswerContext, query: &Query) -> Vec<Valu
     row.push(seconds(5));
     row.push(seconds(9));
     row.push(buckets::mean(&durations).map_or(Value::Null, Value::Float));
-    row.push(if counter(SESSIONS) == 0 { Value::Null } else { immature_until(group.last_day, context, query) });
+    let last_day = group.last_day.filter(|_| counter(SESSIONS) != 0);
+    row.push(last_day.map_or(Value::Null, |day| immature_until(day, context, query)));
     row.push(Value::Int(counter(CAPPED)));
     row
 }
