@@ -1,8 +1,9 @@
 //! From settings of the right shape to what runs: limits hold, names are known, texts are parsed.
 
+use super::Settings;
 use super::error::SettingsError;
-use super::secret::redacted_property;
-use super::{Settings, redacted};
+use super::secret::{credentials, redacted_property};
+use super::tree::shown;
 use millrace_connectors::source::Start;
 use millrace_dataflows::settings::{FunnelUnit, Horizons, SettingError, ViewContext, parse_span};
 use millrace_dataflows::views::VIEWS;
@@ -137,8 +138,20 @@ impl Settings {
         within("live.idle_tick_ms", self.live.idle_tick_ms as usize, 1, 60_000)?;
         within("source.kafka.refresh_ms", self.source.kafka.refresh_ms as usize, 100, 3_600_000)?;
         self.check_topics()?;
+        self.check_urls()?;
         milliseconds("decode.max_future_ms", self.decode.max_future_ms)?;
         milliseconds("views.allowed_lateness_ms", self.views.allowed_lateness_ms)
+    }
+
+    /// Neither has a place for a user: credentials are looked for as the AWS SDK does.
+    fn check_urls(&self) -> Result<(), SettingsError> {
+        for (key, url) in [("lake.url", &self.lake.url), ("lake.s3.endpoint", &self.lake.s3.endpoint)] {
+            if credentials(url).is_some() {
+                let expected = "no user and password in it: give them by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+                return Err(bad(key, url.as_str(), expected));
+            }
+        }
+        Ok(())
     }
 
     fn check_topics(&self) -> Result<(), SettingsError> {
@@ -232,6 +245,6 @@ fn of_views(error: SettingError) -> SettingsError {
 }
 
 fn bad(key: &str, value: impl Into<Value>, expected: &str) -> SettingsError {
-    let value = redacted(key, &value.into()).to_string();
+    let value = shown(key, &value.into());
     SettingsError::BadValue { key: key.to_owned(), origin: None, value, expected: expected.to_owned() }
 }
