@@ -8,6 +8,7 @@ pub mod demo;
 pub mod engine;
 pub mod generate;
 pub mod live;
+pub mod log;
 pub mod memory;
 pub mod serve;
 pub mod settings;

@@ -14,6 +14,7 @@ mod blackbox {
     mod real_data;
     mod repair;
     mod replay;
+    mod said;
     mod serve;
     mod settings;
     mod support;

@@ -35,14 +35,14 @@ impl Engine {
             let Some(line) = lines.next().transpose()? else {
                 bail!("{} ended with {}", binary.display(), child.wait()?);
             };
-            match line.strip_prefix("serving on ") {
-                Some(address) => break address.to_owned(),
+            match line.split_once(" info: serving on ") {
+                Some((_, address)) => break address.to_owned(),
                 None => eprintln!("{line}"),
             }
         };
         // Its lines about how it goes would fill the pipe; what else it says is wanted.
         std::thread::spawn(move || {
-            let lines = lines.map_while(Result::ok).filter(|line| !line.starts_with("epoch "));
+            let lines = lines.map_while(Result::ok).filter(|line| !line.contains(" info: epoch "));
             lines.for_each(|line| eprintln!("{line}"));
         });
         Ok(Engine { address, child })

@@ -1,6 +1,7 @@
 //! Sends lines to a topic: for generated events, and for the demonstration.
 
 use crate::short::short;
+use crate::source::kafka::is_secret_property;
 use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
@@ -79,6 +80,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder of what was delivered panics")
 }
 
+/// What the library says, without the values of properties, among which are passwords.
+fn reason(error: &KafkaError, properties: &BTreeMap<String, String>) -> String {
+    if let KafkaError::ClientConfig(_, _, name, _) = error {
+        return format!("the client has no property {name}, or does not take its value");
+    }
+    let secrets = properties.iter().filter(|(name, value)| is_secret_property(name) && !value.is_empty());
+    secrets.fold(error.to_string(), |text, (_, value)| text.replace(value, "***"))
+}
+
 impl Producer {
     /// Makes the topic, if it is not there yet, with so many partitions. Brokers that do not answer are waited for, a minute long.
     ///
@@ -115,7 +125,8 @@ impl Producer {
         properties.iter().for_each(|(name, value)| {
             config.set(name, value);
         });
-        let failed = |error: KafkaError| ProduceError::Kafka { brokers: brokers.to_owned(), reason: error.to_string() };
+        let failed =
+            |error: KafkaError| ProduceError::Kafka { brokers: brokers.to_owned(), reason: reason(&error, properties) };
         let admin: AdminClient<Troubles> = config.create_with_context(Troubles::default()).map_err(failed)?;
         connect(&admin, brokers, CONNECT, say)?;
         let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);

@@ -15,6 +15,7 @@ pub struct Query {
     pub order_by: Vec<(String, bool)>,
     /// `related_products`: the score of the lists.
     pub rank_by: Option<String>,
+    /// Rows at most; never `Some(0)`, which over gRPC is no limit.
     pub limit: Option<usize>,
     /// The days asked for, first and last, both included. Days (and hours, months) in it without data are zero-filled
     /// where they are the only group column, or stand beside `currency` alone: then for each currency.

@@ -86,7 +86,7 @@ fn run(beside: &Beside, mut compactor: Compactor, jobs: &Receiver<(Task, Job)>, 
         match task {
             Task::Compact => {
                 if let Err(error) = compactor.work(&job, &mut replacement) {
-                    eprintln!("warning: files were not merged: {error:#}");
+                    crate::log::warning(format_args!("files were not merged: {error:#}"));
                 }
                 if !replacement.added.is_empty() {
                     super::crash::point("merged");
@@ -98,7 +98,7 @@ fn run(beside: &Beside, mut compactor: Compactor, jobs: &Receiver<(Task, Job)>, 
             Task::LookAhead | Task::FindLate => {
                 let is_last = task == Task::FindLate;
                 found = Some(look(beside, &compactor.store, &job, &mut ahead, is_last).unwrap_or_else(|error| {
-                    eprintln!("warning: pending records stay pending: {error:#}");
+                    crate::log::warning(format_args!("pending records stay pending: {error:#}"));
                     LookedUp::All(None)
                 }));
                 super::crash::point(if is_last { "late-found" } else { "looked-ahead" });

@@ -388,7 +388,7 @@ impl Committer {
         self.released.put(&cut.positions);
         // Not before this run has a checkpoint of its own: one that cannot take up the last may need those before.
         if let Err(error) = self.sweep.committed(&*self.store, &next) {
-            eprintln!("warning: what is no longer needed could not be removed: {error:#}");
+            crate::log::warning(format_args!("what is no longer needed could not be removed: {error:#}"));
         }
         super::crash::point("swept");
         (self.lake.manifest, self.lake.files, self.mode) = (next, files, Mode::Continue);

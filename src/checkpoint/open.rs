@@ -69,7 +69,7 @@ impl Lake {
             if put(&*store, &manifest)? == Decision::Done {
                 let files = files_of(&*store, &manifest)?;
                 for warning in warnings {
-                    eprintln!("warning: {warning}");
+                    crate::log::warning(warning);
                 }
                 return Ok(Lake { store, _lock: lock, manifest, files });
             }

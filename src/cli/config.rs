@@ -3,14 +3,18 @@
 use super::SettingsArgs;
 use super::output::{Format, Layout, print};
 use crate::settings::{Loaded, redacted};
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use millrace_dataflows::table::{Table, Value};
-use std::io::Write;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
   millrace config
-  millrace config --format toml > millrace.toml
+  millrace config --to millrace.toml
   millrace config --config shop.toml --set store.time_zone=Europe/London
   MILLRACE_VIEWS__FUNNEL__WINDOW=2h millrace config --format json
 
@@ -25,6 +29,9 @@ pub(super) struct ConfigArgs {
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: ConfigFormat,
+    /// Write a settings file, where there is none of that name yet. Secrets are left out, each with a comment
+    #[arg(long, value_name = "FILE", conflicts_with = "format")]
+    to: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -41,6 +48,12 @@ enum ConfigFormat {
 impl ConfigArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let loaded = self.settings.load()?;
+        if let Some(path) = &self.to {
+            loaded.validate()?;
+            write_new(path, &loaded.to_toml())?;
+            writeln!(out, "{} is written", path.display())?;
+            return Ok(());
+        }
         match self.format {
             ConfigFormat::Table => {
                 print(&rows(&loaded), Format::Table, Layout::of_texts(), out)?;
@@ -52,6 +65,18 @@ impl ConfigArgs {
         loaded.validate()?;
         Ok(())
     }
+}
+
+/// For its user only: passwords will be written into it.
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = match options.write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            anyhow::bail!("{} is there already: name another file, or remove it first", path.display())
+        }
+        file => file.with_context(|| format!("cannot write {}", path.display()))?,
+    };
+    file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn rows(loaded: &Loaded) -> Table {

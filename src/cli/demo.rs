@@ -1,21 +1,24 @@
 //! `millrace demo`: everything at once, with no set-up; and `millrace demo refund`, which corrects its past.
 
+use super::signal::{self, Stop};
 use super::watch::parse_duration;
-use super::{SettingsArgs, now_ms, serving, signal, terminal};
+use super::{SettingsArgs, now_ms, serving, terminal};
 use crate::cli::output::{Format, Layout, print};
 use crate::client::Connection;
 use crate::demo::{Correction, Fed, Injected, KafkaSink, LogSink, Place, Screen, Sink, Way, feed, inject};
 use crate::generate::Options;
 use crate::live::{self, Live};
+use crate::log;
+use crate::serve::ServeError;
 use crate::serve::status::Engine;
-use crate::settings::{Settings, SourceKind, TopicSettings};
+use crate::settings::{Origin, Settings, SourceKind, TopicSettings};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
 use millrace_proto::prost_types;
 use millrace_proto::v1;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -92,9 +95,15 @@ impl DemoArgs {
     }
 
     fn show(&self, out: &mut dyn Write) -> anyhow::Result<()> {
-        let stop = signal::stop_flag()?;
+        let stop = Stop::listen()?;
         signal::end_on_panic();
-        let mut settings = self.settings.load()?.settings;
+        let loaded = self.settings.load()?;
+        let wants_address =
+            loaded.leaves.iter().any(|leaf| leaf.key == "serve.address" && leaf.origin != Origin::Default);
+        let mut settings = loaded.settings;
+        if wants_address {
+            serving::check(&settings.serve)?;
+        }
         Place::prepare(&self.dir)?;
         let way = self.way()?;
         let sink = self.sinks(&way)?;
@@ -103,20 +112,23 @@ impl DemoArgs {
         let started = Instant::now();
         let feeding = Feeding::start(self.options(), self.partitions, sink)?;
         let live = live::start(&settings, String::new(), None)?;
+        let mut taken = String::new();
         let server = match serving::start(&settings.serve, &live.board, live.engine.clone()) {
-            Ok(server) => server,
-            // Somebody else has the port: any other will do.
-            Err(_) => {
+            // Somebody else has the port. Any other will do, unless it was asked for.
+            Err(ServeError::Listen { address, reason }) if !wants_address && reason.kind() == ErrorKind::AddrInUse => {
+                log::warning(format!("{address} (serve.address) is taken: another address is served on"));
+                taken = format!(" ({address} is taken)");
                 settings.serve.address = "127.0.0.1:0".to_owned();
                 serving::start(&settings.serve, &live.board, live.engine.clone())?
             }
+            server => server?,
         };
         let address = server.as_ref().map(|server| server.address.to_string()).unwrap_or_default();
         Place { address: address.clone(), way }.write(&self.dir)?;
 
         let until = self.how_long.map(|time| started + time);
-        let is_over = || stop.load(Ordering::Relaxed) || until.is_some_and(|until| Instant::now() >= until);
-        self.watch(&live, &feeding, &address, is_over, out)?;
+        let is_over = || stop.is_asked() || until.is_some_and(|until| Instant::now() >= until);
+        self.watch(&live, &feeding, &format!("{address}{taken}"), is_over, out)?;
 
         feeding.end()?;
         let board = live.board.clone();
@@ -124,6 +136,9 @@ impl DemoArgs {
         live.join()?;
         if let Some(server) = server {
             server.drain()?;
+        }
+        if stop.has_hung_up() && terminal::is_on_stdout() {
+            return Ok(());
         }
         let version = board.current();
         writeln!(out, "\nafter {:.0} s", started.elapsed().as_secs_f64())?;

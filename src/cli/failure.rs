@@ -1,7 +1,7 @@
 //! How a command ends: the error in one line on stderr, and an exit code by the error's type, never by its text.
 
 use crate::client::ClientError;
-use crate::settings::SettingsError;
+use crate::settings::{SettingsError, without_url_credentials};
 use millrace_dataflows::query::QueryError;
 use millrace_dataflows::settings::SettingError;
 use std::error::Error;
@@ -11,6 +11,7 @@ use std::io::{ErrorKind, Write};
 pub(super) const FINE: u8 = 0;
 pub(super) const FAILURE: u8 = 1;
 pub(super) const USAGE: u8 = 2;
+pub(super) const REJECTED: u8 = 3;
 
 /// A command line that clap accepts and the command does not. The engine may return one, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,15 +25,37 @@ impl fmt::Display for Usage {
 
 impl Error for Usage {}
 
+/// A run that is whole, and rejected more than was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooMuchRejected(pub String);
+
+impl fmt::Display for TooMuchRejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for TooMuchRejected {}
+
 /// Reports the end of a command and gives its exit code.
 pub(super) fn report(result: anyhow::Result<()>, errors: &mut dyn Write) -> u8 {
     let Err(error) = result else { return FINE };
     let code = code_of(&error);
     if code != FINE {
         // Where stderr is gone, the exit code still tells.
-        let _ = writeln!(errors, "error: {error:#}");
+        let _ = writeln!(errors, "error: {}", plain(&format!("{error:#}")));
     }
     code
+}
+
+/// Without passwords of URLs, and short: a message may quote what came from anywhere.
+fn plain(message: &str) -> String {
+    const CHARS_MAX: usize = 4_000;
+    let message = without_url_credentials(message);
+    match message.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &message[..end]),
+        None => message.into_owned(),
+    }
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
@@ -40,6 +63,8 @@ fn code_of(error: &anyhow::Error) -> u8 {
         FINE
     } else if error.chain().any(is_usage) {
         USAGE
+    } else if error.is::<TooMuchRejected>() {
+        REJECTED
     } else {
         FAILURE
     }
@@ -79,5 +104,14 @@ mod tests {
         check(anyhow::Error::from(unknown).context("reading data"), USAGE, &text);
         let pipe: std::io::Result<()> = Err(ErrorKind::BrokenPipe.into());
         check(pipe.context("printing").expect_err("it is one"), FINE, "");
+        check(TooMuchRejected("all".to_owned()).into(), REJECTED, "error: all\n");
+    }
+
+    #[test]
+    fn a_message_is_short_and_keeps_passwords() {
+        let mut printed = Vec::new();
+        report(Err(anyhow!("s3://me:hunter2@shop {}", "x".repeat(1 << 20))), &mut printed);
+        let printed = String::from_utf8(printed).expect("text");
+        assert!(printed.starts_with("error: s3://***@shop xxx") && printed.len() < 5_000, "{}", printed.len());
     }
 }

@@ -3,6 +3,7 @@
 use super::SettingsArgs;
 use super::output::{Format, Layout, print};
 use crate::checkpoint::{FileEntry, Kind, Manifest, files_of, kept_manifests, open_store};
+use crate::log;
 use clap::{Args, ValueEnum};
 use millrace_connectors::source::log::partition_end;
 use millrace_dataflows::table::{Table, Value};
@@ -55,7 +56,7 @@ impl InspectArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let kept = kept_manifests(&*store, &mut |warning| eprintln!("warning: {warning}"))?;
+        let kept = kept_manifests(&*store, &mut |warning| log::note(format!("warning: {warning}")))?;
         let Some(newest) = kept.last() else { anyhow::bail!("{} has no checkpoint that is whole", store.place()) };
         let files = files_of(&*store, newest)?;
         let sections = [

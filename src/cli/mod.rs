@@ -7,6 +7,7 @@
 //! | 0 | fine; also where the reader of a pipe went away | |
 //! | 1 | something outside failed: a file, a disk, the data | mend it, run again |
 //! | 2 | the command line or the settings are wrong | change what the message names |
+//! | 3 | more was rejected than `--fail-above` allows | look at `millrace query quarantine`, mend the data or the settings, run again |
 //! | 4 | memory does not suffice for what is kept | give more, or keep less |
 
 mod config;
@@ -20,6 +21,8 @@ mod place;
 mod progress;
 mod query;
 mod question;
+mod rejected;
+mod rejecting;
 mod repair;
 mod replay;
 mod request;
@@ -35,10 +38,11 @@ mod watch;
 pub use failure::Usage;
 pub use output::{Format, Layout, print};
 pub use progress::{Progress, Silent};
-pub use request::{ReplayRequest, ReplaySummary};
+pub use request::{RejectedRule, ReplayRequest, ReplaySummary};
 
 use crate::live::{Clock, SystemClock};
-use crate::settings::{Loaded, SettingsError, Sources};
+use crate::log;
+use crate::settings::{Loaded, SettingsError, Sources, exposed};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use std::io::{BufWriter, Write};
@@ -52,7 +56,7 @@ Examples:
   millrace query sales --data-dir data --group-by day --order-by day
   millrace config
 
-Exit codes: 0 fine, 1 failure (files, data), 2 usage or settings, 4 out of memory.
+Exit codes: 0 fine, 1 failure (files, data), 2 usage or settings, 3 too much was rejected, 4 out of memory.
 `millrace COMMAND --help` has examples of each command.";
 
 /// Live, exact shop analytics in one dataflow.
@@ -93,7 +97,11 @@ struct SettingsArgs {
 
 impl SettingsArgs {
     fn load(&self) -> Result<Loaded, SettingsError> {
-        Sources::of_process(self.config.clone(), self.set.clone()).load()
+        let loaded = Sources::of_process(self.config.clone(), self.set.clone()).load()?;
+        for warning in exposed(&loaded) {
+            log::note(format!("warning: {warning}"));
+        }
+        Ok(loaded)
     }
 }
 

@@ -5,6 +5,7 @@ use super::question::QuestionArgs;
 use super::{SettingsArgs, Usage, place, views};
 use crate::client::Connection;
 use crate::engine::QUARANTINE;
+use crate::log;
 use crate::settings::nearest;
 use clap::Args;
 use millrace_dataflows::query::Query;
@@ -58,7 +59,7 @@ impl QueryArgs {
         let table = match (&self.data_dir, &self.addr) {
             (Some(data_dir), _) => {
                 let settings = self.settings.load()?.settings;
-                let mut warn = |warning: String| eprintln!("warning: {warning}");
+                let mut warn = |warning: String| log::note(format!("warning: {warning}"));
                 crate::engine::query(data_dir, &settings, view, &query, &mut warn)?
             }
             (None, Some(addr)) => self.ask(addr, &query)?,
@@ -75,7 +76,7 @@ impl QueryArgs {
         let view = &self.question.view;
         let settings = self.settings.load()?.settings;
         let (table, at) = Connection::open(addr, &settings.client)?.query(view, query)?;
-        eprintln!("{}", place::of(&at));
+        log::note(place::of(&at));
         Ok(table)
     }
 

@@ -23,7 +23,7 @@ pub(super) struct QuestionArgs {
     #[arg(long, value_name = "SCORE")]
     rank_by: Option<String>,
     /// At most so many rows; a table shows 1000 unless told
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_limit)]
     pub(super) limit: Option<usize>,
     /// First day, YYYY-MM-DD of the store's calendar; days without data are filled in
     #[arg(long, value_name = "DAY", value_parser = parse_day_argument, requires = "to")]
@@ -53,6 +53,11 @@ impl QuestionArgs {
             as_of: self.as_of,
         })
     }
+}
+
+/// Zero could be no row or all of them, and over gRPC it is no limit.
+fn parse_limit(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|limit| *limit > 0).ok_or("expected 1 or more; leave --limit out for all rows")
 }
 
 fn parse_filter(text: &str) -> Result<(String, String), &'static str> {

@@ -1,7 +1,9 @@
 //! `millrace replay`: history through the dataflow, into a data directory.
 
+use super::failure::TooMuchRejected;
 use super::output::{Format, Layout, print};
-use super::{ReplayRequest, ReplaySummary, SettingsArgs, progress};
+use super::rejected::{self, Counts, Place, of_read};
+use super::{ReplayRequest, ReplaySummary, SettingsArgs, progress, terminal};
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanCount};
 use millrace_dataflows::table::{Table, Value};
@@ -14,8 +16,10 @@ Examples:
   millrace replay logs/2019-10/ logs/2019-11/ --data-dir data --workers 4
   millrace replay events.jsonl.gz --data-dir data --set store.time_zone=Europe/London
   millrace replay events.jsonl --data-dir data --format json --quiet
+  millrace replay events.jsonl --data-dir data --fail-above 1
 
-Then ask: millrace query sales --data-dir data --group-by day";
+Then ask: millrace query sales --data-dir data --group-by day
+Exit code 3 where more was rejected than --fail-above says; the results are written all the same.";
 
 /// Replay files of events into a data directory
 #[derive(Debug, Args)]
@@ -32,6 +36,9 @@ pub(super) struct ReplayArgs {
     workers: Option<u16>,
     #[command(flatten)]
     settings: SettingsArgs,
+    /// End with code 3 where more than this share of the records was rejected, in percent; 100: never
+    #[arg(long, value_name = "PERCENT", default_value_t = 50.0, value_parser = parse_percent)]
+    fail_above: f64,
     /// How to print the summary; json is one object
     #[arg(long, value_enum, default_value_t)]
     format: SummaryFormat,
@@ -63,22 +70,54 @@ impl ReplayArgs {
         let summary = crate::engine::replay(&loaded.settings, &request, &*progress);
         progress.finish();
         let replayed = summary?;
-        print_summary(&replayed.summary, self.format, out)?;
+        let place = Place::of("--data-dir", &self.data_dir.to_string_lossy());
+        print_summary(&replayed.summary, Some(&place), self.format, out)?;
         let failures: Vec<String> = replayed.failures.iter().map(ToString::to_string).collect();
         anyhow::ensure!(failures.is_empty(), "not everything could be read:\n  {}", failures.join("\n  "));
-        Ok(())
+        Ok(self.check_rejected(&replayed.summary)?)
+    }
+
+    fn check_rejected(&self, summary: &ReplaySummary) -> Result<(), TooMuchRejected> {
+        if summary.quarantined as f64 * 100.0 <= self.fail_above * summary.read as f64 {
+            return Ok(());
+        }
+        Err(TooMuchRejected(format!(
+            "rejected {}, which is more than --fail-above {}; the results are written",
+            of_read(summary.quarantined, summary.read),
+            self.fail_above
+        )))
     }
 }
 
-pub(super) fn print_summary(summary: &ReplaySummary, format: SummaryFormat, out: &mut dyn Write) -> anyhow::Result<()> {
+fn parse_percent(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|percent| (0.0..=100.0).contains(percent)).ok_or("expected a number from 0 to 100")
+}
+
+impl Counts {
+    fn of(summary: &ReplaySummary) -> Counts {
+        Counts { read: summary.read, rejected: summary.quarantined, pending: summary.pending }
+    }
+}
+
+/// `place` is where the rejected records can be asked for, if they can.
+pub(super) fn print_summary(
+    summary: &ReplaySummary,
+    place: Option<&Place>,
+    format: SummaryFormat,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
     if format == SummaryFormat::Json {
         writeln!(out, "{}", serde_json::to_string(summary)?)?;
         return Ok(());
     }
     print(&rows(summary), Format::Table, Layout::of_stdout(), out)?;
     for warning in &summary.warnings {
-        writeln!(out, "warning: {}", super::terminal::plain(warning, usize::MAX))?;
+        writeln!(out, "warning: {}", terminal::plain(warning, usize::MAX))?;
     }
+    if summary.read == 0 {
+        writeln!(out, "warning: no record was read")?;
+    }
+    rejected::write(Counts::of(summary), &summary.rejected, place, out)?;
     Ok(())
 }
 
@@ -110,14 +149,14 @@ mod tests {
         let summary =
             ReplaySummary { read: 1_234, accepted: 1_234, seconds: 0.5, warnings, ..ReplaySummary::default() };
         let mut out = Vec::new();
-        print_summary(&summary, format, &mut out).expect("memory takes all");
+        print_summary(&summary, None, format, &mut out).expect("memory takes all");
         String::from_utf8(out).expect("text")
     }
 
     #[test]
     fn json_is_one_object_without_warnings() {
         let expected = "{\"read\":1234,\"accepted\":1234,\"duplicates\":0,\"quarantined\":0,\"pending\":0,\
-            \"seconds\":0.5,\"cpu_seconds\":0.0,\"events_per_second\":0.0,\"peak_rss_bytes\":0,\"epoch\":0}\n";
+            \"seconds\":0.5,\"cpu_seconds\":0.0,\"events_per_second\":0.0,\"peak_rss_bytes\":0,\"epoch\":0,\"rejected\":[]}\n";
         assert_eq!(printed(SummaryFormat::Json), expected);
     }
 

@@ -1,5 +1,6 @@
 //! What the command line and the engine say to each other.
 
+use crate::live::RejectExample;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -32,7 +33,19 @@ pub struct ReplaySummary {
     pub peak_rss_bytes: u64,
     /// The last closed epoch.
     pub epoch: u64,
+    /// What each rule has rejected, the commonest first.
+    #[serde(default)]
+    pub rejected: Vec<RejectedRule>,
     /// For people: a line each, such as `quantity_zero: 12`.
     #[serde(skip)]
     pub warnings: Vec<String>,
+}
+
+/// What one rule has rejected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedRule {
+    pub rule: String,
+    pub records: u64,
+    /// None where all were rejected by an earlier run.
+    pub example: Option<RejectExample>,
 }

@@ -1,15 +1,19 @@
 //! `millrace run`: the engine, until it is told to stop.
 
+use super::rejected::{Place, of_read};
+use super::rejecting::Watch;
 use super::replay::{SummaryFormat, print_summary};
-use super::{SettingsArgs, serving, signal};
-use crate::allocator;
+use super::signal::{self, Stop};
+use super::{SettingsArgs, serving, terminal};
 use crate::engine::{Running, summary_of, usage};
 use crate::serve::Server;
 use crate::serve::status::{Engine, EngineStatus};
+use crate::settings::Settings;
+use crate::{allocator, log};
 use anyhow::Context;
 use clap::Args;
+use millrace_dataflows::views::quality::Accounting;
 use std::io::Write;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
@@ -18,8 +22,10 @@ Examples:
   millrace run --set source.kind=kafka --set source.kafka.brokers=broker:9092 --set 'source.kafka.topics=[{name=\"events\"}]'
   millrace run --set 'source.log.paths=[\"shop-log\"]' --until-end --format json
 
-Ctrl-C stops reading, closes what is open, and ends.";
+Ctrl-C stops reading, closes what is open, and ends. So does SIGTERM, and a terminal that goes away; under nohup it goes on.";
 
+/// The first look at what is rejected is a soon one: where all is, whoever has just started it still looks.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 /// How often the engine is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -36,7 +42,7 @@ pub(super) struct RunArgs {
     /// How to print the summary; json is one object
     #[arg(long, value_enum, default_value_t)]
     format: SummaryFormat,
-    /// No lines about how it goes
+    /// No lines about how it goes but warnings
     #[arg(long, short)]
     quiet: bool,
 }
@@ -49,43 +55,63 @@ impl RunArgs {
         if !loaded.settings.lake.url.is_empty() {
             allocator::give_back_what_is_large();
         }
-        let stop = signal::stop_flag()?;
+        let stop = Stop::listen()?;
         signal::end_on_panic();
         let say = |text: String| {
-            if !self.quiet || text.starts_with("warning") {
-                eprintln!("{text}");
+            if !self.quiet {
+                log::info(text);
             }
         };
-        let should_stop = || stop.load(Ordering::Relaxed);
+        let should_stop = || stop.is_asked();
         serving::check(&loaded.settings.serve)?;
         let mut live = Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop)?;
         let server = serving::start(&loaded.settings.serve, &live.board, live.engine.clone())?;
-        if let Some(server) = server.as_ref().filter(|_| !self.quiet) {
-            eprintln!("serving on {}", server.address);
+        if let Some(server) = &server {
+            say(format!("serving on {}", server.address));
         }
-        let mut next_line = started + LINE_EVERY;
+        let address = server.as_ref().map(|server| server.address.to_string());
+        let mut watch = Watch::of(&live.board.current(), place(&loaded.settings, address.as_deref()));
+        let (mut next_line, mut next_look) = (started + LINE_EVERY, started + FIRST_LOOK);
         while !live.has_ended() {
             std::thread::sleep(LOOK);
             live.repair_if_due(&say)?;
-            if stop.load(Ordering::Relaxed) || self.until_end && is_at_end(&live.engine.status()) {
+            if stop.is_asked() || self.until_end && is_at_end(&live.engine.status()) {
                 live.engine.drain();
                 server.iter().for_each(Server::begin_drain);
             }
-            if !self.quiet && Instant::now() >= next_line {
+            if Instant::now() >= next_line {
                 next_line += LINE_EVERY;
-                eprintln!("{}", line(&live.engine.status()));
+                let version = live.board.current();
+                let accounting = version.view("quality").map(|quality| Accounting::of(&quality.index));
+                say(line(&live.engine.status(), accounting.unwrap_or_default()));
+            }
+            if Instant::now() >= next_look {
+                next_look += LINE_EVERY;
+                let examples = || live.engine.reject_examples();
+                watch.look(&live.board.current(), examples).iter().for_each(log::warning);
             }
         }
-        let board = live.board.clone();
+        let (board, engine) = (live.board.clone(), live.engine.clone());
         live.join()?;
         let version = board.current();
         let quality = version.view("quality").context("quality is always rendered")?;
-        let summary = summary_of(&quality.index, version.epoch, started, cpu_before)?;
+        let examples = engine.reject_examples();
+        let summary = summary_of(&quality.index, version.epoch, started, cpu_before, examples)?;
         if let Some(server) = server {
             server.drain()?;
         }
-        print_summary(&summary, self.format, out)
+        // Who would read it there has gone; a file takes it all the same.
+        if stop.has_hung_up() && terminal::is_on_stdout() {
+            return Ok(());
+        }
+        print_summary(&summary, place(&loaded.settings, None).as_ref(), self.format, out)
     }
+}
+
+/// Where rejected records can be asked for: of the server while there is one, else of the lake.
+fn place(settings: &Settings, address: Option<&str>) -> Option<Place> {
+    let lake = || Some(&*settings.lake.url).filter(|url| !url.is_empty()).map(|url| Place::of("--data-dir", url));
+    address.map(|address| Place::of("--addr", address)).or_else(lake)
 }
 
 fn is_at_end(status: &EngineStatus) -> bool {
@@ -95,7 +121,7 @@ fn is_at_end(status: &EngineStatus) -> bool {
     status.source_down.is_none() && status.partitions.iter().all(read)
 }
 
-fn line(status: &EngineStatus) -> String {
+fn line(status: &EngineStatus, accounting: Accounting) -> String {
     let lag: u64 = status
         .partitions
         .iter()
@@ -103,8 +129,15 @@ fn line(status: &EngineStatus) -> String {
         .sum();
     let held: Vec<String> = status.held.iter().map(|(name, count)| format!("{name} {count}")).collect();
     let down = status.source_down.as_ref().map_or(String::new(), |reason| format!(", source down: {reason}"));
+    let count = |count: i64| u64::try_from(count).unwrap_or(0);
+    let read = count(accounting.read);
+    let of = |what: &str, part: i64| match count(part) {
+        0 => String::new(),
+        part => format!(", {what} {}", of_read(part, read)),
+    };
+    let (rejected, pending) = (of("rejected", accounting.quarantined), of("pending", accounting.pending));
     format!(
-        "epoch {}, {} in flight, lag {lag}, {} MB, {}{down}",
+        "epoch {}, {} in flight, lag {lag}, {} MB, read {read}{rejected}{pending}, {}{down}",
         status.epoch,
         status.epochs_in_flight,
         status.memory_bytes >> 20,

@@ -1,44 +1,89 @@
-//! How a process that runs is ended. Ctrl-C and SIGTERM: the first asks for a good end, the second ends at once.
+//! How a process that runs is ended.
+//!
+//! | | |
+//! |---|---|
+//! | Ctrl-C, SIGTERM | the first asks for a good end, the second ends at once |
+//! | SIGHUP: the terminal has gone | asks for a good end, however often it comes; passed over where it was ignored from the start (`nohup`) |
 
 use anyhow::Context;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What a shell shows for a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// Becomes true once the process is asked to end.
-///
-/// # Errors
-/// Where signals cannot be listened to.
-pub fn stop_flag() -> anyhow::Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = stop.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context("listening to signals")?;
-    let listen = move || {
-        runtime.block_on(async {
-            let (Ok(mut interrupt), Ok(mut terminate)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
-            loop {
-                tokio::select! {
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => {}
-                }
-                if flag.swap(true, Ordering::Relaxed) {
-                    std::process::exit(INTERRUPTED);
-                }
-            }
-        });
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).context("listening to signals")?;
-    Ok(stop)
+/// Whether this process is asked to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    told: Arc<AtomicBool>,
+    hung_up: Arc<AtomicBool>,
 }
 
-/// A panic in one thread must not leave the others waiting for it.
+impl Stop {
+    pub fn is_asked(&self) -> bool {
+        self.told.load(Ordering::Relaxed) || self.has_hung_up()
+    }
+
+    /// Whether the terminal has gone, and with it whoever would read there.
+    pub fn has_hung_up(&self) -> bool {
+        self.hung_up.load(Ordering::Relaxed)
+    }
+
+    /// Listens to signals from now on.
+    ///
+    /// # Errors
+    /// Where signals cannot be listened to.
+    pub fn listen() -> anyhow::Result<Stop> {
+        const WHAT: &str = "listening to signals";
+        let stop = Stop::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().context(WHAT)?;
+        let of_runtime = runtime.enter();
+        let mut interrupt = signal(SignalKind::interrupt()).context(WHAT)?;
+        let mut terminate = signal(SignalKind::terminate()).context(WHAT)?;
+        // To listen would undo what nohup has done.
+        let hangup = (!is_ignored(libc::SIGHUP)).then(|| signal(SignalKind::hangup()));
+        let mut hangup = hangup.transpose().context(WHAT)?;
+        drop(of_runtime);
+        let heard = stop.clone();
+        let listen = move || {
+            runtime.block_on(async {
+                loop {
+                    tokio::select! {
+                        _ = interrupt.recv() => heard.tell(),
+                        _ = terminate.recv() => heard.tell(),
+                        () = next(&mut hangup) => heard.hung_up.store(true, Ordering::Relaxed),
+                    }
+                }
+            });
+        };
+        std::thread::Builder::new().name("signals".to_owned()).spawn(listen).context(WHAT)?;
+        Ok(stop)
+    }
+
+    fn tell(&self) {
+        if self.told.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED);
+        }
+    }
+}
+
+async fn next(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: without a new action it only writes what holds now, over a structure of plain data.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// A panic in one thread must not leave the others waiting for it. The report does without a stderr that is gone.
 pub fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {

@@ -1,6 +1,7 @@
 //! `millrace status`: what the engine behind a server is doing.
 
 use super::output::{Format, Layout, print};
+use super::rejected::{self, Counts, Place};
 use super::{SettingsArgs, place};
 use crate::client::Connection;
 use clap::{Args, ValueEnum};
@@ -43,15 +44,36 @@ enum StatusFormat {
 impl StatusArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
-        let status = Connection::open(&self.addr, &settings.client)?.status()?;
+        let connection = Connection::open(&self.addr, &settings.client)?;
+        let status = connection.status()?;
+        let counts = Counts::of_status(&status);
+        let rejected = if counts.rejected > 0 { rejected::of_server(&connection) } else { Vec::new() };
         match self.format {
-            StatusFormat::Table => table(status, out),
+            StatusFormat::Table => {
+                table(status, out)?;
+                let place = Place::of("--addr", &self.addr);
+                rejected::write(counts, &rejected, Some(&place), out)?;
+                Ok(())
+            }
             StatusFormat::Json => {
-                serde_json::to_writer_pretty(&mut *out, &object(status)).map_err(std::io::Error::from)?;
+                let mut object = object(status);
+                object["rejected"] = serde_json::to_value(rejected)?;
+                serde_json::to_writer_pretty(&mut *out, &object).map_err(std::io::Error::from)?;
                 writeln!(out)?;
                 Ok(())
             }
         }
+    }
+}
+
+impl Counts {
+    fn of_status(status: &v1::GetStatusResponse) -> Counts {
+        let count = |count: i64| u64::try_from(count).unwrap_or(0);
+        status.accounting.as_ref().map_or(Counts::default(), |accounting| Counts {
+            read: count(accounting.read),
+            rejected: count(accounting.quarantined),
+            pending: count(accounting.pending),
+        })
     }
 }
 

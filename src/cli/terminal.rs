@@ -1,11 +1,21 @@
 //! What the terminal on stdout is like.
 
+use std::fs::File;
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 
 /// Below this a table is not worth folding.
 const WIDTH_MIN: usize = 20;
 /// Of a terminal that does not say.
 const WIDTH_DEFAULT: usize = 80;
+
+/// Whether stdout is one, also one that has hung up.
+pub(super) fn is_on_stdout() -> bool {
+    // What has hung up does not answer as a terminal any more, but is still a device, which a file or a pipe is not.
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| File::from(stdout).metadata());
+    stdout.is_ok_and(|stdout| stdout.file_type().is_char_device())
+}
 
 /// The width to fit into; `None` where stdout is a file or a pipe, which have none.
 pub(super) fn width() -> Option<usize> {

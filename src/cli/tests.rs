@@ -58,6 +58,12 @@ fn what_is_missing_or_contradicts_is_refused() {
     check_fails("millrace query sales --data-dir d --where category", ErrorKind::ValueValidation);
     check_fails("millrace query sales --data-dir d --order-by day:down", ErrorKind::ValueValidation);
     check_fails("millrace query sales --data-dir d --as-of yesterday", ErrorKind::ValueValidation);
+    for asks in ["query sales --data-dir d", "query sales --addr a:1", "watch sales"] {
+        check_fails(&format!("millrace {asks} --limit 0"), ErrorKind::ValueValidation);
+    }
+    check_fails("millrace replay a --data-dir d --fail-above 101", ErrorKind::ValueValidation);
+    check_fails("millrace replay a --data-dir d --fail-above most", ErrorKind::ValueValidation);
+    check_fails("millrace config --to a.toml --format json", ErrorKind::ArgumentConflict);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::SettingsArgs;
 use crate::checkpoint::{checkpoint_at, open_store};
 use crate::engine::{Difference, Extent, verify};
+use crate::log;
 use clap::Args;
 use millrace_dataflows::table::Value;
 use std::io::Write;
@@ -43,7 +44,8 @@ impl VerifyArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let (manifest, files) = checkpoint_at(&*store, self.at, &mut |warning| eprintln!("warning: {warning}"))?;
+        let (manifest, files) =
+            checkpoint_at(&*store, self.at, &mut |warning| log::note(format!("warning: {warning}")))?;
         let extent = self.sample.map_or(Extent::Whole, |count| Extent::Sample(count.get()));
         let verified = verify(&*store, &manifest, &files, extent)?;
         for difference in &verified.differences {

@@ -7,6 +7,7 @@ use super::output::{Format, Layout, print};
 use super::question::QuestionArgs;
 use super::{SettingsArgs, place, terminal};
 use crate::client::{ClientError, Connection, Seen, Watching, query_of};
+use crate::log;
 use clap::Args;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
@@ -93,7 +94,7 @@ impl WatchArgs {
         error: &ClientError,
         until: Option<Instant>,
     ) -> anyhow::Result<Option<Seen>> {
-        eprintln!("{error}; trying again");
+        log::warning(format!("{error}; trying again"));
         loop {
             let pause = Instant::now() + TRY_AGAIN;
             let ends = until.is_some_and(|until| until <= pause);

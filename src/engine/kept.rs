@@ -24,6 +24,7 @@ pub struct Kept {
 pub fn kept(place: &str, settings: &Settings) -> anyhow::Result<Kept> {
     let store = open_store(place, settings)?;
     let (manifest, _) = read_newest(&*store, &mut |_| {})?;
+    has_results(&manifest, place)?;
     let shared = shared_of(&manifest)?;
     let mut views = Vec::new();
     for entry in &manifest.views {
@@ -31,6 +32,20 @@ pub fn kept(place: &str, settings: &Settings) -> anyhow::Result<Kept> {
         views.push((name, state));
     }
     Ok(Kept { shared, watermark: manifest.watermark, epoch: manifest.epoch, views })
+}
+
+/// Whether there is anything to answer from: who begins in an empty place claims it first.
+///
+/// # Errors
+/// Where nothing is finished yet.
+pub fn has_results(manifest: &Manifest, place: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        // `quality` is always kept.
+        !manifest.views.is_empty(),
+        "{place} has no results yet: a replay or an engine has begun there and has finished nothing so far. Wait for it, or if it has \
+        ended, run it again"
+    );
+    Ok(())
 }
 
 /// What answers from a manifest's rows share.

@@ -20,6 +20,6 @@ pub use kept::{Kept, kept};
 pub use query::{QUARANTINE, QUARANTINE_COLUMNS, query};
 pub use repair::{Repaired, repair};
 pub use replay::{Replayed, replay};
-pub(crate) use replay::{enter_sources, summary_of};
+pub(crate) use replay::{enter_sources, rejected_rules, summary_of};
 pub use running::Running;
 pub use verify::{Difference, Extent, Verified, verify};

@@ -1,6 +1,6 @@
 //! `query`: a question to the rows that a lake holds.
 
-use super::kept::{shared_of, view_of};
+use super::kept::{has_results, shared_of, view_of};
 use crate::checkpoint::{FileEntry, Kind, open_store, read_newest};
 use crate::settings::Settings;
 use anyhow::Context;
@@ -31,6 +31,7 @@ pub fn query(
 ) -> anyhow::Result<Table> {
     let store = open_store(place, settings)?;
     let (manifest, files) = read_newest(&*store, warn)?;
+    has_results(&manifest, place)?;
     if name == QUARANTINE {
         return quarantine(&*store, &files, query);
     }

@@ -2,15 +2,16 @@
 
 use super::usage;
 use crate::checkpoint::{Lake, Manifest, Mode};
-use crate::cli::{Progress, ReplayRequest, ReplaySummary};
-use crate::live::{Live, Numbering, Pace, Plan, Rules, start_with};
+use crate::cli::{Progress, RejectedRule, ReplayRequest, ReplaySummary};
+use crate::live::{Live, Numbering, Pace, Plan, RejectExample, Rules, start_with};
 use crate::serve::status::Engine;
 use crate::settings::Settings;
 use anyhow::Context;
 use millrace_connectors::source::{Once, PartitionInfo, Progress as Bytes, ReadOptions, Source, SourceError, open};
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::row_set::RowSet;
-use millrace_dataflows::views::quality::{Accounting, warned};
+use millrace_dataflows::views::quality::{Accounting, rejected, warned};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
@@ -75,9 +76,10 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
     };
     progress.total(bytes.total_bytes);
     let live = start_with(settings, plan, |_| Ok(Box::new(source)))?;
+    let engine = live.engine.clone();
     let version = wait(live, &bytes, progress)?;
     let quality = version.view("quality").context("quality is always rendered")?;
-    let mut summary = summary_of(&quality.index, version.epoch, started, cpu_before)?;
+    let mut summary = summary_of(&quality.index, version.epoch, started, cpu_before, engine.reject_examples())?;
     for rows in &version.views {
         let errors = rows.view.untrusted(&rows.index).into_iter().filter_map(crate::checkpoint::sums_too_large);
         summary.warnings.extend(errors.map(|error| format!("{}: {error}", rows.view.name())));
@@ -110,6 +112,7 @@ pub fn summary_of(
     epoch: u64,
     started: Instant,
     cpu_before: Duration,
+    examples: BTreeMap<&'static str, RejectExample>,
 ) -> anyhow::Result<ReplaySummary> {
     let accounting = Accounting::of(quality);
     anyhow::ensure!(accounting.balances(), "the accounting does not balance: {accounting:?}");
@@ -126,8 +129,22 @@ pub fn summary_of(
         events_per_second: accounting.read as f64 / seconds,
         peak_rss_bytes: usage::peak_rss_bytes(),
         epoch,
+        rejected: rejected_rules(quality, examples),
         warnings: warned(quality).into_iter().map(|(rule, count)| format!("{rule}: {count}")).collect(),
     })
+}
+
+/// What each rule has rejected, the commonest first.
+pub fn rejected_rules(quality: &dyn RowSet, mut examples: BTreeMap<&'static str, RejectExample>) -> Vec<RejectedRule> {
+    let rule = |(rule, count): (&'static str, i64)| RejectedRule {
+        rule: rule.to_owned(),
+        records: u64::try_from(count).unwrap_or(0),
+        example: examples.remove(rule),
+    };
+    let mut rules: Vec<RejectedRule> = rejected(quality).into_iter().map(rule).collect();
+    // Those of one count by name.
+    rules.sort_by_key(|rule| std::cmp::Reverse(rule.records));
+    rules
 }
 
 /// Enters the sources of the partitions from an ordinal on.

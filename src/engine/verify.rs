@@ -3,7 +3,7 @@
 mod events;
 mod questions;
 
-use super::kept::{shared_of, view_of};
+use super::kept::{has_results, shared_of, view_of};
 use crate::checkpoint::{FileEntry, Kind, Manifest};
 use anyhow::Context;
 use events::Events;
@@ -49,6 +49,7 @@ pub struct Verified {
 /// # Errors
 /// Where something cannot be read, or event files are not kept.
 pub fn verify(store: &dyn Store, manifest: &Manifest, files: &[FileEntry], extent: Extent) -> anyhow::Result<Verified> {
+    has_results(manifest, &store.place())?;
     let shared = shared_of(manifest)?;
     // Before the events, which take long: beside a running engine these files are gone first.
     let kept = manifest.views.iter().map(|entry| view_of(store, manifest, &entry.name, &shared));

@@ -2,13 +2,14 @@
 
 use super::feed::{Feed, Merging};
 use super::publish::PartitionTable;
-use super::rejects::RecentRejects;
+use super::rejects::{RecentRejects, RejectExample};
 use crate::engine::{QUARANTINE_COLUMNS, usage};
 use crate::memory::Memory;
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, SourceStatus};
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::table::Table;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -44,6 +45,11 @@ impl LiveEngine {
     /// The epoch of the last checkpoint that is safe.
     pub fn last_committed(&self) -> u64 {
         self.feed.last_committed()
+    }
+
+    /// A rejected record of each rule that has rejected something in this run.
+    pub fn reject_examples(&self) -> BTreeMap<&'static str, RejectExample> {
+        self.rejects.examples(&self.partitions.read().expect("no holder of the partitions panics"))
     }
 
     fn partitions(&self) -> Vec<PartitionStatus> {

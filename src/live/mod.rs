@@ -26,4 +26,5 @@ pub use engine::LiveEngine;
 pub use feed::{Feed, Merging, Numbering, Rules};
 pub use pace::Pace;
 pub use publish::PartitionTable;
+pub use rejects::RejectExample;
 pub use run::{Live, Plan, check, check_settings, start, start_with};

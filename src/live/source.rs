@@ -12,6 +12,9 @@ use std::time::Duration;
 const CHUNK_BYTES: usize = 512 << 10;
 const CHUNK_RECORDS: u32 = 8_192;
 
+const NOTHING_TO_READ: &str = "what is to be read: the directories of one or more logs, or source.kind=kafka and \
+    source.kafka.topics. `millrace demo` needs no settings, `millrace replay` reads files";
+
 /// Opens the source that the settings name.
 ///
 /// # Errors
@@ -21,11 +24,14 @@ pub fn open(settings: &Settings, start: Start, resume: Resume) -> anyhow::Result
     let options = ReadOptions { chunk_bytes: CHUNK_BYTES, max_records, ..ReadOptions::default() };
     match settings.source.kind {
         SourceKind::Log => {
-            let paths: Vec<PathBuf> = settings.source.log.paths.iter().map(PathBuf::from).collect();
-            if paths.is_empty() {
-                return Err(missing("source.log.paths", "the directories of one or more logs").into());
+            let log = &settings.source.log;
+            let logs: Vec<(String, PathBuf)> =
+                log.paths.iter().map(|path| (path.clone(), log.base.join(path))).collect();
+            if logs.is_empty() {
+                return Err(missing("source.log.paths", NOTHING_TO_READ).into());
             }
-            Ok(Box::new(LogTail::open(&paths, start, resume, options).context("opening source.log.paths")?))
+            let tail = LogTail::open_named(&logs, start, resume, options);
+            Ok(Box::new(tail.context("opening source.log.paths")?))
         }
         SourceKind::Kafka => {
             let kafka = kafka_settings(settings)?;

@@ -1,9 +1,10 @@
 //! Reads the layers of the settings and merges them, weakest first.
 
 use super::error::SettingsError;
-use super::tree::{Leaf, Origin, Tree};
+use super::secret::{holds_secret, holds_stars};
+use super::tree::{Leaf, Origin, Tree, bad_value};
 use super::validate::{Validated, ValidatedLive};
-use super::{Settings, text};
+use super::{Settings, paths, text};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -58,7 +59,12 @@ impl Sources {
             let value = text::parse(value, tree.default_of(key));
             tree.lay(key, value, &Origin::Set)?;
         }
-        let (settings, leaves) = tree.into_parts();
+        let (mut settings, leaves) = tree.into_parts();
+        settings.source.log.base = paths::base_of(&leaves, "source.log.paths");
+        if let Some(leaf) = leaves.iter().find(|leaf| holds_stars(&leaf.key, &leaf.value)) {
+            let expected = "the secret itself: stars are what is shown in its place".to_owned();
+            return Err(bad_value(&leaf.key, &leaf.value, &leaf.origin, expected));
+        }
         Ok(Loaded { settings, leaves })
     }
 
@@ -115,7 +121,8 @@ impl Loaded {
         }
     }
 
-    /// The effective settings as a TOML document, secrets starred, each line with its origin.
+    /// The effective settings as a TOML document, each line with its origin. A line with secrets is a comment, in which they are
+    /// starred: who reads the document back gives them otherwise.
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut open_section = "";
@@ -136,7 +143,9 @@ impl Loaded {
                 open_section = section;
             }
             let value: Value = super::redacted(&leaf.key, &leaf.value);
-            text.push_str(&format!("{name} = {value} # {}\n", leaf.origin));
+            let (comment, why) =
+                if holds_secret(&leaf.key, &leaf.value) { ("# ", ", secret: not written here") } else { ("", "") };
+            text.push_str(&format!("{comment}{name} = {value} # {}{why}\n", leaf.origin));
         }
         text
     }

@@ -11,7 +11,9 @@
 //! `decode.default_event_type`.
 
 mod error;
+mod exposed;
 mod load;
+mod paths;
 mod secret;
 mod source;
 mod text;
@@ -19,8 +21,9 @@ mod tree;
 mod validate;
 
 pub use error::SettingsError;
+pub use exposed::exposed;
 pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
-pub use secret::{is_secret, redacted};
+pub use secret::{is_secret, redacted, without_url_credentials};
 pub use source::{
     HorizonSettings, KafkaSettings, LiveSettings, LogSettings, LostOffsets, SourceKind, SourceSettings, TopicSettings,
 };

@@ -3,6 +3,7 @@
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
+use std::path::PathBuf;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -36,8 +37,11 @@ pub enum SourceKind {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogSettings {
-    /// Log directories.
+    /// Log directories. Their texts are the names of the sources.
     pub paths: Vec<String>,
+    /// What relative ones start from: the folder of the settings file that names them. Empty: the working directory.
+    #[serde(skip)]
+    pub base: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -176,7 +176,35 @@ fn serving_has_limits_and_its_tokens_are_secret() {
     assert_eq!(loaded.settings.client.token, "hunter4");
     assert_eq!(origin(&loaded, "client.token").to_string(), "environment MILLRACE_TOKEN");
     let text = loaded.to_toml();
-    assert!(!text.contains("hunter") && text.contains("read_tokens = [\"***\", \"***\"]"), "{text}");
+    let line = "# read_tokens = [\"***\", \"***\"] # file ";
+    assert!(!text.contains("hunter") && text.contains(line), "{text}");
+    // What is printed has no secret, rather than one that anybody knows.
+    let again = file(&text).load().expect("its own output");
+    assert_eq!((again.settings.serve.read_tokens.len(), again.settings.client.token.as_str()), (0, ""));
+}
+
+#[test]
+fn stars_and_users_in_urls_are_refused() {
+    check_error(
+        set(&["serve.read_tokens=***"]),
+        "setting serve.read_tokens = [\"***\"] (--set): expected the secret itself: stars are what is shown in its place",
+    );
+    check_error(
+        Given { environment: &[("MILLRACE_TOKEN", "***")], ..Given::default() },
+        "setting client.token = \"***\" (environment MILLRACE_TOKEN): expected the secret itself: stars are what is shown in its place",
+    );
+    check_error(
+        set(&["lake.s3.endpoint=http://me:hunter2@store:9000"]),
+        "setting lake.s3.endpoint = \"http://***@store:9000\" (--set): expected no user and password in it: give them by \
+         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    );
+}
+
+#[test]
+fn a_message_is_short() {
+    let long = format!("store.currency={}", "x".repeat(1 << 20));
+    let message = set(&[&long]).load().expect_err("no such currency");
+    assert!(message.len() < 400 && message.contains("store.currency"), "{}", message.len());
 }
 
 #[test]

@@ -4,8 +4,7 @@
 //! starts as the defaults, and a key that they do not hold is unknown.
 
 use super::error::SettingsError;
-use super::text;
-use super::{Settings, redacted};
+use super::{Settings, paths, redacted, text};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -104,6 +103,7 @@ impl Tree {
 
     /// Tries the value in the place of the old one: what serde refuses is this leaf's fault alone.
     fn lay_leaf(&mut self, key: &str, value: Value, origin: &Origin) -> Result<(), SettingsError> {
+        let value = paths::resolved(key, value, origin);
         let mut probe = self.values.clone();
         *find_mut(&mut probe, key).expect("the values have every key of the defaults") = value.clone();
         match Settings::deserialize(Value::Table(probe.clone())) {
@@ -161,9 +161,19 @@ impl Tree {
     }
 }
 
-fn bad_value(key: &str, value: &Value, origin: &Origin, expected: String) -> SettingsError {
-    let value = redacted(key, value).to_string();
+pub(super) fn bad_value(key: &str, value: &Value, origin: &Origin, expected: String) -> SettingsError {
+    let value = shown(key, value);
     SettingsError::BadValue { key: key.to_owned(), origin: Some(origin.clone()), value, expected }
+}
+
+/// A value for a message: without secrets, and short, whatever was pasted.
+pub(super) fn shown(key: &str, value: &Value) -> String {
+    const CHARS_MAX: usize = 200;
+    let text = redacted(key, value).to_string();
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 /// An unknown table is reported by the first setting in it, which says more.

@@ -1,8 +1,9 @@
 //! From settings of the right shape to what runs: limits hold, names are known, texts are parsed.
 
+use super::Settings;
 use super::error::SettingsError;
-use super::secret::redacted_property;
-use super::{Settings, redacted};
+use super::secret::{credentials, redacted_property};
+use super::tree::shown;
 use crate::memory;
 use millrace_connectors::source::Start;
 use millrace_dataflows::settings::{FunnelUnit, Horizons, SettingError, ViewContext, parse_span};
@@ -161,8 +162,20 @@ impl Settings {
         if let Some(meant) = near_a_url(&self.lake.url) {
             return Err(bad("lake.url", self.lake.url.as_str(), &format!("a folder, or {meant}")));
         }
+        self.check_urls()?;
         milliseconds("decode.max_future_ms", self.decode.max_future_ms)?;
         milliseconds("views.allowed_lateness_ms", self.views.allowed_lateness_ms)
+    }
+
+    /// Neither has a place for a user: credentials are looked for as the AWS SDK does.
+    fn check_urls(&self) -> Result<(), SettingsError> {
+        for (key, url) in [("lake.url", &self.lake.url), ("lake.s3.endpoint", &self.lake.s3.endpoint)] {
+            if credentials(url).is_some() {
+                let expected = "no user and password in it: give them by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+                return Err(bad(key, url.as_str(), expected));
+            }
+        }
+        Ok(())
     }
 
     fn check_topics(&self) -> Result<(), SettingsError> {
@@ -273,6 +286,6 @@ fn of_views(error: SettingError) -> SettingsError {
 }
 
 fn bad(key: &str, value: impl Into<Value>, expected: &str) -> SettingsError {
-    let value = redacted(key, &value.into()).to_string();
+    let value = shown(key, &value.into());
     SettingsError::BadValue { key: key.to_owned(), origin: None, value, expected: expected.to_owned() }
 }

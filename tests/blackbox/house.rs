@@ -99,6 +99,16 @@ fn the_core_touches_nothing_outside() {
     assert!(files > 30, "only {files} sources were found");
 }
 
+/// What is printed past `log` ends a process where nobody reads it any more.
+#[test]
+fn nothing_is_printed_that_can_fail() {
+    let mut files = 0;
+    for folder in ["src", "connectors/src"] {
+        check_sources(&manifest_dir().join(folder), &["println!", "print!", "dbg!"], &mut files);
+    }
+    assert!(files > 100, "only {files} sources were found");
+}
+
 fn check_sources(folder: &Path, forbidden: &[&str], files: &mut usize) {
     for entry in std::fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();

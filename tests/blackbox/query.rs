@@ -260,7 +260,7 @@ fn order_and_limit() {
     assert_eq!(products("--order-by net_sales"), ["p2", "p1"]);
     assert_eq!(products("--order-by net_sales:desc --limit 1"), ["p1"]);
     assert_eq!(products("--order-by lines:desc,product_id:desc"), ["p1", "p2"]);
-    assert_eq!(products("--limit 0"), Vec::<String>::new());
+    place.fails("query sales --data-dir data --limit 0", 2, &["--limit", "1 or more", "leave --limit out"]);
     // A null comes first, last when descending.
     let hours = |order: &str| {
         place

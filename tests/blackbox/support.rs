@@ -89,9 +89,11 @@ impl Place {
         done
     }
 
-    /// `replay PATHS --data-dir DIR …`, which must succeed.
+    /// `replay PATHS --data-dir DIR …`, which must succeed, however much of it is rejected.
     pub fn replay(&self, paths: &str, data_dir: &str, more: &str) -> Accounting {
-        accounting(&self.ok(&format!("replay {paths} --data-dir {data_dir} --format json --quiet {more}")))
+        accounting(
+            &self.ok(&format!("replay {paths} --data-dir {data_dir} --format json --quiet --fail-above 100 {more}")),
+        )
     }
 
     /// The newest manifest of a lake.

@@ -4,7 +4,8 @@
 
 The events go, shuffled, into a log that grows while the engine makes a checkpoint many times a second, so that each day's events are in
 many files. DuckDB computes the sales from the files that `millrace lake files` lists; they are compared with reference answers.
-Then the engine runs on until it has merged the files, and they are compared again. The last line is `N passed, M failed`.
+Then the engine runs on until it has merged the files, and they are compared again. The funnel is added up from the files of its rows, as
+docs/guide.md says, and compared with the engine's own answer. The last line is `N passed, M failed`.
 """
 import csv
 import io
@@ -59,7 +60,27 @@ def sales(engine, by):
     return answer.columns, [[str(cell) for cell in row] for row in answer.fetchall()]
 
 
+FUNNEL = """
+select device, sum(sessions) as sessions, sum(ordered_purchase) as ordered_purchase
+from read_parquet({files}, union_by_name = true) where grain = 'counters' group by device order by device
+"""
+
+
+def judge_funnel(tally, label, engine):
+    """The rows of the view's files, added up, against what the engine answers."""
+    text = engine.run("lake", "files", "--data-dir", engine.data_dir, "--view", "funnel", "--format", "csv")
+    listed = list(csv.DictReader(io.StringIO(text)))
+    found = duckdb.sql(FUNNEL.format(files=[row["path"] for row in listed])).fetchall()
+    text = engine.run("query", "funnel", "--data-dir", engine.data_dir, "--group-by", "device", "--format", "csv")
+    answer = list(csv.DictReader(io.StringIO(text)))
+    found = sorted((device, int(sessions), int(purchase)) for device, sessions, purchase in found if sessions)
+    expected = sorted((row["device"], int(row["sessions"]), int(row["ordered_purchase"])) for row in answer)
+    problems = [] if expected and found == expected else [f"{found} from {len(listed)} files, and {expected}"]
+    tally.check(f"{label}: the funnel's files add up to its answer", problems)
+
+
 def judge(tally, label, directory, engine):
+    judge_funnel(tally, label, engine)
     for by in SALES:
         tally.attempt(f"{label}: sales by {','.join(by)}", lambda: compare_reference(
             reference(directory, "sales_" + "_".join(by)), by, *sales(engine, by)))

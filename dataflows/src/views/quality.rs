@@ -100,6 +100,16 @@ pub fn warned(rows: &dyn RowSet) -> BTreeMap<&'static str, i64> {
     counts
 }
 
+/// How many records each rule has rejected, all hours and sources together; those that did.
+pub fn rejected(rows: &dyn RowSet) -> BTreeMap<&'static str, i64> {
+    let (texts, mut counts) = (rule_texts(), BTreeMap::new());
+    rows.scan(&Span::of(0, &[]), &mut |key, measures| {
+        *counts.entry(texts[key.parts[2] as usize]).or_default() += measures.get(QUARANTINED);
+    });
+    counts.retain(|_, count| *count != 0);
+    counts
+}
+
 const COLUMNS: GroupColumns = GroupColumns {
     view: "quality",
     known: &[

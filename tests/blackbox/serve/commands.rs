@@ -45,7 +45,7 @@ fn what_is_wrong_is_told_apart_from_who_does_not_answer() {
     let (code, _, said) = with_token(&["query", "sales", "--addr", &address, "--group-by", "colour"]);
     assert!(code == 2 && said.contains("colour") && said.contains("category_as_was"), "{code} {said}");
     let (code, shown, _) = with_token(&["config", "--format", "toml"]);
-    assert!(code == 0 && shown.contains("token = \"***\" # environment MILLRACE_TOKEN"), "{shown}");
+    assert!(code == 0 && shown.contains("# token = \"***\" # environment MILLRACE_TOKEN, secret"), "{shown}");
     assert!(!shown.contains("open-sesame"));
     place.fails("query sales --addr nowhere", 2, &["\"nowhere\"", "HOST:PORT"]);
     place.fails("query sales", 2, &["--data-dir"]);

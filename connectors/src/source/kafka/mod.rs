@@ -46,5 +46,6 @@ mod watch;
 mod watcher;
 
 pub use error::KafkaError;
+pub use properties::is_secret_property;
 pub use settings::{KafkaSettings, LostOffsets, Secret, Topic};
 pub use source::KafkaSource;

@@ -107,10 +107,16 @@ fn check(name: &str, value: &Secret) -> Result<(), KafkaError> {
     if needs_tls { Err(KafkaError::NoTls { name: name.to_owned() }) } else { Ok(()) }
 }
 
+/// Whether the value of a property must not be shown: by its name, so that one that is new in librdkafka is covered, too.
+/// A `.location` is the path of a file.
+pub fn is_secret_property(name: &str) -> bool {
+    const PARTS: [&str; 8] = ["password", "passphrase", "secret", "token", "key", "pem", "oauthbearer.config", "jaas"];
+    let name = name.to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part)) && !name.ends_with(".location")
+}
+
 /// The secrets among the properties, so that no message of the library's can carry one.
 pub(super) fn secrets(settings: &KafkaSettings) -> Vec<String> {
-    const PARTS: [&str; 7] = ["password", "secret", "token", "key", "pem", "oauthbearer.config", "jaas"];
-    let is_secret = |name: &str| PARTS.iter().any(|part| name.contains(part)) && !name.ends_with(".location");
-    let hidden = |(name, value): (&String, &Secret)| is_secret(name).then(|| value.reveal().to_owned());
+    let hidden = |(name, value): (&String, &Secret)| is_secret_property(name).then(|| value.reveal().to_owned());
     settings.properties.iter().filter_map(hidden).filter(|value| !value.is_empty()).collect()
 }

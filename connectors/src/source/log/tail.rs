@@ -32,23 +32,38 @@ impl LogTail {
     /// [`SourceError`] where a directory is not a log, an offset is not one that a record begins at, or `start` asks for a
     /// time, which a log does not keep.
     pub fn open(logs: &[PathBuf], start: Start, resume: Resume, options: ReadOptions) -> Result<LogTail, SourceError> {
+        let named: Vec<_> = logs.iter().map(|log| (log.display().to_string(), log.clone())).collect();
+        LogTail::open_named(&named, start, resume, options)
+    }
+
+    /// Logs whose sources are not called as they are found. By its name a source goes on where it was left, wherever its log is now.
+    ///
+    /// # Errors
+    /// As [`LogTail::open`].
+    pub fn open_named(
+        logs: &[(String, PathBuf)],
+        start: Start,
+        resume: Resume,
+        options: ReadOptions,
+    ) -> Result<LogTail, SourceError> {
         let mut table = resume.partitions.clone();
         let mut states = resume.states();
         for (state, info) in states.iter_mut().zip(&table) {
-            if !logs.iter().any(|log| log.display().to_string() == info.source) {
+            if !logs.iter().any(|(name, _)| *name == info.source) {
                 state.fault = Some("it was read before, and source.log.paths does not name its log".to_owned());
             }
         }
         let mut readers = Vec::new();
-        for log in logs {
-            let source = log.display().to_string();
+        for (source, log) in logs {
             let count = Marker::read(log)?.partitions;
             let mut ordinals = Vec::new();
             for partition in 0..count {
                 let path = partition_directory(log, partition);
-                let known = resume.find(&source, partition);
+                let known = resume.find(source, partition);
                 ordinals.push(known.map_or(table.len(), |(ordinal, _)| ordinal));
-                if known.is_none() {
+                if let Some((ordinal, _)) = known {
+                    table[ordinal].path = path;
+                } else {
                     let next = first_offset(log, partition, start)?;
                     table.push(PartitionInfo { source: source.clone(), partition, path });
                     states.push(PartitionState { next, ..PartitionState::default() });
