@@ -13,6 +13,7 @@ import re
 import tempfile
 import zoneinfo
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 
 import duckdb
@@ -44,6 +45,7 @@ ANYTHING = Anything()
 NOTHING = {name: None for name in ["average_order_value", "cart_abandonment", "overall_conversion", "median_seconds_to_purchase",
                                    "p90_seconds_to_purchase", "mean_seconds_to_purchase"]
            + [f"step_conversion_{step}" for step in STEPS]} | {"immature_until": ANYTHING}
+NOTHING |= {name: Decimal(0) for name in ["gross_sales", "discounts", "order_revenue", "returns", "returns_as_sold", "net_sales"]}
 
 
 @dataclass
