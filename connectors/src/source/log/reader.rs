@@ -210,7 +210,10 @@ impl Partition {
         if self.cutter.is_empty() {
             match self.stream.look(self.cutter.offset()).map_err(Fault::Unreadable)? {
                 Look::More => {}
-                Look::Nothing => return Ok(None),
+                Look::Nothing => {
+                    self.forget_torn_line();
+                    return Ok(None);
+                }
                 Look::Torn => {
                     self.cutter.forget_line();
                     self.stream.rewind(self.cutter.offset());
@@ -226,10 +229,15 @@ impl Partition {
         let chunk = self.cutter.next_chunk(&mut self.stream).map_err(Fault::Unreadable)?;
         match &chunk {
             Some(chunk) => self.stream.handed_out(chunk),
-            // A writer cuts off a torn line before it goes on: what was read of it is not kept.
-            None if self.cutter.forget_tail() => self.stream.rewind(self.cutter.offset()),
-            None => {}
+            None => self.forget_torn_line(),
         }
         Ok(chunk)
+    }
+
+    /// A writer cuts off a torn line before it goes on: what was read of it is not kept.
+    fn forget_torn_line(&mut self) {
+        if self.cutter.forget_tail() {
+            self.stream.rewind(self.cutter.offset());
+        }
     }
 }
