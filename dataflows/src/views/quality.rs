@@ -145,7 +145,7 @@ impl View for Quality {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn schema(&self) -> &ViewSchema {
