@@ -14,7 +14,7 @@ use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
 use millrace_schema::{Body, Event, Name, Place};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -113,8 +113,8 @@ struct Versions {
     /// The categories of those that say one.
     said: BTreeMap<(Name, i64), Name>,
     steps: BTreeMap<(Name, i64), Name>,
-    /// What changed in the epoch at work.
-    changed: BTreeSet<(Name, i64)>,
+    /// What changed in the epoch at work, and what it was before.
+    changed: BTreeMap<(Name, i64), Option<Name>>,
 }
 
 fn of_product(product: Name) -> std::ops::RangeInclusive<(Name, i64)> {
@@ -175,17 +175,17 @@ impl Versions {
             None => self.steps.remove(&at),
         };
         if known != step {
-            self.changed.insert(at);
+            self.changed.entry(at).or_insert(known);
         }
     }
 
     /// What has changed since the last time.
     fn changes(&mut self) -> impl Iterator<Item = HistoryChange> + '_ {
         let steps = &self.steps;
-        std::mem::take(&mut self.changed).into_iter().map(move |(product, since)| {
-            let now = steps.range(of_product(product)).next_back();
-            let as_is = *now.expect("a history is never empty").1;
-            HistoryChange { product, since, category: steps.get(&(product, since)).copied(), as_is }
+        std::mem::take(&mut self.changed).into_iter().filter_map(move |(at, before)| {
+            let ((product, since), category) = (at, steps.get(&at).copied());
+            let as_is = *steps.range(of_product(product)).next_back().expect("a history is never empty").1;
+            (category != before).then_some(HistoryChange { product, since, category, as_is })
         })
     }
 }

@@ -58,19 +58,21 @@ show quality by=hour
 > 2019-10-01T07:00:00+00:00  4     1         2           1            0        0     0       0.7500
 > 2019-10-01T08:00:00+00:00  1     1         0           0            0        0     0       1.0000
 
-# What is odd: an unknown page, half a cent, nothing bought, somebody and something that no record names.
+# What is odd: an unknown page, half a cent, nothing bought, somebody and something that no record names, and money back for an order of
+# which nothing is known.
 insert
   page_view page=lounge session=b user=v at=1T09:00
   purchase order=o1 session=b product=mug quantity=0 paid=1.005 at=1T09:01
   refund order=o9 user=v product=mug amount=1.00 at=1T09:02
 advance
 show quality by=rule where=hour=2019-10-01T09:00:00+00:00
-> rule               read  accepted  duplicates  quarantined  pending  late  warned  quality_score
-> amount_rounded     3     3         0           0            0        0     1       1.0000
-> quantity_zero      3     3         0           0            0        0     1       1.0000
-> unknown_page_type  3     3         0           0            0        0     1       1.0000
-> unknown_product    3     3         0           0            0        0     2       1.0000
-> unknown_user       3     3         0           0            0        0     2       1.0000
+> rule                     read  accepted  duplicates  quarantined  pending  late  warned  quality_score
+> amount_rounded           3     3         0           0            0        0     1       1.0000
+> quantity_zero            3     3         0           0            0        0     1       1.0000
+> returned_more_than_paid  3     3         0           0            0        0     1       1.0000
+> unknown_page_type        3     3         0           0            0        0     1       1.0000
+> unknown_product          3     3         0           0            0        0     2       1.0000
+> unknown_user             3     3         0           0            0        0     2       1.0000
 # Their records arrive: the warnings are taken back.
 insert
   user user=v at=1T10:00
@@ -81,10 +83,11 @@ changes quality
 > quality 2019-10-01T09:00:00+00:00 shop unknown_user: warned -2
 > quality 2019-10-01T10:00:00+00:00 shop: read +2, accepted +2
 show quality by=rule where=hour=2019-10-01T09:00:00+00:00
-> rule               read  accepted  duplicates  quarantined  pending  late  warned  quality_score
-> amount_rounded     3     3         0           0            0        0     1       1.0000
-> quantity_zero      3     3         0           0            0        0     1       1.0000
-> unknown_page_type  3     3         0           0            0        0     1       1.0000
+> rule                     read  accepted  duplicates  quarantined  pending  late  warned  quality_score
+> amount_rounded           3     3         0           0            0        0     1       1.0000
+> quantity_zero            3     3         0           0            0        0     1       1.0000
+> returned_more_than_paid  3     3         0           0            0        0     1       1.0000
+> unknown_page_type        3     3         0           0            0        0     1       1.0000
 
 # Late is more than ten minutes after its time, by the hour in which it came. It is counted and kept.
 late by=10m
@@ -123,7 +126,7 @@ changes quality
 > quality 2019-10-02T09:00:00+00:00 shop returned_more_than_paid: warned -1
 show quality by=day days=2019-10-01..2019-10-03
 > day         read  accepted  duplicates  quarantined  pending  late  warned  quality_score
-> 2019-10-01  15    11        3           1            0        1     3       0.9333
+> 2019-10-01  15    11        3           1            0        1     4       0.9333
 > 2019-10-02  4     4         0           0            0        0     3       1.0000
 > 2019-10-03  0     0         0           0            0        0     0       -
 
@@ -133,3 +136,13 @@ show quality by=day where=rule=late days=2019-10-01..2019-10-03
 > 2019-10-01  15    11        3           0            0        1     0       1.0000
 > 2019-10-02  4     4         0           0            0        0     0       1.0000
 > 2019-10-03  0     0         0           0            0        0     0       -
+
+# Dollars were paid, and yen come back.
+insert
+  purchase order=o7 product=tea paid=5.00 at=4T07:00
+  refund order=o7 product=tea amount=1 currency=JPY at=4T08:00
+  refund order=o7 product=tea amount=5.00 at=4T09:00
+advance
+show quality by=hour,rule where=day=2019-10-04
+> hour                       rule                     read  accepted  duplicates  quarantined  pending  late  warned  quality_score
+> 2019-10-04T08:00:00+00:00  returned_more_than_paid  1     1         0           0            0        0     1       1.0000
