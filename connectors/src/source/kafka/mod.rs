@@ -24,6 +24,7 @@
 //! | wrong password, unknown topic, no right to read, at the start | an error at once |
 //! | brokers go away, or do not let us in any more | [`Connection::Down`](super::Connection), and on when they are back |
 //! | a topic is deleted, a partition cannot be read | its `fault`; others go on |
+//! | a partition brings nothing for 5 s although it has something and brokers answer | it is taken up anew from where it stands |
 //! | retention removed what was not read yet | an error, or `lost` records: [`LostOffsets`] |
 //! | a topic ends before what was read of it, or goes back | an error: it holds other records now |
 
@@ -39,6 +40,7 @@ mod queue;
 mod release;
 mod settings;
 mod source;
+mod stalled;
 mod watch;
 mod watcher;
 

@@ -7,17 +7,21 @@ use super::error::KafkaError;
 use super::gather::{Gather, Ready};
 use super::lost::go_on;
 use super::settings::KafkaSettings;
+use super::stalled::Stalled;
 use super::watcher::{Ask, Gone, News, Watcher};
 use super::{open, properties};
 use crate::source::{
-    Chunk, LiveSource, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError, SourceStatus,
-    Start,
+    Chunk, Connection, LiveSource, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError,
+    SourceStatus, Start,
 };
 use millrace_schema::{Kind, tombstone};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether a partition stands still.
+const LOOK_FOR_STALLED: Duration = Duration::from_secs(1);
 
 /// Reads topics from given offsets, and on as they grow.
 pub struct KafkaSource {
@@ -34,6 +38,11 @@ pub struct KafkaSource {
     /// Where the message before came from: mostly the next one does, too.
     last: Option<(Origin, Reading)>,
     gather: Gather,
+    /// Of which it is asked where to go on.
+    gone: BTreeSet<u16>,
+    stalled: Stalled,
+    /// When it was last looked whether one is.
+    looked_at: Instant,
     /// About how many bytes, and how many records, are gathered before they are handed out.
     gather_bytes: usize,
     gather_records: u32,
@@ -95,6 +104,9 @@ impl KafkaSource {
             gather_bytes: options.chunk_bytes,
             gather_records: options.max_records,
             gather: Gather::new(options),
+            gone: BTreeSet::new(),
+            stalled: Stalled::default(),
+            looked_at: Instant::now(),
             status,
             progress: Progress::new(None),
         };
@@ -144,6 +156,7 @@ impl KafkaSource {
 
     /// Goes on with a partition whose position was gone.
     fn go_on(&mut self, ordinal: u16, wanted: u64, earliest: u64, end: u64) -> Result<(), KafkaError> {
+        self.gone.remove(&ordinal);
         let (topic, partition) = place(&self.table, ordinal);
         let go_on = go_on((topic, partition), wanted, earliest, end, self.settings.on_lost_offsets)?;
         self.handle.unassign(topic, partition)?;
@@ -154,6 +167,33 @@ impl KafkaSource {
             (state.next, state.end) = (go_on.at, state.end.max(Some(end)));
             state.lost += go_on.lost;
         });
+        Ok(())
+    }
+
+    /// Takes partitions up anew that bring nothing although there is something. Called where nothing is left to be read.
+    fn take_up_stalled(&mut self) -> Result<(), KafkaError> {
+        let now = Instant::now();
+        if now.duration_since(self.looked_at) < LOOK_FOR_STALLED {
+            return Ok(());
+        }
+        self.looked_at = now;
+        let (is_up, states) = self.status.with(|status| {
+            // What is at fault has its own way back.
+            let end = |state: &PartitionState| state.end.filter(|_| state.fault.is_none());
+            let states = status.partitions.iter().map(|state| (state.next, end(state)));
+            (status.connection == Connection::Up, states.collect::<Vec<_>>())
+        });
+        if !is_up {
+            self.stalled.all_rest();
+            return Ok(());
+        }
+        for (ordinal, (next, end)) in states.into_iter().enumerate() {
+            if self.stalled.is_stalled(ordinal, next, end, now) && !self.gone.contains(&(ordinal as u16)) {
+                let (topic, partition) = place(&self.table, ordinal as u16);
+                self.handle.unassign(topic, partition)?;
+                self.handle.assign(&[(topic, partition, next)])?;
+            }
+        }
         Ok(())
     }
 
@@ -276,6 +316,7 @@ impl KafkaSource {
             Ready::Gone { ordinal, offset } => {
                 let (name, partition) = place(&self.table, ordinal);
                 let topic = self.topic(name).expect("it is read, so that it is named");
+                self.gone.insert(ordinal);
                 self.watcher.ask(Ask::Range(Gone { topic, partition, ordinal, wanted: offset }));
             }
             Ready::Broken(error) => return Err(error),
@@ -303,6 +344,7 @@ impl Source for KafkaSource {
             }
             self.take_news()?;
             if !self.gather() {
+                self.take_up_stalled()?;
                 return Ok(None);
             }
         }
