@@ -8,5 +8,6 @@ pub mod demo;
 pub mod engine;
 pub mod generate;
 pub mod live;
+pub mod memory;
 pub mod serve;
 pub mod settings;

@@ -9,6 +9,7 @@ mod blackbox {
     mod kafka;
     mod lake;
     mod live;
+    mod memory;
     mod query;
     mod real_data;
     mod repair;

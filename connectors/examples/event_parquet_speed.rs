@@ -2,7 +2,9 @@
 //!
 //! `cargo run --release -p millrace-connectors --example event_parquet_speed -- [snappy|zstd] [sorted|permuted]`
 
-use millrace_connectors::lake::{Compression, EventColumns, EventFiles, EventSettings, LakeFile};
+use millrace_connectors::lake::{
+    Compression, EventColumns, EventFiles, EventSettings, LakeError, LakeFile, Unfinished,
+};
 use millrace_connectors::source::PartitionInfo;
 use millrace_connectors::store::{Local, Store};
 use millrace_schema::calendar::Calendar;
@@ -43,18 +45,23 @@ fn main() {
     let store: Arc<dyn Store> = Arc::new(Local::new(&directory, false));
     let mut files = EventFiles::new(store, "w0", settings);
     files.partitions(&partitions);
+    let mut written: Vec<LakeFile> = Vec::new();
+    let mut give = |file: Unfinished| -> Result<(), LakeError> {
+        written.push(file.finish().expect("a temporary folder can be written"));
+        Ok(())
+    };
     let mut columns = EventColumns::new(Calendar::utc());
     generate(permuted, |record, offset| {
         columns.push(record, offset, 0, 1_700_000_000_000 + offset / 50_000_000);
         if columns.len() >= BATCH {
             // 1 % are duplicates.
             let keep = (0..columns.len()).map(|row| row % 100 != 0).collect();
-            files.add(columns.finish(Some(keep))).expect("a temporary folder can be written");
+            files.add(columns.finish(Some(keep)), &mut give).expect("a temporary folder can be written");
         }
     });
-    files.add(columns.finish(None)).expect("a temporary folder can be written");
-    let files = files.end().expect("a temporary folder can be written").into_iter();
-    let files: Vec<LakeFile> = files.map(|file| file.finish().expect("a temporary folder can be written")).collect();
+    files.add(columns.finish(None), &mut give).expect("a temporary folder can be written");
+    files.end(&mut give).expect("a temporary folder can be written");
+    let files = written;
     let total = cpu_seconds() - before - generating;
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     println!(

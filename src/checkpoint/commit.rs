@@ -27,8 +27,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-/// Messages that may wait for the committer before those who write do.
-const QUEUE: usize = 64;
+/// Messages that may wait for the committer before those who write do. Each may be a file that is open with the store.
+const QUEUE: usize = 16;
 /// So many entries since the last catalog are cheap to repeat in every manifest.
 const FEW_ENTRIES: usize = 64;
 /// So many are not, however long the list is.

@@ -98,11 +98,20 @@ impl Compactor {
         let (mut files, mut rows) = (job.files.clone(), 0);
         loop {
             files.retain(|file| !self.gone.contains(&file.key));
-            let Some(small) = plan(&files, self.target_bytes).filter(|_| rows < ROWS_MOST) else { break };
-            let Some(merged) = self.merge(job, &small)? else { continue };
-            rows += merged.rows;
-            replacement.added.push(merged);
-            let of: BTreeSet<String> = small.into_iter().map(|file| file.key).collect();
+            let planned = plan(&files, self.target_bytes);
+            if planned.is_empty() || rows >= ROWS_MOST {
+                break;
+            }
+            let mut of = BTreeSet::new();
+            for small in planned {
+                if rows >= ROWS_MOST {
+                    break;
+                }
+                let Some(merged) = self.merge(job, &small)? else { continue };
+                rows += merged.rows;
+                replacement.added.push(merged);
+                of.extend(small.into_iter().map(|file| file.key));
+            }
             files.retain(|file| !of.contains(&file.key));
             replacement.removed.extend(of);
         }
@@ -243,8 +252,9 @@ fn folder_of(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// The files that are to become one: of the folder with the most small ones of which enough fit into one.
-fn plan(files: &[FileEntry], target_bytes: u64) -> Option<Vec<FileEntry>> {
+/// The files that are to become one, of each folder with enough small ones that fit into one; that with the most comes first. All at
+/// once, for there may be thousands.
+fn plan(files: &[FileEntry], target_bytes: u64) -> Vec<Vec<FileEntry>> {
     let mut folders: BTreeMap<&str, Vec<&FileEntry>> = BTreeMap::new();
     let is_small = |file: &&FileEntry| {
         matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions | Kind::Quarantine))
@@ -256,7 +266,8 @@ fn plan(files: &[FileEntry], target_bytes: u64) -> Option<Vec<FileEntry>> {
     }
     let mut folders: Vec<Vec<&FileEntry>> = folders.into_values().filter(|small| small.len() >= FEW_FILES).collect();
     folders.sort_by_key(|small| std::cmp::Reverse(small.len()));
-    folders.into_iter().map(|small| fitting(small, target_bytes, ROWS_MOST)).find(|chosen| chosen.len() >= FEW_FILES)
+    let chosen = folders.into_iter().map(|small| fitting(small, target_bytes, ROWS_MOST));
+    chosen.filter(|chosen| chosen.len() >= FEW_FILES).collect()
 }
 
 /// The files of rows that are to become one, where there are too many small ones.
@@ -287,6 +298,10 @@ mod tests {
     use millrace_dataflows::durable::{Kept, Needed};
     use millrace_dataflows::settings::{Horizons, ViewContext};
     use millrace_schema::{Body, Event, Id, Name, Names, Page, Place, Warnings};
+
+    fn first(files: &[FileEntry], target_bytes: u64) -> Option<Vec<FileEntry>> {
+        plan(files, target_bytes).into_iter().next()
+    }
 
     fn looks(minute: i64) -> Event {
         let id = Id { high: 1, low: minute as u64 };
@@ -365,22 +380,22 @@ mod tests {
             (0..count).map(|at| file(&format!("{folder}/g1-{at}.parquet"), bytes)).collect()
         };
         let mut files = many("events/event_date=2019-10-01", FEW_FILES - 1, 10);
-        assert_eq!(plan(&files, 1_000), None);
+        assert_eq!(first(&files, 1_000), None);
         files.extend(many("pending/event_date=2019-10-01", 40, 10));
         files.extend(many("events/event_date=2019-10-02", 40, 600));
-        assert_eq!(plan(&files, 1_000), None, "they are large enough");
+        assert_eq!(first(&files, 1_000), None, "they are large enough");
         let wanted = many("events/event_date=2019-10-03", 12, 10);
         files.extend(wanted.clone());
-        assert_eq!(plan(&files, 1_000), Some(wanted.clone()));
-        assert_eq!(plan(&files, 95).map(|chosen| chosen.len()), Some(9), "no more than the target");
+        assert_eq!(first(&files, 1_000), Some(wanted.clone()));
+        assert_eq!(first(&files, 95).map(|chosen| chosen.len()), Some(9), "no more than the target");
         // A folder whose small files are too large for one another stops no other folder.
         files.extend(many("events/event_date=2019-10-04", 13, 400));
-        assert_eq!(plan(&files, 1_000), Some(wanted.clone()));
+        assert_eq!(first(&files, 1_000), Some(wanted.clone()));
         // Nor does one whose files have so many rows that they are merged no further.
         let of_many_rows = many("events/event_date=2019-10-05", 40, 20);
         files.extend(of_many_rows.into_iter().map(|file| FileEntry { rows: ROWS_MOST / 2, ..file }));
-        assert_eq!(plan(&files, 1_000), Some(wanted));
-        assert!(plan(&many("quarantine", 40, 10), 1_000).is_some());
+        assert_eq!(first(&files, 1_000), Some(wanted));
+        assert!(first(&many("quarantine", 40, 10), 1_000).is_some());
     }
 
     /// However many checkpoints there are, few files are named and read, and they hold the same.

@@ -1,6 +1,7 @@
 //! One worker's way to the lake: a thread that encodes what is settled, and hands complete files to the committer.
 
 use super::commit::Incoming;
+use super::queue::{Entry, Exit, queue};
 use crate::engine::ingest::{Outlet, StateRun};
 use crate::live::PartitionTable;
 use anyhow::Context;
@@ -9,17 +10,30 @@ use millrace_connectors::lake::{
 };
 use millrace_connectors::store::Store;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 
-/// Messages that may wait for the thread before the worker does.
-const QUEUE: usize = 256;
+/// Bytes that may wait for the threads of all workers before a worker does.
+pub const QUEUE_BYTES: usize = 48 << 20;
+
 enum Message {
     Events(Box<StagedEvents>),
     State(StateRun),
     Rejected(Rejected),
     Pending(PendingRecord),
     Seal(u64),
+}
+
+impl Message {
+    fn bytes(&self) -> usize {
+        match self {
+            Message::Events(staged) => staged.bytes(),
+            Message::State(run) => run.bytes.len(),
+            Message::Rejected(row) => row.bytes.len() + row.reject.message.len(),
+            Message::Pending(record) => record.bytes.len(),
+            Message::Seal(_) => 0,
+        }
+    }
 }
 
 /// What is written of a worker's records.
@@ -34,11 +48,13 @@ pub struct Outgoing {
     pub pending: PendingFiles,
     /// Whether accepted events are kept as state.
     pub state: bool,
+    /// Bytes that may wait for the thread.
+    pub queue_bytes: usize,
 }
 
 /// The worker's end.
 pub struct LakeWriter {
-    sender: SyncSender<Message>,
+    sender: Entry<Message>,
     wants_events: bool,
     wants_state: bool,
 }
@@ -52,7 +68,7 @@ impl LakeWriter {
         outgoing: Outgoing,
         committer: SyncSender<Incoming>,
     ) -> anyhow::Result<(LakeWriter, JoinHandle<anyhow::Result<()>>)> {
-        let (sender, receiver) = sync_channel(QUEUE);
+        let (sender, receiver) = queue(outgoing.queue_bytes);
         let (wants_events, wants_state) = (outgoing.events.is_some(), outgoing.state);
         let thread = std::thread::Builder::new()
             .name(format!("lake-{}", outgoing.worker))
@@ -62,7 +78,9 @@ impl LakeWriter {
     }
 
     fn send(&mut self, message: Message) -> anyhow::Result<()> {
-        self.sender.send(message).ok().context("the lake cannot be written: its own error says why")
+        let bytes = message.bytes();
+        anyhow::ensure!(self.sender.send(message, bytes), "the lake cannot be written: its own error says why");
+        Ok(())
     }
 }
 
@@ -109,15 +127,14 @@ impl Writing {
         Writing { out, committer, known_partitions: 0, state_files: 0 }
     }
 
-    fn run(mut self, messages: &Receiver<Message>) -> anyhow::Result<()> {
-        for message in messages {
+    fn run(mut self, messages: &Exit<Message>) -> anyhow::Result<()> {
+        while let Some(message) = messages.next() {
             self.look_at_partitions();
             match message {
                 Message::Events(staged) => {
+                    let mut give = giving(self.out.worker, &self.committer);
                     if let Some(events) = &mut self.out.events {
-                        events.add(*staged)?;
-                        let ended = events.take_ended();
-                        self.hand_over(ended)?;
+                        events.add(*staged, &mut give)?;
                     }
                 }
                 Message::State(run) => self.state(run)?,
@@ -144,7 +161,7 @@ impl Writing {
         let mut ended = self.out.quarantine.end()?;
         ended.extend(self.out.pending.end()?);
         if let Some(events) = &mut self.out.events {
-            ended.extend(events.end()?);
+            events.end(&mut giving(self.out.worker, &self.committer))?;
         }
         super::crash::point("lake-encoded");
         self.hand_over(ended)?;
@@ -160,10 +177,19 @@ impl Writing {
     }
 
     fn hand_over(&self, files: Vec<Unfinished>) -> anyhow::Result<()> {
-        files.into_iter().try_for_each(|file| self.say(Incoming::File { worker: self.out.worker, file }))
+        files.into_iter().try_for_each(giving(self.out.worker, &self.committer))
     }
 
     fn say(&self, incoming: Incoming) -> anyhow::Result<()> {
-        self.committer.send(incoming).ok().context("nothing is committed any more: the committer's own error says why")
+        say(&self.committer, incoming)
     }
+}
+
+/// Hands complete files to the committer, one at a time: while it is behind, no more are made.
+fn giving(worker: usize, committer: &SyncSender<Incoming>) -> impl FnMut(Unfinished) -> anyhow::Result<()> {
+    move |file| say(committer, Incoming::File { worker, file })
+}
+
+fn say(committer: &SyncSender<Incoming>, incoming: Incoming) -> anyhow::Result<()> {
+    committer.send(incoming).ok().context("nothing is committed any more: the committer's own error says why")
 }

@@ -7,6 +7,7 @@
 //! | 0 | fine; also where the reader of a pipe went away | |
 //! | 1 | something outside failed: a file, a disk, the data | mend it, run again |
 //! | 2 | the command line or the settings are wrong | change what the message names |
+//! | 4 | memory does not suffice for what is kept | give more, or keep less |
 
 mod config;
 mod demo;
@@ -51,7 +52,7 @@ Examples:
   millrace query sales --data-dir data --group-by day --order-by day
   millrace config
 
-Exit codes: 0 fine, 1 failure (files, data), 2 usage or settings.
+Exit codes: 0 fine, 1 failure (files, data), 2 usage or settings, 4 out of memory.
 `millrace COMMAND --help` has examples of each command.";
 
 /// Live, exact shop analytics in one dataflow.

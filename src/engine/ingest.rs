@@ -1,5 +1,6 @@
 //! One worker's way from bytes to events: decoding, counting, and keeping what the lake needs until the verdict.
 
+use crate::live::EventTimes;
 use millrace_connectors::lake::{EventColumns, PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::Chunk;
 use millrace_dataflows::context::{Buckets, Partitions, Shared};
@@ -118,14 +119,14 @@ impl Ingest {
     }
 
     /// Decodes a chunk. Every record becomes an event, is pending (older than the horizons behind the watermark), or becomes
-    /// a row of the quarantine. Returns the largest time of an event in it, UTC microseconds.
-    pub fn chunk(&mut self, epoch: u64, read_as: ReadAs, chunk: Chunk, mut send: impl FnMut(Event)) -> Option<i64> {
+    /// a row of the quarantine. Returns the times of the events in it that are not pending.
+    pub fn chunk(&mut self, epoch: u64, read_as: ReadAs, chunk: Chunk, mut send: impl FnMut(Event)) -> EventTimes {
         let source = self.partitions.source(chunk.partition);
         let limits = match read_as {
             ReadAs::New { watermark } => Kind::ALL.map(|kind| self.horizons.limit(kind, watermark)),
             ReadAs::Late => Kind::ALL.map(|_| i64::MIN),
         };
-        let mut latest = None;
+        let mut times = EventTimes::default();
         let mut offsets = Vec::with_capacity(chunk.records as usize);
         let (mut rejected, mut pending) = (Vec::new(), Vec::new());
         let mut record = Record::empty(Kind::PageView, self.decode.default_currency);
@@ -146,7 +147,10 @@ impl Ingest {
                             self.receipts.no_longer_pending(&event, source);
                         }
                         if !kind.is_dimension() {
-                            latest = latest.max(Some(event.time));
+                            match event.received {
+                                Event::NOT_RECEIVED => times.unvouched.push(event.time),
+                                _ => times.vouched = times.vouched.max(Some(event.time)),
+                            }
                         }
                         if let Some(columns) = &mut self.columns {
                             columns.push(&record, raw.offset, chunk.partition, epoch);
@@ -175,7 +179,7 @@ impl Ingest {
         let staged = self.columns.as_mut().map(|columns| columns.finish(None));
         let waiting = Waiting { chunk, offsets, staged, rejected, pending };
         self.waiting.entry(epoch).or_default().push(waiting);
-        latest
+        times
     }
 
     /// A source that knows what its records are says so.

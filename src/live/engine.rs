@@ -4,6 +4,7 @@ use super::feed::{Feed, Merging};
 use super::publish::PartitionTable;
 use super::rejects::RecentRejects;
 use crate::engine::{QUARANTINE_COLUMNS, usage};
+use crate::memory::Memory;
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, SourceStatus};
 use millrace_dataflows::context::Shared;
@@ -21,6 +22,7 @@ pub struct LiveEngine {
     pub(super) started_at_ms: i64,
     /// The effective settings as they may be shown.
     pub(super) settings: String,
+    pub(super) memory: Arc<Memory>,
     pub(super) stop: AtomicBool,
 }
 
@@ -87,6 +89,10 @@ impl Engine for LiveEngine {
 
     fn drain(&self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+
+    fn refuses_reads(&self) -> Option<String> {
+        self.memory.refuses_reads()
     }
 
     fn quarantine(&self) -> Table {

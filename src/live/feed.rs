@@ -10,11 +10,13 @@
 //! does not depend on the workers. Epochs in the queue never fall.
 
 use super::again::ReadAgain;
+use super::believed::EventTimes;
 use super::checkpoints::Checkpoints;
 use super::clock::Clock;
 use super::pace::{Moment, Pace};
 use super::watermarks::Watermarks;
 use crate::checkpoint::{Late, LookedUp};
+use crate::memory::{Level, Memory};
 use millrace_connectors::source::{Chunk, SourceStatus};
 use millrace_dataflows::durable::Kept;
 use std::collections::{BTreeMap, VecDeque};
@@ -24,8 +26,9 @@ use std::time::Duration;
 
 /// Rows that a worker remembers again at a time. Where assertions are on, one: a visit is in the hands of several workers then.
 const RECALLED_AT_ONCE: usize = if cfg!(debug_assertions) { 1 } else { 4_096 };
-/// Chunks that may wait for a worker.
+/// Chunks that may wait for a worker, and how many where memory is scarce.
 const QUEUE_CHUNKS: usize = 16;
+const QUEUE_CHUNKS_SCARCE: usize = 2;
 
 /// What a record is read under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +105,8 @@ struct State {
     open_of: Vec<u64>,
     /// What closed and is not published.
     closed: VecDeque<Closed>,
-    /// Event times by epoch: (partition, latest).
-    heard: BTreeMap<u64, Vec<(u16, Option<i64>)>>,
+    /// Event times by epoch, by partition and the first offset of their chunks: the order of the records, whoever decoded them first.
+    heard: BTreeMap<u64, BTreeMap<(u16, u64), EventTimes>>,
     /// What was read: epoch, partition, the offset after it.
     read: VecDeque<(u64, u16, u64)>,
     watermarks: Watermarks,
@@ -143,6 +146,7 @@ pub struct Feed {
     rules: Rules,
     clock: Arc<dyn Clock>,
     source: Arc<SourceStatus>,
+    memory: Arc<Memory>,
     state: Mutex<State>,
     room: Condvar,
     workers: Mutex<Vec<Thread>>,
@@ -189,7 +193,17 @@ impl Feed {
             merged: VecDeque::new(),
             done: false,
         };
-        Feed { rules, clock, source, state: Mutex::new(state), room: Condvar::new(), workers: Mutex::default() }
+        let (memory, workers) = (Arc::default(), Mutex::default());
+        Feed { rules, clock, source, memory, state: Mutex::new(state), room: Condvar::new(), workers }
+    }
+
+    /// One that takes less where memory is short.
+    pub fn within(self, memory: Arc<Memory>) -> Feed {
+        Feed { memory, ..self }
+    }
+
+    fn pace(&self) -> Pace {
+        self.rules.pace.under(self.memory.level())
     }
 
     /// The calling worker is woken when there is something new.
@@ -224,7 +238,7 @@ impl Feed {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
         let cut = self.cut_if_due(&mut state, now_ms);
-        let look_again = self.rules.pace.look_again(&moment(&state, now_ms));
+        let look_again = self.pace().look_again(&moment(&state, now_ms));
         drop(state);
         if cut {
             self.wake();
@@ -297,7 +311,12 @@ impl Feed {
     /// Waits until the feed can take a chunk, `timeout` at most. False where it cannot.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
         let full = |state: &mut State| {
-            state.queue.len() >= QUEUE_CHUNKS || !self.rules.pace.has_room(&moment(state, state.opened_ms))
+            let queue_most = match self.memory.level() {
+                Level::Free | Level::Tight => QUEUE_CHUNKS,
+                Level::Scarce => QUEUE_CHUNKS_SCARCE,
+                Level::Over => 0,
+            };
+            state.queue.len() >= queue_most || !self.pace().has_room(&moment(state, state.opened_ms))
         };
         let state = self.lock();
         let (mut state, _) = self.room.wait_timeout_while(state, timeout, full).expect("no holder of the feed panics");
@@ -323,9 +342,9 @@ impl Feed {
         }
     }
 
-    /// A chunk of a partition has events up to this time, or none.
-    pub fn heard(&self, epoch: u64, partition: u16, latest: Option<i64>) {
-        self.lock().heard.entry(epoch).or_default().push((partition, latest));
+    /// The chunk of a partition that begins at an offset has events of these times, or none.
+    pub fn heard(&self, epoch: u64, (partition, offset): (u16, u64), times: EventTimes) {
+        self.lock().heard.entry(epoch).or_default().insert((partition, offset), times);
     }
 
     /// A worker has closed every epoch before `open`. Returns whether reading is behind: there is more that could have been
@@ -364,12 +383,10 @@ impl Feed {
     }
 
     fn close_epoch(&self, state: &mut State, Stamp { epoch, watermark: read_under, again, .. }: Stamp, now_ms: u64) {
-        let most =
-            self.rules.ahead_ms.and_then(|ahead| i64::try_from((now_ms + ahead) * 1_000).ok()).unwrap_or(i64::MAX);
+        let most = self.most(now_ms);
         while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() <= epoch) {
-            for (partition, latest) in entry.remove() {
-                // One event of a wrong clock would make all that follow late.
-                state.watermarks.heard(partition, latest.map(|latest| latest.min(most)), now_ms);
+            for ((partition, _), times) in entry.remove() {
+                state.watermarks.heard(partition, &times, most, now_ms);
             }
         }
         let mut positions = BTreeMap::new();
@@ -380,7 +397,11 @@ impl Feed {
         while let Some((_, file)) = state.merged.pop_front_if(|(of, _)| *of <= epoch) {
             merged.push(file);
         }
-        let watermark = self.advance(state, now_ms);
+        let (is_read, read) = (self.is_read(), &state.read);
+        let is_on_the_way = |ordinal| read.iter().any(|(_, partition, _)| *partition == ordinal);
+        let is_heard = |ordinal: u16| is_read.get(usize::from(ordinal)) == Some(&true) && !is_on_the_way(ordinal);
+        state.watermarks.ask_few(is_heard, most);
+        let watermark = state.watermarks.advance(now_ms, &is_read);
         let checkpoint = state.checkpoints.closed(epoch).then(|| state.watermarks.latests());
         state.closed.push_back(Closed { epoch, watermark, read_under, positions, merged, again, checkpoint });
     }
@@ -440,7 +461,7 @@ impl Feed {
 
     fn cut_if_due(&self, state: &mut State, now_ms: u64) -> bool {
         // Workers have been told, once it is done, that the open epoch is the last.
-        if state.done || !self.rules.pace.is_due(&moment(state, now_ms)) {
+        if state.done || !self.pace().is_due(&moment(state, now_ms)) {
             return false;
         }
         let watermark = self.advance(state, now_ms);
@@ -468,6 +489,11 @@ impl Feed {
     fn advance(&self, state: &mut State, now_ms: u64) -> i64 {
         let is_read = self.is_read();
         state.watermarks.advance(now_ms, &is_read)
+    }
+
+    /// The latest event time that is believed, UTC microseconds: no clock that is right is far ahead of this one.
+    fn most(&self, now_ms: u64) -> i64 {
+        self.rules.ahead_ms.and_then(|ahead| i64::try_from((now_ms + ahead) * 1_000).ok()).unwrap_or(i64::MAX)
     }
 
     fn is_read(&self) -> Vec<bool> {

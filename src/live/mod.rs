@@ -5,6 +5,7 @@
 //! ```
 
 mod again;
+mod believed;
 mod checkpoints;
 mod clock;
 mod engine;
@@ -19,6 +20,7 @@ mod state_rows;
 mod watermarks;
 mod worker;
 
+pub use believed::EventTimes;
 pub use clock::{Clock, SystemClock};
 pub use engine::LiveEngine;
 pub use feed::{Feed, Merging, Numbering, Rules};

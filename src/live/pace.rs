@@ -3,9 +3,14 @@
 //! Where everything that came has been read, an epoch lasts one tick, so answers are fresh. Under load the next epoch is not
 //! cut before the one but last is closed: epochs grow by themselves to what the dataflow can take. As long as reading is
 //! behind, nobody waits for this epoch more than for the next, and epochs are as large as is cheap. Without records there is
-//! still an epoch now and then, which says that nothing came.
+//! still an epoch now and then, which says that nothing came. Where memory is short, epochs are small, and one is on its way at
+//! a time: what is in flight is all that waiting can free.
 
+use crate::memory::Level;
 use std::time::Duration;
+
+/// Smaller epochs are not worth their work.
+const EPOCH_RECORDS_LEAST: u64 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -35,6 +40,17 @@ pub struct Moment {
 }
 
 impl Pace {
+    /// The pace where so much memory is left.
+    pub fn under(self, level: Level) -> Pace {
+        let divisor = match level {
+            Level::Free => return self,
+            Level::Tight => 4,
+            Level::Scarce | Level::Over => 16,
+        };
+        let epoch_records = (self.epoch_records / divisor).max(EPOCH_RECORDS_LEAST).min(self.epoch_records);
+        Pace { epoch_records, epochs_in_flight: 1, ..self }
+    }
+
     /// Whether the epoch is to be cut now.
     pub fn is_due(&self, moment: &Moment) -> bool {
         if moment.in_flight >= self.epochs_in_flight {
@@ -73,6 +89,16 @@ mod tests {
         let moment = Moment { elapsed_ms, records, caught_up: true, in_flight };
         assert_eq!(PACE.is_due(&moment), due, "{moment:?}");
         assert_eq!(PACE.look_again(&moment), Duration::from_millis(look_again_ms), "{moment:?}");
+    }
+
+    #[test]
+    fn where_memory_is_short_little_is_in_flight() {
+        let pace = Pace { epoch_records: 80_000, ..PACE };
+        assert_eq!(pace.under(Level::Free), pace);
+        let of = |level| (pace.under(level).epoch_records, pace.under(level).epochs_in_flight);
+        assert_eq!([of(Level::Tight), of(Level::Scarce), of(Level::Over)], [(20_000, 1), (5_000, 1), (5_000, 1)]);
+        let small = |epoch_records| Pace { epoch_records, ..PACE }.under(Level::Scarce).epoch_records;
+        assert_eq!([small(2_000), small(300)], [1_000, 300]);
     }
 
     #[test]

@@ -241,7 +241,7 @@ mod tests {
         };
         let (clock, status) = (Arc::new(SetClock(AtomicU64::new(2_000_000))), Arc::new(SourceStatus::default()));
         status.with(|source| source.partitions.resize_with(1, Default::default));
-        let feed = Feed::new(rules, clock.clone(), status, Watermarks::new(0, 0), 1, 0, false);
+        let feed = Feed::new(rules, clock.clone(), status, Watermarks::new(0, 0, 86_400_000_000), 1, 0, false);
         let context = Settings::default().validate().expect("the defaults hold").views;
         let shared = Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()));
         let publisher = Publisher::new(&shared, &["quality"], Duration::ZERO);

@@ -14,6 +14,7 @@ use crate::checkpoint::{
     self, Committer, Lake, LakeWriter, Manifest, Mode, Outgoing, RestoredRows, ViewFiles, load_names, load_views,
 };
 use crate::engine::ingest::Ingest;
+use crate::memory::{self, Memory, Sampler};
 use crate::serve::{Board, Publisher};
 use crate::settings::{Settings, Validated};
 use anyhow::Context;
@@ -24,6 +25,7 @@ use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::views::{VIEWS, view};
 use millrace_schema::Names;
 use millrace_schema::decode::DecodeSettings;
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -117,6 +119,7 @@ pub fn start_with(
     open: impl FnOnce(Resume) -> anyhow::Result<Box<dyn LiveSource>>,
 ) -> anyhow::Result<Live> {
     let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, shown_settings } = plan;
+    let memory = watched_memory(settings)?;
     let generation = lake.as_ref().map(|(lake, _)| lake.manifest.generation);
     let context = Arc::new(validated.views.clone());
     let names = Arc::new(Names::default());
@@ -153,6 +156,9 @@ pub fn start_with(
         publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), quality);
     }
 
+    let (of_views, of_state) = (board.clone(), shared.clone());
+    memory.tell_by(move || held(&of_views, &of_state));
+
     let resume = before.as_ref().map(|manifest| {
         let (partitions, positions) = resume_of(manifest);
         Resume { partitions, positions }
@@ -160,7 +166,11 @@ pub fn start_with(
     let mut source = open(resume.unwrap_or_default())?;
     let partitions = PartitionTable::default();
     enter_new(&*source, &shared, &partitions)?;
-    let mut watermarks = Watermarks::new(context.allowed_lateness_micros, partition_idle_ms);
+    let jump = i64::try_from(settings.live.clock_jump_ms * 1_000).unwrap_or(i64::MAX);
+    let mut watermarks = Watermarks::new(context.allowed_lateness_micros, partition_idle_ms, jump);
+    if rules.only_the_end_counts {
+        watermarks = watermarks.of_history();
+    }
     if let Some(manifest) = &before {
         let latests: Vec<Option<i64>> = manifest.sources.partitions.iter().map(|partition| partition.latest).collect();
         watermarks.resume(manifest.watermark.unwrap_or(Watermarks::UNKNOWN), &latests);
@@ -172,7 +182,7 @@ pub fn start_with(
     // An earlier run may have published epochs, even where it has left no checkpoint.
     let reads_again = last_epoch > 0 || generation.is_some_and(|generation| generation > 1);
     let feed = Feed::new(rules, clock.clone(), status.clone(), watermarks, workers, last_epoch, reads_again);
-    let feed = Arc::new(feed);
+    let feed = Arc::new(feed.within(memory.clone()));
     let rejects = Arc::new(RecentRejects::default());
     let engine = Arc::new(LiveEngine {
         feed: feed.clone(),
@@ -183,6 +193,7 @@ pub fn start_with(
         workers,
         started_at_ms: i64::try_from(clock.now_ms()).unwrap_or(i64::MAX),
         settings: shown_settings,
+        memory: memory.clone(),
         stop: AtomicBool::new(false),
     });
     let positions = status.with(|state| state.partitions.iter().map(|partition| partition.next).collect());
@@ -203,7 +214,7 @@ pub fn start_with(
     if let Some((lake, mode)) = lake {
         let (incoming, received) = Committer::channel();
         for (worker, writer) in writers.iter_mut().enumerate() {
-            let outgoing = outgoing(settings, &lake, worker, workers, &partitions, keeps_state);
+            let outgoing = outgoing(settings, &lake, worker, workers, &partitions, &memory, keeps_state);
             let (started, thread) = LakeWriter::start(outgoing, incoming.clone())?;
             *writer = Some(started);
             threads.watch(thread)?;
@@ -285,6 +296,27 @@ pub fn start_with(
         Ok(())
     })?;
     Ok(Live { board, engine, shared, generation, threads: threads.started })
+}
+
+/// The memory of the process, watched from now on. Where it does not suffice the process ends, which harms no lake: all that is
+/// committed is safe, and the rest is read again.
+fn watched_memory(settings: &Settings) -> anyhow::Result<Arc<Memory>> {
+    let memory = Arc::new(Memory::new(settings.memory_limit()?));
+    let end = |words: String| {
+        // Where stderr is gone, the exit code still tells.
+        let _ = writeln!(std::io::stderr(), "error: {words}");
+        std::process::exit(i32::from(memory::EXIT_CODE));
+    };
+    Sampler::start(&memory, end).context("starting the thread that watches the memory")?;
+    Ok(memory)
+}
+
+/// What takes memory, by name.
+fn held(board: &Board, shared: &Shared) -> Vec<(String, u64)> {
+    let state = shared.held.all().map(|(name, count)| (name.to_owned(), count as u64));
+    let views = board.current();
+    let rows = views.views.iter().map(|rows| (format!("rows of {}", rows.view.name()), rows.index.rows() as u64));
+    state.chain([("names".to_owned(), shared.names.len() as u64)]).chain(rows).collect()
 }
 
 /// The views that are kept: those that are enabled, and `quality`.
@@ -375,6 +407,7 @@ fn outgoing(
     worker: usize,
     workers: usize,
     partitions: &PartitionTable,
+    memory: &Memory,
     state: bool,
 ) -> Outgoing {
     let name = format!("{}-w{worker:03}", checkpoint::prefix(lake.manifest.generation));
@@ -383,7 +416,8 @@ fn outgoing(
     let event_settings = EventSettings {
         compression,
         file_rows: settings.lake.events_file_rows as u64,
-        buffer_bytes: defaults.buffer_bytes / workers,
+        buffer_bytes: memory.share(defaults.buffer_bytes) / workers,
+        uploads_most: (defaults.uploads_most / workers).max(1),
         ..defaults
     };
     let quarantine_settings = QuarantineSettings {
@@ -400,6 +434,7 @@ fn outgoing(
         quarantine: QuarantineFiles::new(store.clone(), &name, quarantine_settings),
         pending: PendingFiles::new(store.clone(), &name, compression),
         state,
+        queue_bytes: memory.share(checkpoint::QUEUE_BYTES) / workers,
         name,
     }
 }

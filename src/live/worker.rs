@@ -127,9 +127,10 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
                 worker.step_or_park(Some(NAP));
             }
             Work::Chunk(chunk) => {
-                let (partition, read_as) = (chunk.partition, ReadAs::New { watermark: stamp.watermark });
-                let latest = ingest.chunk(stamp.epoch, read_as, chunk, |event| inputs.events.send(event));
-                plan.feed.heard(stamp.epoch, partition, latest);
+                let place = (chunk.partition, chunk.base_offset);
+                let read_as = ReadAs::New { watermark: stamp.watermark };
+                let times = ingest.chunk(stamp.epoch, read_as, chunk, |event| inputs.events.send(event));
+                plan.feed.heard(stamp.epoch, place, times);
                 inputs.events.flush();
                 worker.step();
             }

@@ -9,6 +9,11 @@ pub trait Engine: Send + Sync {
     /// Stops reading, closes what is open and ends. Returns at once; asking twice is fine.
     fn drain(&self);
 
+    /// Why no more reads are taken for now, where that is so.
+    fn refuses_reads(&self) -> Option<String> {
+        None
+    }
+
     /// The latest rejected records, as `millrace query quarantine` has them.
     fn quarantine(&self) -> Table;
 

@@ -46,6 +46,22 @@ pub struct Settings {
     pub lake: LakeSettings,
     pub serve: ServeSettings,
     pub client: ClientSettings,
+    pub limits: LimitSettings,
+}
+
+/// What the process may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitSettings {
+    /// Resident memory: a number with `MB`, `GB`, `MiB` or `GiB`, or of bytes; `auto`: nine tenths of what the control group or the
+    /// machine has; `unlimited`.
+    pub memory: String,
+}
+
+impl Default for LimitSettings {
+    fn default() -> LimitSettings {
+        LimitSettings { memory: "auto".to_owned() }
+    }
 }
 
 /// What the shop's days and money are.

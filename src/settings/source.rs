@@ -109,6 +109,9 @@ pub struct LiveSettings {
     pub epochs_in_flight: usize,
     /// A partition that was read to its end and had nothing for so long does not hold the watermark back.
     pub partition_idle_ms: u64,
+    /// How far ahead of its partition an event without `received_at` may be and still say how far the source is, without others that
+    /// say so, too. A replay goes by it likewise.
+    pub clock_jump_ms: u64,
 }
 
 impl Default for LiveSettings {
@@ -121,6 +124,7 @@ impl Default for LiveSettings {
             epoch_records: 80_000,
             epochs_in_flight: 2,
             partition_idle_ms: 5_000,
+            clock_jump_ms: 86_400_000,
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::error::SettingsError;
 use super::secret::redacted_property;
 use super::{Settings, redacted};
+use crate::memory;
 use millrace_connectors::source::Start;
 use millrace_dataflows::settings::{FunnelUnit, Horizons, SettingError, ViewContext, parse_span};
 use millrace_dataflows::views::VIEWS;
@@ -72,6 +73,22 @@ impl Settings {
         })
     }
 
+    /// What memory the process may have, in bytes; `None` where that is unlimited.
+    ///
+    /// # Errors
+    /// [`SettingsError::BadValue`] naming the setting to change.
+    pub fn memory_limit(&self) -> Result<Option<u64>, SettingsError> {
+        const LEAST: u64 = 16_000_000;
+        let text = self.limits.memory.as_str();
+        if text == "auto" {
+            return Ok(memory::available());
+        }
+        let limit = memory::parse(text).filter(|limit| limit.is_none_or(|bytes| bytes >= LEAST));
+        limit.ok_or_else(|| {
+            bad("limits.memory", text, "auto, unlimited, or at least 16MB: a number with MB, GB, MiB or GiB")
+        })
+    }
+
     fn start(&self) -> Result<Start, SettingsError> {
         match self.source.start.as_str() {
             "earliest" => Ok(Start::Earliest),
@@ -87,6 +104,9 @@ impl Settings {
     pub fn validate(&self) -> Result<Validated, SettingsError> {
         self.check_limits()?;
         self.check_views()?;
+        if self.limits.memory != "auto" {
+            self.memory_limit()?;
+        }
         self.serve.check().map_err(|(name, value, expected)| bad(&format!("serve.{name}"), value, &expected))?;
         let calendar = Calendar::of(&self.store.time_zone).map_err(|_| {
             bad("store.time_zone", self.store.time_zone.as_str(), "an IANA time zone such as Europe/London")
@@ -135,6 +155,7 @@ impl Settings {
         within("live.tick_ms", self.live.tick_ms as usize, 1, 60_000)?;
         within("live.behind_tick_ms", self.live.behind_tick_ms as usize, 1, 60_000)?;
         within("live.idle_tick_ms", self.live.idle_tick_ms as usize, 1, 60_000)?;
+        within("live.clock_jump_ms", self.live.clock_jump_ms as usize, 1_000, MILLISECONDS_MAX as usize)?;
         within("source.kafka.refresh_ms", self.source.kafka.refresh_ms as usize, 100, 3_600_000)?;
         self.check_topics()?;
         milliseconds("decode.max_future_ms", self.decode.max_future_ms)?;

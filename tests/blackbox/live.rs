@@ -109,3 +109,68 @@ fn a_log_is_followed_and_answers_are_those_of_a_replay() {
         live.join().expect("it ends well");
     }
 }
+
+/// A log of one partition or more, dealt in turns.
+fn write_log(place: &Place, name: &str, partitions: usize, lines: &[String]) {
+    place.write(
+        &format!("{name}/log.json"),
+        format!(r#"{{"format":"millrace-log","version":1,"partitions":{partitions}}}"#),
+    );
+    for partition in 0..partitions {
+        let lines: String = lines.iter().skip(partition).step_by(partitions).map(String::as_str).collect();
+        place.write(&format!("{name}/partition={partition:05}/{:020}.jsonl", 0), lines);
+    }
+}
+
+/// A backlog of three days without `received_at`, and among it events of a clock that is wrong: whatever they say, the others are
+/// in time.
+#[test]
+fn wrong_clocks_in_a_backlog_make_nothing_pending() {
+    let place = Place::new();
+    let time =
+        |minute: usize| format!("2026-03-{:02}T{:02}:{:02}:00Z", 1 + minute / 1_440, minute / 60 % 24, minute % 60);
+    let sale = |number: usize| {
+        format!(
+            "{{\"event_id\":\"e{number}\",\"event_type\":\"purchase\",\"event_time\":\"{}\",\"session_id\":\"s{number}\",\
+             \"order_id\":\"o{number}\",\"product_id\":\"p\",\"quantity\":1,\"price_paid\":1}}\n",
+            time(number * 2)
+        )
+    };
+    let wrong = |number: usize| {
+        format!(
+            "{{\"event_id\":\"w{number}\",\"event_type\":\"page_view\",\"event_time\":\"2150-01-01T00:00:00Z\",\
+             \"session_id\":\"clock\",\"page_type\":\"home\"}}\n"
+        )
+    };
+    let sales = 2_000;
+    let log = |places: Vec<usize>| {
+        let mut lines: Vec<String> = (0..sales).map(sale).collect();
+        places.iter().zip(0..).for_each(|(&place, number)| lines.insert(place + number, wrong(number)));
+        lines
+    };
+    let cases = [
+        ("first", vec![0]),
+        ("middle", vec![500]),
+        ("last", vec![sales]),
+        ("ten", (0..10).map(|tenth| tenth * 200).collect()),
+        ("half", (0..sales).collect()),
+    ];
+    for (case, places) in cases {
+        for (partitions, workers, lake) in [(1, 2, true), (4, 1, false)] {
+            let name = format!("{case}-{partitions}");
+            let lines = log(places.clone());
+            write_log(&place, &name, partitions, &lines);
+            let lake = if lake { format!("--set lake.url={name}-lake") } else { String::new() };
+            let summary = place.ok(&format!(
+                "run --until-end --quiet --format json --set source.log.paths=['{name}'] --set live.epoch_records=100 \
+                 --set live.workers={workers} --set lake.checkpoint_ms=50 {lake}"
+            ));
+            let read = lines.len() as u64;
+            assert_eq!(super::support::accounting(&summary), [read, read, 0, 0, 0], "{name}");
+            // A replay's now is that of the right clocks.
+            place.replay(&name, &format!("{name}-data"), "--set views.allowed_lateness_ms=0");
+            let now = place.manifest(&format!("{name}-data"))["watermark"].as_i64().expect("there is one");
+            assert_eq!(now, 1_772_323_200_000_000 + (sales as i64 - 1) * 120_000_000, "{name}");
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //! come in order, after a while where one batch spreads over many days.
 
 use super::folder_files::{Folder, FolderFiles};
-use super::gather::{Pick, Places, gather};
+use super::gather::{Pick, Places, Staged, gather};
 use super::part_file::Unfinished;
 use super::staged::StagedEvents;
 use super::{Compression, LakeError};
@@ -31,8 +31,10 @@ pub struct EventSettings {
     /// … or so many bytes.
     pub file_bytes: u64,
     pub row_group_rows: usize,
-    /// What may be in memory, about half of it as staged and half as encoded rows.
+    /// What may be in memory, about half of it as staged and half as encoded rows, with what the files need that are open.
     pub buffer_bytes: usize,
+    /// Files of which a part is with the store already: each keeps files or connections open there.
+    pub uploads_most: usize,
 }
 
 impl Default for EventSettings {
@@ -43,6 +45,7 @@ impl Default for EventSettings {
             file_bytes: 256 << 20,
             row_group_rows: 512 << 10,
             buffer_bytes: 192 << 20,
+            uploads_most: 16,
         }
     }
 }
@@ -77,11 +80,15 @@ impl EventFiles {
         self.places = Places::new(partitions);
     }
 
-    /// Takes a batch.
+    /// Takes a batch. `give` takes files that are complete.
     ///
     /// # Errors
-    /// [`LakeError`] where a partition is not known, or a file cannot be written.
-    pub fn add(&mut self, staged: StagedEvents) -> Result<(), LakeError> {
+    /// [`LakeError`] where a partition is not known, or a file cannot be written, and what `give` says.
+    pub fn add<E: From<LakeError>>(
+        &mut self,
+        staged: StagedEvents,
+        give: &mut impl FnMut(Unfinished) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.places.check(&staged.partitions)?;
         let mut last = None;
         for row in 0..staged.rows {
@@ -94,26 +101,21 @@ impl EventFiles {
         self.bytes += staged.bytes();
         self.batches.push(staged);
         if self.rows >= FOLDER_ROWS * self.folders.len() || self.bytes >= self.buffer_bytes / 2 {
-            self.drain()?;
+            self.drain(give)?;
         }
         Ok(())
     }
 
-    /// Ends all files.
+    /// Ends all files, one after the other: there may be thousands.
     ///
     /// # Errors
-    /// [`LakeError`] where a file cannot be written.
-    pub fn end(&mut self) -> Result<Vec<Unfinished>, LakeError> {
-        self.drain()?;
-        self.files.end()
+    /// [`LakeError`] where a file cannot be written, and what `give` says.
+    pub fn end<E: From<LakeError>>(&mut self, give: &mut impl FnMut(Unfinished) -> Result<(), E>) -> Result<(), E> {
+        self.drain(give)?;
+        self.files.end(give)
     }
 
-    /// Files that are complete already.
-    pub fn take_ended(&mut self) -> Vec<Unfinished> {
-        self.files.take_ended()
-    }
-
-    fn drain(&mut self) -> Result<(), LakeError> {
+    fn drain<E: From<LakeError>>(&mut self, give: &mut impl FnMut(Unfinished) -> Result<(), E>) -> Result<(), E> {
         let mut folders: BTreeMap<Folder, Vec<Pick>> = BTreeMap::new();
         for (batch, staged) in (0..).zip(&self.batches) {
             let mut at: Option<(Folder, &mut Vec<Pick>)> = None;
@@ -132,17 +134,18 @@ impl EventFiles {
         }
         let row_bytes = self.bytes / self.rows.max(1) + 1;
         let batch_rows = (BATCH_BYTES / row_bytes).clamp(1, BATCH_ROWS);
+        let staged = Staged::new(&self.batches);
         for (folder, mut picks) in folders {
             for picks in picks.chunks_mut(batch_rows) {
                 super::sort::by_session(&self.batches, picks);
-                let batch = gather(&self.batches, picks, &self.places)
+                let batch = gather(&staged, picks, &self.places)
                     .map_err(|error| LakeError::Encode { key: folder.path(), message: error.to_string() })?;
-                self.files.write(folder, &batch)?;
+                self.files.write(folder, &batch, give)?;
             }
         }
         self.batches.clear();
         self.folders.clear();
         (self.rows, self.bytes) = (0, 0);
-        self.files.shrink_to(self.buffer_bytes / 2)
+        Ok(())
     }
 }

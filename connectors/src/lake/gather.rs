@@ -1,8 +1,8 @@
 //! From staged rows, picked from several batches in any order, to one Arrow batch.
 
 use super::LakeError;
-use super::event_schema::{COLUMNS, EVENT_SCHEMA, From, MONEY_PRECISION, MONEY_SCALE, Number};
-use super::staged::{NONE, Numbers, StagedEvents, Texts};
+use super::event_schema::{COLUMNS, EVENT_SCHEMA, From, MONEY_PRECISION, MONEY_SCALE, NUMBERS, Number, TEXTS, Text};
+use super::staged::{NONE, StagedEvents};
 use crate::source::PartitionInfo;
 use arrow::array::*;
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
@@ -56,16 +56,33 @@ impl Places {
     }
 }
 
+/// Batches, and which of their columns hold anything: where rows of thousands of days are picked from thousands of batches, that is
+/// not asked each time anew.
+pub(crate) struct Staged<'a> {
+    batches: &'a [StagedEvents],
+    has_texts: [bool; TEXTS],
+    has_numbers: [bool; NUMBERS],
+}
+
+impl Staged<'_> {
+    pub fn new(batches: &[StagedEvents]) -> Staged<'_> {
+        let has_texts = std::array::from_fn(|column| batches.iter().any(|batch| !batch.texts[column].bytes.is_empty()));
+        let has_numbers =
+            std::array::from_fn(|column| batches.iter().any(|batch| !batch.numbers[column].values.is_empty()));
+        Staged { batches, has_texts, has_numbers }
+    }
+}
+
 /// The picked rows in their order.
 ///
 /// # Errors
 /// [`ArrowError`] where the texts of one column exceed 2 GiB.
-pub(crate) fn gather(batches: &[StagedEvents], picks: &[Pick], places: &Places) -> Result<RecordBatch, ArrowError> {
-    let picked = Picked { batches, picks, rows: picks.len() };
+pub(crate) fn gather(staged: &Staged<'_>, picks: &[Pick], places: &Places) -> Result<RecordBatch, ArrowError> {
+    let picked = Picked { staged, picks, rows: picks.len() };
     let columns = COLUMNS.iter().zip(EVENT_SCHEMA.fields()).map(|((_, from), field)| match from {
         From::Kind => dictionary::<UInt8Type>(picked.dense(|batch| &batch.kinds), None, Arc::clone(&KINDS)),
         From::Time => Ok(times(picked.dense(|batch| &batch.times), None)),
-        From::Text(column) => picked.texts(|batch| &batch.texts[*column as usize]),
+        From::Text(column) => picked.texts(*column),
         From::Number(column) => picked.numbers(*column, field.data_type()),
         From::Source => {
             dictionary::<UInt16Type>(picked.dense(|batch| &batch.partitions), None, Arc::clone(&places.sources))
@@ -83,34 +100,31 @@ pub(crate) fn gather(batches: &[StagedEvents], picks: &[Pick], places: &Places) 
 
 #[derive(Clone, Copy)]
 struct Picked<'a> {
-    batches: &'a [StagedEvents],
+    staged: &'a Staged<'a>,
     picks: &'a [Pick],
     rows: usize,
 }
 
 impl<'a> Picked<'a> {
-    /// A column of every batch.
-    fn of_batches<C>(self, column: impl Fn(&'a StagedEvents) -> &'a C) -> Vec<&'a C> {
-        self.batches.iter().map(column).collect()
+    /// The rows, each with its batch.
+    fn rows(self) -> impl Iterator<Item = (&'a StagedEvents, usize)> {
+        self.picks.iter().map(move |pick| (&self.staged.batches[pick.batch as usize], pick.row as usize))
     }
 
     fn dense<T: Copy + 'a>(self, column: impl Fn(&'a StagedEvents) -> &'a Vec<T>) -> Vec<T> {
-        let columns = self.of_batches(column);
-        self.picks.iter().map(|pick| columns[pick.batch as usize][pick.row as usize]).collect()
+        self.rows().map(|(batch, row)| column(batch)[row]).collect()
     }
 
-    fn texts(self, column: impl Fn(&'a StagedEvents) -> &'a Texts) -> Result<ArrayRef, ArrowError> {
-        let columns = self.of_batches(column);
-        if columns.iter().all(|texts| texts.bytes.is_empty()) {
+    fn texts(self, column: Text) -> Result<ArrayRef, ArrowError> {
+        let column = column as usize;
+        if !self.staged.has_texts[column] {
             return Ok(new_null_array(&DataType::Utf8, self.rows));
         }
-        let picked = || self.picks.iter().map(|pick| columns[pick.batch as usize].get(pick.row as usize));
-        let size: usize = columns.iter().map(|texts| texts.bytes.len()).sum();
-        let mut bytes: Vec<u8> = Vec::with_capacity(size);
+        let mut bytes: Vec<u8> = Vec::new();
         let mut offsets: Vec<i32> = Vec::with_capacity(self.rows + 1);
         offsets.push(0);
-        for text in picked() {
-            bytes.extend_from_slice(text);
+        for (batch, row) in self.rows() {
+            bytes.extend_from_slice(batch.texts[column].get(row));
             offsets.push(bytes.len() as i32);
         }
         if i32::try_from(bytes.len()).is_err() {
@@ -123,12 +137,11 @@ impl<'a> Picked<'a> {
     }
 
     fn numbers(self, column: Number, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
-        let columns: Vec<&Numbers> = self.of_batches(|batch| &batch.numbers[column as usize]);
-        if columns.iter().all(|numbers| numbers.values.is_empty()) {
+        if !self.staged.has_numbers[column as usize] {
             return Ok(new_null_array(data_type, self.rows));
         }
-        let value = |pick: &Pick| columns[pick.batch as usize].values.get(pick.row as usize).copied().unwrap_or(NONE);
-        let values: Vec<i64> = self.picks.iter().map(value).collect();
+        let value = |(batch, row): (&StagedEvents, usize)| batch.numbers[column as usize].values.get(row).copied();
+        let values: Vec<i64> = self.rows().map(|row| value(row).unwrap_or(NONE)).collect();
         let valid = BooleanBuffer::collect_bool(self.rows, |row| values[row] != NONE);
         let nulls = Some(NullBuffer::new(valid)).filter(|nulls| nulls.null_count() > 0);
         match column {

@@ -146,6 +146,16 @@ impl PartFile {
         self.writer.memory_size()
     }
 
+    /// What is in memory of the row groups before.
+    pub fn waiting_bytes(&self) -> usize {
+        self.writer.inner().buffer.capacity()
+    }
+
+    /// Whether some of it is with the store already, which keeps a file or a connection open for it.
+    pub fn is_on_its_way(&self) -> bool {
+        self.writer.inner().upload.is_some()
+    }
+
     pub fn written_bytes(&self) -> usize {
         self.writer.bytes_written()
     }
@@ -193,7 +203,7 @@ impl Write for Spool {
                 none => none.insert(self.store.create(&self.key).map_err(io::Error::other)?),
             };
             upload.write_all(&self.buffer)?;
-            self.buffer.clear();
+            self.buffer = Vec::new();
         }
         Ok(bytes.len())
     }

@@ -2,15 +2,14 @@
 
 use super::event_schema::Text;
 use super::gather::Pick;
-use super::staged::{StagedEvents, Texts};
+use super::staged::StagedEvents;
 
 /// What a comparison begins with: as much of the session's id as fits, after what all ids have in common.
 const HEAD: usize = 16;
 
 /// Sorts rows by session id (bytes; those without one first), those of one session by their times.
 pub(super) fn by_session(batches: &[StagedEvents], picks: &mut [Pick]) {
-    let columns: Vec<&Texts> = batches.iter().map(|batch| &batch.texts[Text::SessionId as usize]).collect();
-    let session = |pick: Pick| columns[pick.batch as usize].get(pick.row as usize);
+    let session = |pick: Pick| batches[pick.batch as usize].texts[Text::SessionId as usize].get(pick.row as usize);
     let skip = common(picks.iter().map(|pick| session(*pick)));
     let mut are_whole = true;
     let mut head = |text: &[u8]| {

@@ -186,6 +186,10 @@ impl EventColumns {
         staged.keep = keep;
         // The next batch will look much like this one.
         self.staged.reserve_like(&staged);
+        if staged.rows < staged.times.capacity() / 2 {
+            // It was not like the one before. It may wait for long until it is written.
+            staged.shrink();
+        }
         staged
     }
 
@@ -223,7 +227,21 @@ impl StagedEvents {
         let texts: usize = self.texts.iter().map(|texts| texts.bytes.len() + 4 * texts.ends.len()).sum();
         let numbers: usize = self.numbers.iter().map(|numbers| 8 * numbers.values.len()).sum();
         // kind, time, day, partition, offset, epoch, keep
-        self.rows * (1 + 8 + 4 + 2 + 8 + 8 + 1) + texts + numbers
+        size_of::<StagedEvents>() + self.rows * (1 + 8 + 4 + 2 + 8 + 8 + 1) + texts + numbers
+    }
+
+    fn shrink(&mut self) {
+        self.kinds.shrink_to_fit();
+        self.times.shrink_to_fit();
+        self.days.shrink_to_fit();
+        self.partitions.shrink_to_fit();
+        self.offsets.shrink_to_fit();
+        self.epochs.shrink_to_fit();
+        for texts in &mut self.texts {
+            texts.bytes.shrink_to_fit();
+            texts.ends.shrink_to_fit();
+        }
+        self.numbers.iter_mut().for_each(|numbers| numbers.values.shrink_to_fit());
     }
 
     fn reserve_like(&mut self, other: &StagedEvents) {

@@ -110,8 +110,14 @@ fn store(directory: &Path) -> Arc<dyn Store> {
 fn write(directory: &Path, batches: Vec<StagedEvents>, settings: EventSettings) -> Report {
     let mut files = EventFiles::new(store(directory), "w3", settings);
     files.partitions(&partitions());
-    batches.into_iter().for_each(|batch| files.add(batch).unwrap());
-    let files: Vec<LakeFile> = files.end().unwrap().into_iter().map(|file| file.finish().unwrap()).collect();
+    let mut written: Vec<LakeFile> = Vec::new();
+    let mut give = |file: Unfinished| -> Result<(), LakeError> {
+        written.push(file.finish().unwrap());
+        Ok(())
+    };
+    batches.into_iter().for_each(|batch| files.add(batch, &mut give).unwrap());
+    files.end(&mut give).unwrap();
+    let files = written;
     let rows = files.iter().map(|file| file.rows).sum();
     Report { rows, files, directory: directory.to_owned() }
 }
@@ -280,8 +286,13 @@ fn nothing_shows_before_it_is_finished() {
     columns.push(&record(Kind::Purchase, 1).as_record(), 0, 0, 1);
     let mut files = EventFiles::new(store(directory.path()), "w0", EventSettings::default());
     files.partitions(&partitions());
-    files.add(columns.finish(None)).unwrap();
-    let unfinished = files.end().unwrap();
+    let mut unfinished = Vec::new();
+    let mut give = |file: Unfinished| -> Result<(), LakeError> {
+        unfinished.push(file);
+        Ok(())
+    };
+    files.add(columns.finish(None), &mut give).unwrap();
+    files.end(&mut give).unwrap();
     assert_eq!(store(directory.path()).list("").unwrap(), []);
     drop(unfinished);
     assert_eq!(store(directory.path()).list("").unwrap(), []);
@@ -294,7 +305,8 @@ fn a_partition_that_is_not_in_the_table_is_an_error_of_the_writer() {
     columns.push(&record(Kind::Purchase, 1).as_record(), 0, 2, 1);
     let mut files = EventFiles::new(store(directory.path()), "w0", EventSettings::default());
     files.partitions(&partitions());
-    assert!(matches!(files.add(columns.finish(None)), Err(LakeError::UnknownPartition(2))));
+    let mut give = |_: Unfinished| -> Result<(), LakeError> { panic!("there is none") };
+    assert!(matches!(files.add(columns.finish(None), &mut give), Err(LakeError::UnknownPartition(2))));
 }
 
 #[test]

@@ -32,7 +32,19 @@ fn feed_after(
     };
     source.with(|source| source.partitions.resize_with(1, Default::default));
     let reads_again = last_epoch.is_some();
-    Feed::new(rules, clock.clone(), source, Watermarks::new(0, 0), workers, last_epoch.unwrap_or(0), reads_again)
+    Feed::new(
+        rules,
+        clock.clone(),
+        source,
+        Watermarks::new(0, 0, 86_400_000_000),
+        workers,
+        last_epoch.unwrap_or(0),
+        reads_again,
+    )
+}
+
+fn vouched(time: i64) -> EventTimes {
+    EventTimes { vouched: Some(time), unvouched: Vec::new() }
 }
 
 /// Epochs are counted on, and marked, until all has been read that was there at the start.
@@ -61,7 +73,7 @@ fn an_event_of_a_wrong_clock_is_no_later_than_the_clock() {
     let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
     let feed = feed(&clock, 1, Some(500));
     feed.push(None, &[(0, 1)]);
-    feed.heard(1_000, 0, Some(i64::MAX));
+    feed.heard(1_000, (0, 0), vouched(i64::MAX));
     clock.0.store(1_020, Ordering::Relaxed);
     feed.tick();
     feed.close(0, 1_001);
@@ -81,7 +93,7 @@ fn no_epoch_is_read_under_less_than_one_before_it() {
         let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
         told.push(stamp);
         feed.push(None, &[(0, step)]);
-        feed.heard(stamp.epoch, 0, Some(step as i64 * 1_000_000));
+        feed.heard(stamp.epoch, (0, step), vouched(step as i64 * 1_000_000));
         // Two are in flight.
         if let [.., in_flight, _] = told[..] {
             feed.close(0, in_flight.epoch);

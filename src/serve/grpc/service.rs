@@ -78,6 +78,7 @@ impl Service {
     }
 
     async fn stamp(&self, consistency: Option<v1::Consistency>, deadline: Deadline) -> Result<Arc<Stamp>, Status> {
+        self.engine.refuses_reads().map_or(Ok(()), |why| Err(Status::resource_exhausted(why)))?;
         let wanted = Wanted::of(consistency)?;
         wanted.meet(&self.board, &self.stamps, &*self.engine, deadline, &*self.clock).await
     }
@@ -296,6 +297,7 @@ impl Analytics for Service {
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         self.is_draining()?;
+        self.engine.refuses_reads().map_or(Ok(()), |why| Err(Status::resource_exhausted(why)))?;
         let until = deadline::asked(request.metadata()).map(|after| Instant::now() + after);
         let asked = request.into_inner();
         let floor = Duration::from_millis(self.settings.subscription_interval_min_ms);
