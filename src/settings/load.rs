@@ -60,7 +60,9 @@ impl Sources {
             tree.lay(key, value, &Origin::Set)?;
         }
         let (mut settings, leaves) = tree.into_parts();
-        settings.source.log.base = paths::base_of(&leaves, "source.log.paths");
+        if !settings.source.log.paths.is_empty() {
+            settings.source.log.base = paths::base_of(&leaves, "source.log.paths");
+        }
         if let Some(leaf) = leaves.iter().find(|leaf| holds_stars(&leaf.key, &leaf.value)) {
             let expected = "the secret itself: stars are what is shown in its place".to_owned();
             return Err(bad_value(&leaf.key, &leaf.value, &leaf.origin, expected));

@@ -284,3 +284,29 @@ fn lifecycle_rules_are_set_one_by_one() {
     check("shop", "", "quarantine/,90\nunfinished uploads,2\n");
     check("other", "--expire quarantine=30", "quarantine/,30\nunfinished uploads,3\n");
 }
+
+/// Changes that a snapshot has in it stay in the lake for a while. Added to the snapshot they would count twice.
+#[test]
+fn the_files_of_a_view_are_its_snapshot_and_what_has_changed_since() {
+    let place = lake();
+    let (_, manifest) = newest(&place, "lake");
+    for view in ["sales", "funnel", "related_products", "traffic", "quality"] {
+        let of_view = files(&place, &format!("--view {view}"));
+        let snapshots = of_view.rows.iter().filter(|row| row[0] == "views").count();
+        assert_eq!(snapshots, 1, "{view}: {of_view:?}");
+        let epochs = |kind: &str, of: &Answer| -> Vec<u64> {
+            let wanted = of.rows.iter().filter(|row| row[0] == kind && row[1].contains(&format!("/{view}/")));
+            wanted.map(|row| row[4].parse().expect("an epoch")).collect()
+        };
+        let snapshot = epochs("views", &of_view)[0];
+        assert!(epochs("changes", &of_view).iter().all(|epoch| *epoch > snapshot), "{view}: {of_view:?}");
+        let all = epochs("changes", &files(&place, ""));
+        let since = all.iter().filter(|epoch| **epoch > snapshot).count();
+        assert_eq!(epochs("changes", &of_view).len(), since, "{view}");
+        assert!(all.len() > since, "{view} has no changes that its snapshot has in it: this test shows nothing");
+        let kept = manifest.views.iter().find(|entry| entry.name == view).expect("it is kept");
+        assert_eq!(of_view.rows.len(), 1 + kept.changes.len(), "{view}");
+    }
+    place.fails("lake files --data-dir lake --view funel", 2, &["funel", "related_products"]);
+    place.fails("lake files --data-dir lake --view sales --kind views", 2, &["cannot be used with"]);
+}
