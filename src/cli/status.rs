@@ -2,7 +2,7 @@
 
 use super::output::{Format, Layout, print};
 use super::rejected::{self, Counts, Place};
-use super::{SettingsArgs, place};
+use super::{SettingsArgs, place, serving};
 use crate::client::Connection;
 use clap::{Args, ValueEnum};
 use millrace_dataflows::table::{Table, Value};
@@ -14,6 +14,7 @@ use std::io::Write;
 const EXAMPLES: &str = "\
 Examples:
   millrace status
+  millrace status --config shop.toml
   millrace status --addr shop-1:7117 --format json
 
 A server that wants a token gets MILLRACE_TOKEN.";
@@ -22,9 +23,9 @@ A server that wants a token gets MILLRACE_TOKEN.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct StatusArgs {
-    /// The server
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7117")]
-    addr: String,
+    /// The server; otherwise serve.address of the settings
+    #[arg(long, value_name = "HOST:PORT")]
+    addr: Option<String>,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: StatusFormat,
@@ -44,14 +45,15 @@ enum StatusFormat {
 impl StatusArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
-        let connection = Connection::open(&self.addr, &settings.client)?;
+        let address = serving::address(self.addr.as_deref(), &settings.serve)?;
+        let connection = Connection::open(&address, &settings.client)?;
         let status = connection.status()?;
         let counts = Counts::of_status(&status);
         let rejected = if counts.rejected > 0 { rejected::of_server(&connection) } else { Vec::new() };
         match self.format {
             StatusFormat::Table => {
                 table(status, out)?;
-                let place = Place::of("--addr", &self.addr);
+                let place = Place::of("--addr", &address);
                 rejected::write(counts, &rejected, Some(&place), out)?;
                 Ok(())
             }
@@ -103,6 +105,10 @@ fn table(status: v1::GetStatusResponse, out: &mut dyn Write) -> anyhow::Result<(
     count("memory bytes", of(engine.memory_bytes));
     engine.held.iter().for_each(|held| count(&format!("held {}", held.name), of(held.count)));
     count("subscriptions", i64::from(server.subscriptions));
+    count("connections", i64::from(server.connections));
+    count("bytes for callers", of(server.memory_bytes));
+    count("refused for want of memory", of(server.refused));
+    count("wrong tokens", of(server.wrong_tokens));
     server.methods.iter().for_each(|method| count(&method.method, of(method.requests)));
     print(&counts, Format::Table, Layout::of_stdout(), out)?;
     Ok(())
@@ -185,6 +191,12 @@ fn object(status: v1::GetStatusResponse) -> Json {
         "held": held,
         "draining": server.draining,
         "subscriptions": server.subscriptions,
+        "live_questions": server.live_questions,
+        "connections": server.connections,
+        "wrong_tokens": server.wrong_tokens,
+        "callers_memory_bytes": server.memory_bytes,
+        "callers_memory_bytes_max": server.memory_bytes_max,
+        "refused": server.refused,
         "methods": server.methods.iter().map(method).collect::<Vec<_>>(),
     })
 }

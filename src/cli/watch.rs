@@ -5,8 +5,9 @@
 
 use super::output::{Format, Layout, print};
 use super::question::QuestionArgs;
-use super::{SettingsArgs, place, terminal};
+use super::{SettingsArgs, Usage, place, serving, terminal};
 use crate::client::{ClientError, Connection, Seen, Watching, query_of};
+use crate::engine::QUARANTINE;
 use crate::log;
 use clap::Args;
 use millrace_dataflows::query::Query;
@@ -29,9 +30,9 @@ Ctrl-C ends it. A server that wants a token gets MILLRACE_TOKEN.";
 pub(super) struct WatchArgs {
     #[command(flatten)]
     question: QuestionArgs,
-    /// The server
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7117")]
-    addr: String,
+    /// The server; otherwise serve.address of the settings
+    #[arg(long, value_name = "HOST:PORT")]
+    addr: Option<String>,
     /// Changes at most so often: 500ms, 2s
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = parse_duration)]
     every: Duration,
@@ -55,8 +56,14 @@ impl WatchArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let until = self.how_long.map(|time| Instant::now() + time);
         let query = self.question.query(self.question.limit)?;
+        if self.question.view == QUARANTINE {
+            let instead = "`millrace query quarantine --addr HOST:PORT` has its latest rows, and `millrace watch quality \
+                --group-by rule` their counts";
+            return Err(Usage(format!("quarantine is a list, and cannot be watched: {instead}")).into());
+        }
         let settings = self.settings.load()?.settings;
-        let connection = Connection::open(&self.addr, &settings.client)?;
+        let address = serving::address(self.addr.as_deref(), &settings.serve)?;
+        let connection = Connection::open(&address, &settings.client)?;
         let request = v1::SubscribeRequest {
             query: Some(query_of(&self.question.view, &query)),
             resume_epoch: 0,

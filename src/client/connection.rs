@@ -1,6 +1,7 @@
 //! A connection to a server, used from code that waits in the ordinary way.
 
 use super::error::ClientError;
+use super::reason::{self, Target};
 use super::rows::{cells, query_of, table_of};
 use super::settings::ClientSettings;
 use super::watching::Watching;
@@ -38,7 +39,7 @@ impl tonic::service::Interceptor for Token {
 }
 
 pub struct Connection {
-    address: String,
+    target: Target,
     runtime: Runtime,
     client: Client,
 }
@@ -47,11 +48,13 @@ impl Connection {
     /// # Errors
     /// Where there is no server at `HOST:PORT`.
     pub fn open(address: &str, settings: &ClientSettings) -> Result<Connection, ClientError> {
-        let unreachable = |reason: String| ClientError::Unreachable { address: address.to_owned(), reason };
+        let target = target(address, settings)?;
+        let unreachable = |reason: String| ClientError::Unreachable { address: target.address.clone(), reason };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
-        let endpoint = endpoint(address, settings)?.connect_timeout(CONNECT_TIMEOUT);
-        let channel = runtime.block_on(endpoint.connect()).map_err(|error| unreachable(with_causes(&error)))?;
+        let endpoint = endpoint(&target, settings)?.connect_timeout(CONNECT_TIMEOUT);
+        let connected = runtime.block_on(endpoint.connect());
+        let channel = connected.map_err(|error| unreachable(reason::why(&error, &target)))?;
         let token = match settings.token.as_str() {
             "" => None,
             token => {
@@ -64,7 +67,7 @@ impl Connection {
         };
         let client = AnalyticsClient::with_interceptor(channel, Token(token));
         let client = client.max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Connection { address: address.to_owned(), runtime, client })
+        Ok(Connection { target, runtime, client })
     }
 
     /// All pages of an answer, which are of one epoch.
@@ -138,11 +141,14 @@ impl Connection {
     }
 
     pub(super) fn error(&self, status: &Status) -> ClientError {
-        ClientError::of(&self.address, status)
+        match reason::of_status(status, &self.target) {
+            Some(reason) => ClientError::Unreachable { address: self.target.address.clone(), reason },
+            None => ClientError::of(&self.target.address, status),
+        }
     }
 
     pub(super) fn contract(&self, what: &'static str) -> ClientError {
-        ClientError::Contract(self.address.clone(), what)
+        ClientError::Contract(self.target.address.clone(), what)
     }
 
     fn call<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, ClientError> {
@@ -156,13 +162,27 @@ fn timed<T>(message: T) -> Request<T> {
     request
 }
 
-fn endpoint(address: &str, settings: &ClientSettings) -> Result<Endpoint, ClientError> {
-    let scheme = if settings.tls_ca_file.is_empty() { "http" } else { "https" };
+/// From `HOST:PORT`, `http://HOST:PORT` or `https://HOST:PORT`.
+fn target(address: &str, settings: &ClientSettings) -> Result<Target, ClientError> {
     let bad = || ClientError::Address(address.to_owned());
-    let host_and_port = address.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    let (scheme, place) = address.split_once("://").unwrap_or(("", address));
+    let is_tls = match scheme {
+        "" => settings.tls || !settings.tls_ca_file.is_empty(),
+        "http" => false,
+        "https" => true,
+        _ => return Err(bad()),
+    };
+    let place = place.strip_suffix('/').unwrap_or(place);
+    let host_and_port = place.rsplit_once(':').filter(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
     host_and_port.filter(|(host, _)| !host.contains('/')).ok_or_else(bad)?;
-    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).map_err(|_| bad())?;
-    if settings.tls_ca_file.is_empty() { Ok(endpoint) } else { with_tls(endpoint, settings, bad) }
+    Ok(Target { address: place.to_owned(), is_tls })
+}
+
+fn endpoint(target: &Target, settings: &ClientSettings) -> Result<Endpoint, ClientError> {
+    let scheme = if target.is_tls { "https" } else { "http" };
+    let bad = || ClientError::Address(target.address.clone());
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{}", target.address)).map_err(|_| bad())?;
+    if target.is_tls { with_tls(endpoint, settings, bad) } else { Ok(endpoint) }
 }
 
 #[cfg(not(feature = "serve-tls"))]
@@ -180,8 +200,12 @@ fn with_tls(
     let read = |setting, path: &String| {
         std::fs::read(path).map_err(|reason| ClientError::Unreadable { setting, path: path.clone(), reason })
     };
-    let authority = read("tls_ca_file", &settings.tls_ca_file)?;
-    let mut tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+    let mut tls = ClientTlsConfig::new();
+    tls = if settings.tls_ca_file.is_empty() {
+        tls.with_native_roots()
+    } else {
+        tls.ca_certificate(Certificate::from_pem(read("tls_ca_file", &settings.tls_ca_file)?))
+    };
     if !settings.tls_domain.is_empty() {
         tls = tls.domain_name(&settings.tls_domain);
     }
@@ -193,14 +217,22 @@ fn with_tls(
     endpoint.tls_config(tls).map_err(|_| bad())
 }
 
-/// What a transport error says is in its causes.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
-        let text = cause.to_string();
-        if texts.last() != Some(&text) {
-            texts.push(text);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_say_whether_to_encrypt() {
+        let plain = ClientSettings::default();
+        let tls = ClientSettings { tls: true, ..ClientSettings::default() };
+        let of = |address: &str, settings| target(address, settings).map(|target| (target.address, target.is_tls)).ok();
+        let there = |is_tls| Some(("shop-1:7117".to_owned(), is_tls));
+        assert_eq!(of("shop-1:7117", &plain), there(false));
+        assert_eq!(of("shop-1:7117", &tls), there(true));
+        assert_eq!(of("https://shop-1:7117/", &plain), there(true));
+        assert_eq!(of("http://shop-1:7117", &tls), there(false));
+        for bad in ["shop-1", ":7117", "ftp://shop-1:7117", "https://shop-1:7117/x", "shop-1:x"] {
+            assert_eq!(of(bad, &plain), None, "{bad}");
         }
     }
-    if texts.is_empty() { error.to_string() } else { texts.join(": ") }
 }

@@ -6,6 +6,7 @@ use tonic::{Code, Status};
 pub enum ClientError {
     #[error("{0:?} is not an address: expected HOST:PORT, as in localhost:7117")]
     Address(String),
+    /// No answer came, of a server or of none.
     #[error("cannot reach {address}: {reason}")]
     Unreachable { address: String, reason: String },
     #[error("cannot read {path} (client.{setting}): {reason}")]
@@ -41,7 +42,11 @@ impl ClientError {
     /// Whether it may well be over soon: a server that restarts, a connection that broke.
     pub fn passes(&self) -> bool {
         let passing = [Code::Unavailable, Code::Aborted, Code::Unknown, Code::Internal, Code::Cancelled];
-        matches!(self, ClientError::Refused { code, .. } if passing.contains(code))
+        match self {
+            ClientError::Unreachable { .. } => true,
+            ClientError::Refused { code, .. } => passing.contains(code),
+            _ => false,
+        }
     }
 }
 

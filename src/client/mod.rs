@@ -2,6 +2,7 @@
 
 mod connection;
 mod error;
+mod reason;
 mod rows;
 mod settings;
 mod watching;

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 pub struct ClientSettings {
     /// The bearer token; also the environment's MILLRACE_TOKEN. Empty: none.
     pub token: String,
-    /// The authority that the server's certificate comes from, PEM. Empty: the connection is not encrypted.
+    /// Whether the connection is encrypted. It is, too, where `tls_ca_file` is set, and with an address of `https://`.
+    pub tls: bool,
+    /// The authority that the server's certificate comes from, PEM. Empty: those that the system trusts.
     pub tls_ca_file: String,
     /// The name in the server's certificate, where it is not the host of the address.
     pub tls_domain: String,

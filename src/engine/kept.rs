@@ -68,6 +68,10 @@ pub fn view_of(
     shared: &Shared,
 ) -> anyhow::Result<(&'static str, State)> {
     let view = view(name, &shared.context).with_context(|| format!("there is no view {name}"))?;
+    anyhow::ensure!(
+        !manifest.views.is_empty(),
+        "there are no answers yet: the first replay or run has not come to its end or to a checkpoint, or was ended before"
+    );
     let entry =
         manifest.views.iter().find(|entry| entry.name == name).with_context(|| {
             format!("{name} was not maintained in this run: add it to views.enabled and replay again")

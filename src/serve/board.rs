@@ -93,11 +93,15 @@ impl Board {
             *since = Instant::now();
             return;
         }
-        kept.retain(|_, (_, since)| since.elapsed() < self.keep_for);
         while kept.len() >= KEPT_MOST {
             kept.pop_first();
         }
         kept.insert(version.epoch, (version.clone(), Instant::now()));
+    }
+
+    /// Drops the versions that were kept for long enough.
+    pub fn forget_old(&self) {
+        self.kept().retain(|_, (_, since)| since.elapsed() < self.keep_for);
     }
 
     /// The version of an epoch, if it is current or kept.

@@ -35,7 +35,9 @@ pub struct ServeSettings {
     pub light_rows_max: usize,
     /// Questions that are answered aside at once.
     pub heavy_queries_max: usize,
-    /// Memory for answers that are read page by page.
+    /// Memory for what callers make the server hold, all together: open calls, answers on their way, pages, subscriptions.
+    pub memory_bytes: usize,
+    /// Of it, for answers that are read page by page: at most a quarter.
     pub page_cache_bytes: usize,
     /// How long an epoch that somebody reads page by page stays readable after the last page.
     pub keep_epochs_ms: u64,
@@ -43,8 +45,14 @@ pub struct ServeSettings {
     pub request_bytes_max: usize,
     /// Requests of one connection that are worked on at once; more of them wait.
     pub requests_per_connection_max: usize,
-    /// Connections at once; more wait.
+    /// Connections at once. Where there are so many, one that is idle makes room; else more wait.
     pub connections_max: usize,
+    /// Likewise of one address.
+    pub connections_per_address_max: usize,
+    /// A connection has to begin with TLS, if there is, and HTTP/2 within this time; one without a call for so long is idle.
+    pub handshake_ms: u64,
+    /// A connection that takes nothing of its answers for so long is closed.
+    pub answer_stall_ms: u64,
     /// Open calls of one connection, subscriptions included.
     pub streams_per_connection_max: u32,
     /// Subscriptions of all connections.
@@ -81,11 +89,15 @@ impl Default for ServeSettings {
             max_result_rows: 20_000,
             light_rows_max: 20_000,
             heavy_queries_max: 2,
-            page_cache_bytes: 256 << 20,
+            memory_bytes: 256 << 20,
+            page_cache_bytes: 64 << 20,
             keep_epochs_ms: 60_000,
             request_bytes_max: 1 << 20,
             requests_per_connection_max: 1_024,
             connections_max: 512,
+            connections_per_address_max: 256,
+            handshake_ms: 5_000,
+            answer_stall_ms: 30_000,
             streams_per_connection_max: 1_024,
             subscriptions_max: 1_024,
             subscription_rows_max: 100_000,
@@ -134,11 +146,15 @@ impl ServeSettings {
             count("max_result_rows", self.max_result_rows, 1),
             count("light_rows_max", self.light_rows_max, 0),
             count("heavy_queries_max", self.heavy_queries_max, 1),
+            bytes("memory_bytes", self.memory_bytes, 1 << 20),
             bytes("page_cache_bytes", self.page_cache_bytes, 0),
             milliseconds("keep_epochs_ms", self.keep_epochs_ms, 1),
             bytes("request_bytes_max", self.request_bytes_max, 1_024),
             count("requests_per_connection_max", self.requests_per_connection_max, 1),
             count("connections_max", self.connections_max, 1),
+            count("connections_per_address_max", self.connections_per_address_max, 1),
+            milliseconds("handshake_ms", self.handshake_ms, 1),
+            milliseconds("answer_stall_ms", self.answer_stall_ms, 1),
             count("streams_per_connection_max", self.streams_per_connection_max as usize, 1),
             count("subscriptions_max", self.subscriptions_max, 0),
             count("subscription_rows_max", self.subscription_rows_max, 1),
@@ -157,8 +173,52 @@ impl ServeSettings {
         Ok(())
     }
 
+    /// What whoever starts a server should know of who may read it.
+    pub fn warnings(&self) -> Vec<String> {
+        let Ok(address) = self.address.parse::<SocketAddr>() else { return Vec::new() };
+        if address.ip().to_canonical().is_loopback() {
+            return Vec::new();
+        }
+        let is_open = self.read_tokens.is_empty() && self.admin_tokens.is_empty();
+        let is_plain = self.tls_certificate_file.is_empty();
+        let open = (is_open && self.tls_client_ca_file.is_empty()).then(|| {
+            format!(
+                "whoever reaches {address} may read every answer: set serve.read_tokens, or serve.address to 127.0.0.1"
+            )
+        });
+        let plain = (!is_open && is_plain).then(|| {
+            format!("tokens reach {address} unencrypted, and can be read on the way: set serve.tls_certificate_file")
+        });
+        open.into_iter().chain(plain).collect()
+    }
+
     /// How long a [`Board`](super::Board) should keep versions.
     pub fn keep_epochs(&self) -> Duration {
         Duration::from_millis(self.keep_epochs_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_open_to_others_is_told() {
+        let said = |address: &str, tokens: &[&str], certificate: &str| {
+            let settings = ServeSettings {
+                address: address.to_owned(),
+                read_tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
+                tls_certificate_file: certificate.to_owned(),
+                ..ServeSettings::default()
+            };
+            settings.warnings().concat()
+        };
+        assert_eq!(said("127.0.0.1:7117", &[], ""), "");
+        assert_eq!(said("[::1]:7117", &["t"], ""), "");
+        assert_eq!(said("", &[], ""), "");
+        assert!(said("0.0.0.0:7117", &[], "").contains("0.0.0.0:7117 may read every answer: set serve.read_tokens"));
+        assert!(said("[::]:7117", &[], "server.pem").contains("may read every answer"));
+        assert!(said("10.0.0.1:7117", &["t"], "").contains("unencrypted"));
+        assert_eq!(said("10.0.0.1:7117", &["t"], "server.pem"), "");
     }
 }

@@ -34,7 +34,7 @@ struct Pair<'a> {
 /// # Errors
 /// [`QueryError`] where the question names what the view does not have.
 pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
-    let (groups, filterable) = (["kind", "product_id", "rank"], ["kind", "product_id", "related_id"]);
+    let (groups, filterable) = (["kind", "product_id", "rank"], ["kind", "product_id", "related_id", "rank"]);
     let asked = Asked::check("related_products", &groups, &filterable, None, context, query)?;
     let score = query.rank_by.as_deref().unwrap_or("cosine");
     if !SCORES.contains(&score) {
@@ -50,6 +50,7 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
                     "kind" => Some(kind.to_owned()),
                     "product_id" => Some(product.to_owned()),
                     "related_id" => Some(pair.related.to_owned()),
+                    "rank" => Some(rank.to_string()),
                     _ => None,
                 };
                 if asked.key(label).is_some() {

@@ -173,7 +173,8 @@ impl View for RelatedProducts {
             };
             let list = ranked(product.pairs, wanted.score, limits, counts, |name| context.text(name));
             for (index, (related, counts)) in list.into_iter().enumerate() {
-                if wanted.related.iter().any(|wanted| **wanted != *related) {
+                let rank = (index + 1).to_string();
+                if wanted.related.iter().any(|wanted| **wanted != *related) || wanted.ranks.iter().any(|w| *w != rank) {
                     continue;
                 }
                 table.rows.push(vec![
@@ -205,6 +206,7 @@ struct Wanted {
     kinds: Vec<u64>,
     products: Vec<Name>,
     related: Vec<String>,
+    ranks: Vec<String>,
 }
 
 impl Wanted {
@@ -214,9 +216,10 @@ impl Wanted {
         let unknown = |column: &str| QueryError::UnknownGroup {
             view: "related_products",
             column: column.to_owned(),
-            known: "kind, product_id, related_id".to_owned(),
+            known: "kind, product_id, rank, related_id".to_owned(),
         };
-        let mut wanted = Wanted { score, kinds: Vec::new(), products: Vec::new(), related: Vec::new() };
+        let mut wanted =
+            Wanted { score, kinds: Vec::new(), products: Vec::new(), related: Vec::new(), ranks: Vec::new() };
         for column in &query.group_by {
             if !["kind", "product_id", "related_id", "rank"].contains(&column.as_str()) {
                 return Err(unknown(column));
@@ -235,6 +238,7 @@ impl Wanted {
                 }
                 "product_id" => wanted.products.push(Name::of(text)),
                 "related_id" => wanted.related.push(text.clone()),
+                "rank" => wanted.ranks.push(text.clone()),
                 _ => return Err(unknown(column)),
             }
         }

@@ -11,7 +11,7 @@ use millrace_dataflows::rows::{Key, Measures, Sums};
 use millrace_dataflows::table::Table;
 use std::cell::Cell;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 /// Where questions are answered.
@@ -19,11 +19,18 @@ use tonic::Status;
 pub struct Asking {
     light_rows_max: usize,
     heavy: Arc<Semaphore>,
+    /// For what nobody waits for in a call: one at a time.
+    aside: Arc<Semaphore>,
 }
+
+/// Answers that are kept up are worked out at once only where they look at few rows: there may be hundreds to be worked
+/// out, and readers come first.
+const KEPT_UP_ROWS_MAX: usize = 500;
 
 impl Asking {
     pub fn of(settings: &ServeSettings) -> Asking {
-        Asking { light_rows_max: settings.light_rows_max, heavy: Arc::new(Semaphore::new(settings.heavy_queries_max)) }
+        let heavy = Arc::new(Semaphore::new(settings.heavy_queries_max));
+        Asking { light_rows_max: settings.light_rows_max, heavy, aside: Arc::new(Semaphore::new(1)) }
     }
 
     /// The answer, and what `finish` makes of it in the same place.
@@ -38,28 +45,57 @@ impl Asking {
         finish: impl FnOnce(Table) -> Result<T, Status> + Send + 'static,
     ) -> Result<T, Status> {
         deadline.check("not answered")?;
-        if let Some(table) = self.answer_light(version, &question.view, &question.query)? {
+        if let Some(table) = answer_light(version, &question.view, &question.query, self.light_rows_max)? {
             return finish(table);
         }
         let waiting = tokio::time::timeout_at(deadline.at, self.heavy.clone().acquire_owned());
         let permit =
             waiting.await.map_err(|_| deadline.passed("other large questions were before this one; no answer"))?;
-        let version = version.clone();
-        let working = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            finish(answer(&version, &question.view, &question.query)?)
-        });
-        working.await.map_err(|_| Status::internal("the answer could not be worked out: this is a defect"))?
+        let permit = permit.map_err(|_| Status::unavailable("the server ends"))?;
+        answer_aside(version, question, permit, finish).await
     }
 
-    /// `None` where too many rows are looked at.
-    pub fn answer_light(&self, version: &Published, name: &str, query: &Query) -> Result<Option<Table>, Status> {
-        let rows = view(version, name)?;
-        let budget = Budget { index: &rows.index, left: Cell::new(self.light_rows_max), spent: Cell::new(false) };
-        let answer = rows.view.answer(&budget, &version.answer_context(), query);
-        // What came of too few rows is wrong, even that the question does not fit: columns depend on what there is.
-        if budget.spent.get() { Ok(None) } else { answer.map(Some).map_err(misfit) }
+    /// As [`Asking::ask`], for an answer that is kept up: it waits for as long as it takes.
+    ///
+    /// # Errors
+    /// Where the question does not fit, or `finish` fails.
+    pub async fn keep_up<T: Send + 'static>(
+        &self,
+        version: &Arc<Published>,
+        question: Question,
+        finish: impl FnOnce(Table) -> Result<T, Status> + Send + 'static,
+    ) -> Result<T, Status> {
+        let most = self.light_rows_max.min(KEPT_UP_ROWS_MAX);
+        if let Some(table) = answer_light(version, &question.view, &question.query, most)? {
+            return finish(table);
+        }
+        let permit = self.aside.clone().acquire_owned().await;
+        let permit = permit.map_err(|_| Status::unavailable("the server ends"))?;
+        answer_aside(version, question, permit, finish).await
     }
+}
+
+async fn answer_aside<T: Send + 'static>(
+    version: &Arc<Published>,
+    question: Question,
+    permit: OwnedSemaphorePermit,
+    finish: impl FnOnce(Table) -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    let version = version.clone();
+    let working = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        finish(answer(&version, &question.view, &question.query)?)
+    });
+    working.await.map_err(|_| Status::internal("the answer could not be worked out: this is a defect"))?
+}
+
+/// `None` where too many rows are looked at.
+fn answer_light(version: &Published, name: &str, query: &Query, most: usize) -> Result<Option<Table>, Status> {
+    let rows = view(version, name)?;
+    let budget = Budget { index: &rows.index, left: Cell::new(most), spent: Cell::new(false) };
+    let answer = rows.view.answer(&budget, &version.answer_context(), query);
+    // What came of too few rows is wrong, even that the question does not fit: columns depend on what there is.
+    if budget.spent.get() { Ok(None) } else { answer.map(Some).map_err(misfit) }
 }
 
 fn answer(version: &Published, name: &str, query: &Query) -> Result<Table, Status> {

@@ -32,6 +32,13 @@ pub struct Tokens {
     admin: Vec<Vec<u8>>,
 }
 
+/// Why a call is not allowed.
+pub struct Denial {
+    pub status: Status,
+    /// A token was sent that is none: somebody guesses, or has an old one.
+    pub wrong_token: bool,
+}
+
 impl Tokens {
     pub fn of(settings: &ServeSettings) -> Tokens {
         let bytes = |tokens: &[String]| tokens.iter().map(|token| token.clone().into_bytes()).collect();
@@ -40,27 +47,36 @@ impl Tokens {
 
     /// # Errors
     /// UNAUTHENTICATED without a token that is known, PERMISSION_DENIED where it has another role.
-    pub fn allow(&self, needs: Needs, authorization: Option<&[u8]>, from: Option<IpAddr>) -> Result<(), Status> {
+    pub fn allow(&self, needs: Needs, authorization: Option<&[u8]>, from: Option<IpAddr>) -> Result<(), Denial> {
+        self.decide(needs, authorization, from).map_err(|(status, wrong_token)| Denial { status, wrong_token })
+    }
+
+    /// The error says whether a token was sent that is none.
+    fn decide(&self, needs: Needs, authorization: Option<&[u8]>, from: Option<IpAddr>) -> Result<(), (Status, bool)> {
         if needs == Needs::Nothing {
             return Ok(());
         }
         if self.read.is_empty() && self.admin.is_empty() {
             let near = from.is_some_and(|address| address.to_canonical().is_loopback());
             return match needs {
-                Needs::Admin if !near => Err(Status::permission_denied(
-                    "no tokens are configured, so only callers on the same host may administer: set serve.admin_tokens",
-                )),
+                Needs::Admin if !near => {
+                    let status = Status::permission_denied(
+                        "no tokens are configured, so only callers on the same host may administer: set \
+                         serve.admin_tokens",
+                    );
+                    Err((status, false))
+                }
                 _ => Ok(()),
             };
         }
         let token = authorization.and_then(bearer);
-        let token = token.ok_or_else(|| Status::unauthenticated("send `authorization: Bearer TOKEN`"))?;
+        let token = token.ok_or_else(|| (Status::unauthenticated("send `authorization: Bearer TOKEN`"), false))?;
         let (reads, administers) = (holds(&self.read, token), holds(&self.admin, token));
         match needs {
             _ if administers => Ok(()),
             Needs::Read if reads => Ok(()),
-            Needs::Admin if reads => Err(Status::permission_denied("this token may read and not administer")),
-            _ => Err(Status::unauthenticated("the token is not known")),
+            Needs::Admin if reads => Err((Status::permission_denied("this token may read and not administer"), false)),
+            _ => Err((Status::unauthenticated("the token is not known"), true)),
         }
     }
 }
@@ -86,7 +102,9 @@ mod tests {
         let settings = ServeSettings { read_tokens: own(read), admin_tokens: own(admin), ..ServeSettings::default() };
         let from = if near { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 1, 2, 3) };
         let allowed = Tokens::of(&settings).allow(needs, authorization.map(str::as_bytes), Some(IpAddr::from(from)));
-        let code = allowed.map_or_else(|status| status.code(), |()| Code::Ok);
+        let code = allowed.as_ref().map_or_else(|denial| denial.status.code(), |()| Code::Ok);
+        let wrong = authorization.is_some_and(|sent| sent.starts_with("Bearer")) && expected == Code::Unauthenticated;
+        assert_eq!(allowed.is_err_and(|denial| denial.wrong_token), wrong, "{authorization:?}");
         assert_eq!(code, expected, "{read:?} {admin:?} {needs:?} {authorization:?} {near}");
     }
 

@@ -1,21 +1,28 @@
-//! What every request passes first: who may call, and the count of it.
+//! What every request passes first: who may call, whether there is room for it, and the count of it.
 
-use super::auth::{Needs, Tokens};
+use super::accept::Caller;
+use super::auth::{Denial, Needs, Tokens};
+use super::body::{Call, Incoming, Outgoing};
+use super::memory::Memory;
 use super::metrics::ServeMetrics;
-use std::net::IpAddr;
+use super::strangers::Strangers;
+use bytes::Bytes;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
+use tonic::Status;
+use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response, header::AUTHORIZATION};
-use tonic::transport::server::TcpConnectInfo;
 use tower::Layer;
 
 #[derive(Clone)]
 pub struct Gate {
     pub tokens: Arc<Tokens>,
     pub metrics: Arc<ServeMetrics>,
+    pub strangers: Arc<Strangers>,
+    pub memory: Arc<Memory>,
 }
 
 impl<S> Layer<S> for Gate {
@@ -34,47 +41,75 @@ pub struct Gated<S> {
 
 type Answering<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
-impl<S, A, B> Service<Request<A>> for Gated<S>
+impl<S, B> Service<Request<Body>> for Gated<S>
 where
-    S: Service<Request<A>, Response = Response<B>>,
+    S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
-    B: Default,
+    S::Error: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Default + Send + 'static,
 {
-    type Response = Response<B>;
+    type Response = Response<Outgoing<B>>;
     type Error = S::Error;
-    type Future = Answering<Response<B>, S::Error>;
+    type Future = Answering<Self::Response, S::Error>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<A>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let started = Instant::now();
         let path = request.uri().path();
         let method = ServeMetrics::method(path);
         let authorization = request.headers().get(AUTHORIZATION).map(|value| value.as_bytes());
+        let caller = request.extensions().get::<Caller>().cloned();
         let metrics = self.gate.metrics.clone();
-        if let Err(status) = self.gate.tokens.allow(Needs::of(path), authorization, caller(&request)) {
+        let address = caller.as_ref().map(Caller::address);
+        let needs = Needs::of(path);
+        if let Err(denial) = self.gate.tokens.allow(needs, authorization, address) {
             metrics.count(method, true, started.elapsed());
-            return Box::pin(async move { Ok(status.into_http()) });
+            return self.gate.deny(denial, caller);
         }
-        let answering = self.inner.call(request);
+        let call = match Call::begin(&self.gate.memory, caller.map(|caller| caller.0), needs != Needs::Nothing) {
+            Ok(call) => call,
+            Err(status) => {
+                metrics.count(method, true, started.elapsed());
+                return Box::pin(async move { Ok(refusal(&status)) });
+            }
+        };
+        let of_request = call.clone();
+        let answering = self.inner.call(request.map(|body| Body::new(Incoming { body, call: of_request })));
         Box::pin(async move {
-            let answer = answering.await;
+            let answer = answering.await?;
             // A status that comes with the head is a failure: a success is told at the end.
-            let failed = answer.as_ref().map_or(true, |answer| answer.headers().contains_key("grpc-status"));
-            metrics.count(method, failed, started.elapsed());
-            answer
+            metrics.count(method, answer.headers().contains_key("grpc-status"), started.elapsed());
+            Ok(answer.map(|body| Outgoing::new(body, Some(call))))
         })
     }
 }
 
-fn caller<A>(request: &Request<A>) -> Option<IpAddr> {
-    let plain = request.extensions().get::<TcpConnectInfo>();
-    #[cfg(feature = "serve-tls")]
-    let plain = plain.or_else(|| {
-        use tonic::transport::server::TlsConnectInfo;
-        request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref)
-    });
-    plain.and_then(TcpConnectInfo::remote_addr).map(|address| address.ip())
+impl Gate {
+    fn deny<B, E>(&self, denial: Denial, caller: Option<Caller>) -> Answering<Response<Outgoing<B>>, E>
+    where
+        B: http_body::Body + Default + Send + 'static,
+    {
+        let Denial { status, wrong_token } = denial;
+        if !wrong_token {
+            return Box::pin(async move { Ok(refusal(&status)) });
+        }
+        let verdict = self.strangers.wrong_token(caller.as_ref().map(Caller::address), Instant::now());
+        if let Some(line) = verdict.line {
+            crate::serve::warn(&line);
+        }
+        Box::pin(async move {
+            match verdict.wait {
+                Some((delay, _waiting)) => tokio::time::sleep(delay).await,
+                None => caller.iter().for_each(|caller| caller.0.close()),
+            }
+            Ok(refusal(&status))
+        })
+    }
+}
+
+fn refusal<B: http_body::Body + Default>(status: &Status) -> Response<Outgoing<B>> {
+    status.clone().into_http::<B>().map(|body| Outgoing::new(body, None))
 }

@@ -1,7 +1,8 @@
 //! Serving over gRPC: package `millrace.v1`, see `proto/`.
 //!
 //! ```text
-//! request ─▶ gate (who may, counted) ─▶ service ─▶ consistency: which version ─▶ asking: inline, or aside if large
+//! connection ─▶ accept (TLS, HTTP/2, a place)
+//! request ─▶ gate (who may, memory, counted) ─▶ service ─▶ consistency: which version ─▶ asking: inline, or aside if large
 //!                                                                                  └─▶ rows as bytes, with the version's `at`
 //!                                          └────▶ live: one worked-out answer for all who subscribe to a question
 //! ```
@@ -10,15 +11,18 @@
 //!
 //! [`Stamp`]: at::Stamp
 
+mod accept;
 mod admin;
 mod asking;
 mod at;
 mod auth;
+mod body;
 mod connections;
 mod consistency;
 mod deadline;
 mod gate;
 mod live;
+mod memory;
 mod metrics;
 mod pages;
 mod question;
@@ -26,6 +30,8 @@ mod recent;
 mod server;
 mod service;
 mod status;
+mod strangers;
+mod tls;
 mod token;
 mod typed;
 mod wire;

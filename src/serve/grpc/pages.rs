@@ -1,12 +1,15 @@
 //! Answers that are read page by page: encoded once, kept for the pages to come, in bounded memory.
 
+use super::memory::{Memory, Of};
 use super::wire;
 use bytes::Bytes;
 use millrace_dataflows::table::{Table, Value};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 use tokio::sync::OnceCell;
+use tonic::Status;
 
 /// Of `QueryResponse`.
 const COLUMNS: u32 = 2;
@@ -28,7 +31,10 @@ pub struct EncodedTable {
 
 impl EncodedTable {
     /// The last `values` columns do not name the row.
-    pub fn of(table: &Table, values: usize) -> EncodedTable {
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED where there is no memory for it.
+    pub fn of(table: &Table, values: usize, memory: &Arc<Memory>) -> Result<EncodedTable, Status> {
         let mut columns = Vec::new();
         put_columns(&mut columns, COLUMNS, table, values);
         let (mut rows, mut ends) = (Vec::new(), Vec::with_capacity(table.rows.len()));
@@ -36,7 +42,8 @@ impl EncodedTable {
             wire::put_message(&mut rows, ROWS, |out| wire::put_values(out, row));
             ends.push(rows.len());
         }
-        EncodedTable { columns, rows: rows.into(), ends }
+        rows.shrink_to_fit();
+        Ok(EncodedTable { columns, rows: memory.keep(rows, Of::Calls, None)?, ends })
     }
 
     pub fn rows(&self) -> usize {
@@ -94,6 +101,8 @@ type Slot = Arc<OnceCell<Arc<EncodedTable>>>;
 /// Answers by epoch and question. The ones that were not read for the longest time go first.
 pub struct PageCache {
     bytes_max: usize,
+    /// One that was not read for so long goes.
+    keep_for: Duration,
     inner: Mutex<Inner>,
 }
 
@@ -107,28 +116,43 @@ struct Inner {
 
 struct Entry {
     slot: Slot,
+    /// Of the answer, once it is there, and of the question.
     bytes: usize,
+    is_filled: bool,
     read_at: u64,
+    last_read: Instant,
 }
 
 /// Answers that are being worked out take a place, too.
 const SLOTS_MAX: usize = 4_096;
 
 impl PageCache {
-    pub fn new(bytes_max: usize) -> PageCache {
-        PageCache { bytes_max, inner: Mutex::default() }
+    pub fn new(bytes_max: usize, keep_for: Duration) -> PageCache {
+        PageCache { bytes_max, keep_for, inner: Mutex::default() }
+    }
+
+    /// Drops the answers that nobody has read for a while. Those that are being worked out stay.
+    pub fn forget_old(&self) {
+        let mut inner = self.inner();
+        inner.slots.retain(|_, entry| !entry.is_filled || entry.last_read.elapsed() < self.keep_for);
+        inner.count_bytes();
     }
 
     /// The place of an answer: whoever comes first works it out, the others wait for it.
     pub fn slot(&self, epoch: u64, question: &Bytes) -> Slot {
         let mut inner = self.inner();
         inner.clock += 1;
-        let read_at = inner.clock;
+        let (read_at, last_read) = (inner.clock, Instant::now());
         let entry = inner.slots.entry((epoch, question.clone()));
-        let entry = entry.or_insert_with(|| Entry { slot: Slot::default(), bytes: 0, read_at });
-        entry.read_at = read_at;
+        let entry =
+            entry.or_insert_with(|| Entry { slot: Slot::default(), bytes: 0, is_filled: false, read_at, last_read });
+        let more = if entry.bytes == 0 { question.len() + size_of::<Entry>() } else { 0 };
+        entry.bytes += more;
+        (entry.read_at, entry.last_read) = (read_at, last_read);
         let slot = entry.slot.clone();
-        inner.make_room(usize::MAX);
+        inner.bytes += more;
+        // Not its own place: the answer is still to come into it.
+        inner.make_room(self.bytes_max.max(more));
         slot
     }
 
@@ -138,12 +162,16 @@ impl PageCache {
         let key = (epoch, question.clone());
         let Some(entry) = inner.slots.get_mut(&key) else { return };
         match entry.slot.get() {
-            Some(table) => {
-                let bytes = table.bytes() - entry.bytes;
+            Some(table) if !entry.is_filled => {
+                let bytes = table.bytes();
                 entry.bytes += bytes;
+                entry.is_filled = true;
                 inner.bytes += bytes;
             }
+            Some(_) => {}
             None => {
+                let bytes = entry.bytes;
+                inner.bytes -= bytes;
                 inner.slots.remove(&key);
             }
         }
@@ -156,12 +184,16 @@ impl PageCache {
 }
 
 impl Inner {
+    fn count_bytes(&mut self) {
+        self.bytes = self.slots.values().map(|entry| entry.bytes).sum();
+    }
+
     fn make_room(&mut self, bytes_max: usize) {
         if self.slots.len() > SLOTS_MAX {
             // Many at once, so that a full cache is not searched at every question.
             let recent = self.clock - (SLOTS_MAX / 2) as u64;
             self.slots.retain(|_, entry| entry.read_at > recent);
-            self.bytes = self.slots.values().map(|entry| entry.bytes).sum();
+            self.count_bytes();
         }
         while self.bytes > bytes_max {
             let oldest = self.slots.iter().min_by_key(|(_, entry)| entry.read_at).map(|(key, _)| key.clone());
@@ -176,15 +208,16 @@ mod tests {
     use super::*;
 
     fn table(rows: i64) -> EncodedTable {
+        let memory = Memory::ample();
         let mut table = Table::new(["a", "b"]);
         table.rows = (0..rows).map(|row| vec![Value::Int(row), Value::text("x".repeat(100))]).collect();
-        EncodedTable::of(&table, 1)
+        EncodedTable::of(&table, 1, &memory).expect("there is room")
     }
 
     #[test]
     fn memory_is_bounded_and_what_is_read_stays() {
-        let size = table(100).bytes();
-        let cache = PageCache::new(3 * size);
+        let size = table(100).bytes() + 1 + size_of::<Entry>();
+        let cache = PageCache::new(3 * size, Duration::from_millis(50));
         let question = |name: &str| Bytes::copy_from_slice(name.as_bytes());
         let fill = |name: &str| {
             let slot = cache.slot(1, &question(name));
@@ -202,5 +235,10 @@ mod tests {
         cache.slot(2, &question("e"));
         cache.filled(2, &question("e"));
         assert_eq!(cache.inner().slots.len(), 3);
+        // What nobody reads goes with the time.
+        std::thread::sleep(Duration::from_millis(60));
+        fill("a");
+        cache.forget_old();
+        assert_eq!((cache.inner().slots.len(), cache.inner().bytes), (1, size));
     }
 }

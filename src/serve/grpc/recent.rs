@@ -12,6 +12,8 @@ const SHARDS: usize = 16;
 const ANSWERS_MOST: usize = 1_024;
 /// What is larger is no small answer.
 const BYTES_MOST: usize = 8 << 10;
+/// Of the answers and questions of one shard.
+const SHARD_BYTES_MOST: usize = 512 << 10;
 
 /// What an answer depends on besides the question: the last change of the view's rows, and what "now" is by default.
 type State = (u64, Option<i64>);
@@ -26,6 +28,13 @@ pub struct Recent {
 struct Shard {
     state: State,
     answers: FxHashMap<Vec<u8>, Bytes>,
+    bytes: usize,
+}
+
+impl Shard {
+    fn begin(&mut self, state: State) {
+        *self = Shard { state, ..Shard::default() };
+    }
 }
 
 /// The state of a view; `None` where there is no such view.
@@ -44,11 +53,23 @@ impl Recent {
             return;
         }
         let mut shard = self.shard(&question);
-        if shard.state != state || shard.answers.len() >= ANSWERS_MOST {
-            shard.answers.clear();
-            shard.state = state;
+        let bytes = question.len() + answer.len();
+        let is_full = shard.answers.len() >= ANSWERS_MOST || shard.bytes + bytes > SHARD_BYTES_MOST;
+        if shard.state != state || is_full {
+            shard.begin(state);
         }
+        shard.bytes += bytes;
         shard.answers.insert(question, answer.clone());
+    }
+
+    /// Drops the answers of earlier states: nobody asks for them any more.
+    pub fn forget_old(&self, now: State) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().expect("no holder of the recent answers panics");
+            if shard.state != now {
+                shard.begin(now);
+            }
+        }
     }
 
     fn shard(&self, question: &[u8]) -> MutexGuard<'_, Shard> {
@@ -72,6 +93,18 @@ mod tests {
         assert_eq!(recent.get((2, None), b"q"), None);
         recent.put((2, None), b"q".to_vec(), &Bytes::from(vec![0; BYTES_MOST + 1]));
         assert_eq!(recent.get((2, None), b"q"), None);
+        for question in 0..100_000_u32 {
+            recent.put((3, None), question.to_le_bytes().to_vec(), &answer);
+        }
+        for question in 0..100_000_u32 {
+            recent.put((3, None), question.to_le_bytes().to_vec(), &Bytes::from(vec![0; BYTES_MOST]));
+        }
+        let shards = || recent.shards.iter().map(|shard| shard.lock().expect("no panic"));
+        assert!(shards().all(|shard| shard.bytes <= SHARD_BYTES_MOST && !shard.answers.is_empty()));
+        recent.forget_old((3, None));
+        assert!(shards().all(|shard| !shard.answers.is_empty()));
+        recent.forget_old((4, None));
+        assert!(shards().all(|shard| shard.answers.is_empty()));
         for question in 0..100_000_u32 {
             recent.put((3, None), question.to_le_bytes().to_vec(), &answer);
         }

@@ -1,11 +1,16 @@
 //! The server: a runtime of its own, so that the rest of the program need not wait in the same way.
 
+use super::accept::accept;
 use super::admin::AdminService;
 use super::auth::Tokens;
-use super::connections::limited;
+use super::connections::Connections;
 use super::gate::Gate;
+use super::memory::Memory;
 use super::metrics::ServeMetrics;
-use super::service::{Clock, Service};
+use super::service::{Around, Clock, Service};
+use super::strangers::Strangers;
+use super::tls;
+use crate::allocator;
 use crate::serve::Board;
 use crate::serve::settings::ServeSettings;
 use crate::serve::status::Engine;
@@ -13,12 +18,11 @@ use millrace_proto::FILE_DESCRIPTOR_SET;
 use millrace_proto::servers::admin_server::AdminServer;
 use millrace_proto::servers::analytics_server::AnalyticsServer;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::{HealthReporter, health_reporter};
 use tonic_reflection::server::Builder;
@@ -32,7 +36,7 @@ pub enum ServeError {
     Listen { address: SocketAddr, reason: std::io::Error },
     #[error("cannot read {path} (serve.{setting}): {reason}")]
     Unreadable { setting: &'static str, path: String, reason: std::io::Error },
-    #[error("TLS cannot be set up from the serve.tls_… files: {0}")]
+    #[error("TLS cannot be set up: {0}")]
     Tls(String),
     #[error("this program is built without TLS: build it with `--features serve-tls`, or leave serve.tls_… empty")]
     NoTls,
@@ -68,7 +72,7 @@ impl Server {
     pub fn check(settings: &ServeSettings) -> Result<(), ServeError> {
         let address = address_of(settings)?;
         TcpListener::bind(address).map_err(|reason| ServeError::Listen { address, reason })?;
-        transport(settings).map(drop)
+        tls::greeting(settings).map(drop)
     }
 
     /// Listens and serves. `clock` gives milliseconds since 1970.
@@ -91,23 +95,42 @@ impl Server {
             .map_err(ServeError::Threads)?;
         let (draining, drained) = watch::channel(false);
         let metrics = Arc::<ServeMetrics>::default();
-        let service = Service::new(settings, board.clone(), engine.clone(), clock, metrics.clone(), drained.clone());
-        let analytics = AnalyticsServer::new(service)
+        let within = Duration::from_millis(settings.handshake_ms);
+        let connections = Connections::new(settings.connections_max, settings.connections_per_address_max, within);
+        let memory = Memory::new(settings.memory_bytes, connections.clone());
+        let strangers = Arc::<Strangers>::default();
+        let around = Around { connections: connections.clone(), strangers: strangers.clone() };
+        let service = Arc::new(Service::new(
+            settings,
+            board.clone(),
+            engine.clone(),
+            clock,
+            metrics.clone(),
+            drained.clone(),
+            memory.clone(),
+            around,
+        ));
+        let tidied = Arc::downgrade(&service);
+        let analytics = AnalyticsServer::from_arc(service)
             .max_decoding_message_size(settings.request_bytes_max)
             .max_encoding_message_size(usize::MAX);
         let admin = AdminServer::new(AdminService { engine }).max_decoding_message_size(settings.request_bytes_max);
-        let gate = Gate { tokens: Arc::new(Tokens::of(settings)), metrics: metrics.clone() };
+        let tokens = Arc::new(Tokens::of(settings));
+        let gate = Gate { tokens, metrics: metrics.clone(), strangers, memory: memory.clone() };
 
         let _entered = runtime.enter();
         let listen = |reason| ServeError::Listen { address, reason };
-        let incoming = TcpIncoming::bind(address).map_err(listen)?.with_nodelay(Some(true));
-        let address = incoming.local_addr().map_err(listen)?;
+        let greeting = tls::greeting(settings)?;
+        let listener = bind(address).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let of_tidying = connections.clone();
+        let incoming = accept(listener, greeting, within, connections);
         let (health, health_service) = health_reporter();
         let reflection = |builder: fn() -> Builder<'static>| settings.reflection.then(builder);
         let v1 = reflection(reflected).map(|builder| builder.build_v1().expect("the contract describes itself"));
         let v1alpha =
             reflection(reflected).map(|builder| builder.build_v1alpha().expect("the contract describes itself"));
-        let router = transport(settings)?
+        let router = transport(settings)
             .layer(gate)
             .add_service(analytics)
             .add_service(admin)
@@ -119,9 +142,9 @@ impl Server {
             // A server that is dropped ends, too.
             let _ = closed.wait_for(|closing| *closing).await;
         };
-        let serving =
-            runtime.spawn(router.serve_with_incoming_shutdown(limited(incoming, settings.connections_max), end));
+        let serving = runtime.spawn(router.serve_with_incoming_shutdown(incoming, end));
         runtime.spawn(tell_health(health, board, drained));
+        runtime.spawn(tidy(tidied, memory, of_tidying));
         let drain_for = Duration::from_millis(settings.drain_ms);
         Ok(Server { address, metrics, drain_for, draining, closing, serving: Some(serving), runtime: Some(runtime) })
     }
@@ -176,44 +199,58 @@ fn reflected() -> Builder<'static> {
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
-fn transport(settings: &ServeSettings) -> Result<tonic::transport::Server, ServeError> {
+/// What comes in of one call, and of all calls of one connection, before it is read.
+const CALL_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = 256 << 10;
+/// A call whose request does not come, or whose answer does not begin, is given up so long after its latest deadline.
+const LATE: Duration = Duration::from_secs(5);
+
+fn transport(settings: &ServeSettings) -> tonic::transport::Server {
     let millis = |millis| Some(Duration::from_millis(millis));
-    let server = tonic::transport::Server::builder()
+    tonic::transport::Server::builder()
         .concurrency_limit_per_connection(settings.requests_per_connection_max)
         .max_concurrent_streams(settings.streams_per_connection_max)
+        .initial_stream_window_size(CALL_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .timeout(Duration::from_millis(settings.deadline_max_ms) + LATE)
         .http2_keepalive_interval(millis(settings.keepalive_interval_ms))
-        .http2_keepalive_timeout(millis(settings.keepalive_timeout_ms));
-    if settings.tls_certificate_file.is_empty() { Ok(server) } else { with_tls(server, settings) }
+        .http2_keepalive_timeout(millis(settings.keepalive_timeout_ms))
 }
 
-#[cfg(not(feature = "serve-tls"))]
-fn with_tls(_: tonic::transport::Server, _: &ServeSettings) -> Result<tonic::transport::Server, ServeError> {
-    Err(ServeError::NoTls)
+/// Connections that wait for a task to greet them.
+const BACKLOG: u32 = 1_024;
+
+fn bind(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
+    use tokio::net::TcpSocket;
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again need not wait for the connections of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
-#[cfg(feature = "serve-tls")]
-fn with_tls(
-    server: tonic::transport::Server,
-    settings: &ServeSettings,
-) -> Result<tonic::transport::Server, ServeError> {
-    use tonic::transport::{Certificate, Identity, ServerTlsConfig};
-    let read = |setting, path: &String| {
-        std::fs::read(path).map_err(|reason| ServeError::Unreadable { setting, path: path.clone(), reason })
-    };
-    let certificate = read("tls_certificate_file", &settings.tls_certificate_file)?;
-    let key = read("tls_key_file", &settings.tls_key_file)?;
-    let mut tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
-    if !settings.tls_client_ca_file.is_empty() {
-        let authority = read("tls_client_ca_file", &settings.tls_client_ca_file)?;
-        tls = tls.client_ca_root(Certificate::from_pem(authority));
+/// How often the service is tidied.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// Where so much less is held than was, the allocator gives back what it has of it.
+const WORTH_GIVING_BACK: usize = 16 << 20;
+/// A connection has some buffers beside what is counted.
+const CONNECTION_BYTES: usize = 128 << 10;
+
+/// Gives memory back as time goes by, for as long as there is a service.
+async fn tidy(service: Weak<Service>, memory: Arc<Memory>, connections: Arc<Connections>) {
+    let mut most = 0;
+    loop {
+        tokio::time::sleep(TIDY_EVERY).await;
+        let Some(service) = service.upgrade() else { return };
+        service.tidy();
+        drop(service);
+        let held = memory.used() + connections.count() * CONNECTION_BYTES;
+        most = held.max(most);
+        if most - held >= WORTH_GIVING_BACK {
+            most = held;
+            let _ = tokio::task::spawn_blocking(allocator::give_back_what_is_free).await;
+        }
     }
-    server.tls_config(tls).map_err(|error| ServeError::Tls(with_causes(&error)))
-}
-
-#[cfg(feature = "serve-tls")]
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// SERVING from the first epoch until the server drains.

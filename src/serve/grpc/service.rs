@@ -2,13 +2,16 @@
 
 use super::asking::Asking;
 use super::at::{Stamp, Stamps};
+use super::connections::Connections;
 use super::consistency::Wanted;
 use super::deadline::{self, Deadline, Limits};
 use super::live::{LiveQuestions, Messages, Subscriber, Subscribing};
+use super::memory::Memory;
 use super::metrics::ServeMetrics;
 use super::pages::{EncodedTable, PageCache};
 use super::question::{QUARANTINE, Question, misfit, view};
 use super::recent::{self, Recent};
+use super::strangers::Strangers;
 use super::token::PageToken;
 use super::{status, typed};
 use crate::serve::settings::ServeSettings;
@@ -43,7 +46,16 @@ pub struct Service {
     recent_related: Recent,
     live: Arc<LiveQuestions>,
     subscriptions: Arc<AtomicUsize>,
+    memory: Arc<Memory>,
+    around: Around,
     settings: ServeSettings,
+}
+
+/// What else a server has, that is told of.
+#[derive(Clone)]
+pub struct Around {
+    pub connections: Arc<Connections>,
+    pub strangers: Arc<Strangers>,
 }
 
 type Answer<M> = Result<Response<Encoded<M>>, Status>;
@@ -56,9 +68,12 @@ impl Service {
         clock: Clock,
         metrics: Arc<ServeMetrics>,
         draining: watch::Receiver<bool>,
+        memory: Arc<Memory>,
+        around: Around,
     ) -> Service {
         let (stamps, asking) = (Arc::<Stamps>::default(), Asking::of(settings));
-        let live = Arc::new(LiveQuestions::new(board.clone(), stamps.clone(), asking.clone(), settings));
+        let live = LiveQuestions::new(board.clone(), stamps.clone(), asking.clone(), memory.clone(), settings);
+        let page_bytes = settings.page_cache_bytes.min(settings.memory_bytes / 4);
         Service {
             board,
             engine,
@@ -68,13 +83,29 @@ impl Service {
             stamps,
             limits: Limits::of(settings),
             asking,
-            pages: PageCache::new(settings.page_cache_bytes),
+            pages: PageCache::new(page_bytes, settings.keep_epochs()),
             recent_sales: Recent::default(),
             recent_related: Recent::default(),
-            live,
+            live: Arc::new(live),
             subscriptions: Arc::default(),
+            memory,
+            around,
             settings: settings.clone(),
         }
+    }
+
+    /// Gives up what nobody holds any more. To be called every so often.
+    pub fn tidy(&self) {
+        self.live.forget_idle();
+        self.board.forget_old();
+        self.pages.forget_old();
+        let version = self.board.current();
+        for (recent, view) in [(&self.recent_sales, typed::SALES), (&self.recent_related, typed::RELATED)] {
+            if let Some(state) = recent::state(&version, view) {
+                recent.forget_old(state);
+            }
+        }
+        self.around.connections.close_stalled(Duration::from_millis(self.settings.answer_stall_ms));
     }
 
     async fn stamp(&self, consistency: Option<v1::Consistency>, deadline: Deadline) -> Result<Arc<Stamp>, Status> {
@@ -137,13 +168,18 @@ impl Service {
             let rejected = self.engine.quarantine();
             let values = rejected.columns.len();
             let table = question.query.list(QUARANTINE, rejected).map_err(misfit)?;
-            let table = Arc::new(EncodedTable::of(&table, values));
+            let table = EncodedTable::of(&table, values, &self.memory).map(Arc::new);
+            if table.is_err() {
+                self.pages.filled(version.epoch, &question.key);
+            }
+            let table = table?;
             let table = slot.get_or_init(|| async { table }).await.clone();
             self.pages.filled(version.epoch, &question.key);
             return Ok(table);
         }
         let values = view(version, &question.view)?.view.value_columns().len();
-        let finish = move |table: Table| Ok(Arc::new(EncodedTable::of(&table, values)));
+        let memory = self.memory.clone();
+        let finish = move |table: Table| EncodedTable::of(&table, values, &memory).map(Arc::new);
         let asking = slot.get_or_try_init(|| self.asking.ask(version, question.clone(), deadline, finish));
         let table = tokio::time::timeout_at(deadline.at, asking).await;
         self.pages.filled(version.epoch, &question.key);
@@ -298,6 +334,7 @@ impl Analytics for Service {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         self.is_draining()?;
         self.engine.refuses_reads().map_or(Ok(()), |why| Err(Status::resource_exhausted(why)))?;
+        let deadline = self.limits.deadline(request.metadata());
         let until = deadline::asked(request.metadata()).map(|after| Instant::now() + after);
         let asked = request.into_inner();
         let floor = Duration::from_millis(self.settings.subscription_interval_min_ms);
@@ -308,10 +345,16 @@ impl Analytics for Service {
                 .clamp(floor, INTERVAL_MOST),
         };
         let question = Question::of(asked.query.ok_or_else(no_query)?)?;
+        if question.view == QUARANTINE {
+            return Err(Status::invalid_argument(
+                "quarantine is a list, whose rows have no key to follow: ask for it with Query",
+            ));
+        }
         let place = Subscribing::begin(&self.subscriptions, self.settings.subscriptions_max)?;
         let subscriber = Subscriber {
             question: self.live.join(question),
             resume_epoch: asked.resume_epoch,
+            deadline,
             min_interval,
             until,
             stall: Duration::from_millis(self.settings.subscription_stall_ms),
@@ -330,6 +373,11 @@ impl Analytics for Service {
             subscriptions: self.subscriptions.load(SeqCst) as u32,
             live_questions: self.live.count() as u32,
             methods: self.metrics.counts().into_iter().map(status::method).collect(),
+            connections: self.around.connections.count() as u32,
+            wrong_tokens: self.around.strangers.count(),
+            memory_bytes: self.memory.used() as u64,
+            memory_bytes_max: self.memory.most() as u64,
+            refused: self.memory.refused(),
         };
         Ok(Response::new(v1::GetStatusResponse {
             at: Some(stamp.at.clone()),

@@ -4,6 +4,7 @@
 
 mod harness;
 mod input;
+mod resumed;
 mod takeover;
 mod torn;
 

@@ -52,7 +52,41 @@ fn what_is_wrong_is_told_apart_from_who_does_not_answer() {
     place.fails(&format!("query sales --addr {address} --data-dir data"), 2, &["cannot be used with"]);
     // Nobody listens on a port that was just given back.
     drop(serving);
-    place.fails(&format!("query sales --addr {address}"), 1, &["cannot reach", &address]);
+    place.fails(&format!("query sales --addr {address}"), 1, &["cannot reach", &address, "nobody listens there"]);
+    place.fails("query sales --addr nowhere.invalid:7117", 1, &["cannot reach", "there is no such host"]);
+}
+
+#[test]
+fn the_settings_say_where_the_server_is() {
+    let serving = Serving::whole(&settings(), 5);
+    let place = place();
+    place.write("shop.toml", format!("[serve]\naddress = '{}'\n", serving.address()));
+    assert!(place.ok("status --config shop.toml").contains("epoch 5"));
+    assert!(place.ok("watch traffic --config shop.toml --for 500ms").contains("# epoch 5"));
+    place.fails("watch quarantine --config shop.toml", 2, &["cannot be watched", "query quarantine"]);
+    place.fails("status --set serve.address=", 2, &["serve.address", "--addr"]);
+}
+
+/// Whatever is listed can be asked, subscribed to, or says how else.
+#[test]
+fn what_is_listed_can_be_asked() {
+    use super::fixture::request;
+    use millrace_dataflows::query::Query;
+    let serving = Serving::whole(&settings(), 5);
+    let mut client = serving.client();
+    let views = serving.runtime.block_on(client.list_views(millrace_proto::v1::ListViewsRequest {})).expect("views");
+    for view in views.into_inner().views {
+        for column in &view.group_columns {
+            let answer = serving.ask(request(&view.name, &Query::group_by([column.as_str()])));
+            let answer = answer.unwrap_or_else(|status| panic!("{} by {column}: {status:?}", view.name));
+            let at = answer.columns.iter().position(|listed| listed.name == *column).expect("it is in the answer");
+            let Some(row) = answer.rows.first() else { continue };
+            let value = super::fixture::cells_of(row)[at].to_string();
+            let filtered = Query { filters: vec![(column.clone(), value.clone())], ..Query::default() };
+            let answer = serving.ask(request(&view.name, &filtered));
+            assert!(answer.is_ok(), "{} where {column} = {value}: {answer:?}", view.name);
+        }
+    }
 }
 
 #[test]

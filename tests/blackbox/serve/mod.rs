@@ -5,8 +5,12 @@ mod clients;
 mod commands;
 mod consistency;
 mod fixture;
+pub(super) mod folding;
 mod pages;
+mod raw;
 mod reads;
+mod strangers;
 mod subscribe;
 #[cfg(feature = "serve-tls")]
 mod tls;
+mod worlds;

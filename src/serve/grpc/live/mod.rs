@@ -10,6 +10,7 @@
 //! resumed, whose position is no longer in it gets the whole answer anew.
 
 mod answer;
+mod pieces;
 mod question;
 mod subscription;
 

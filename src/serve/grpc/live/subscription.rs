@@ -1,9 +1,11 @@
 //! One subscription: a task that tells its caller what changed, as fast as the caller takes it.
 
+use super::super::deadline::Deadline;
+use super::super::memory::{Memory, Of};
 use super::super::wire;
 use super::answer::{CHANGE_COLUMNS, PROGRESS_COLUMNS, Position, SNAPSHOT_COLUMNS, Told};
+use super::pieces::Pieces;
 use super::question::{Joined, LiveQuestions, LiveState};
-use crate::serve::grpc::at::Stamp;
 use bytes::Bytes;
 use millrace_proto::Encoded;
 use millrace_proto::v1::SubscribeResponse;
@@ -32,8 +34,6 @@ const CHANGE_LAST: u32 = 2;
 const UPSERTED: u32 = 3;
 const REMOVED: u32 = 4;
 
-/// A message holds about so much.
-const MESSAGE_BYTES: usize = 256 << 10;
 /// Where nothing changes, callers are told so.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,6 +63,8 @@ impl Stream for Messages {
 pub struct Subscriber {
     pub question: Joined,
     pub resume_epoch: u64,
+    /// By when there has to be something to resume from.
+    pub deadline: Deadline,
     pub min_interval: Duration,
     /// The end of the call, where it has one.
     pub until: Option<Instant>,
@@ -95,7 +97,7 @@ impl Subscriber {
     /// Starts the task. The first message is worked out before, so that a question that does not fit fails at once.
     ///
     /// # Errors
-    /// As [`LiveQuestions::fresh`].
+    /// As [`LiveQuestions::fresh`]; UNAVAILABLE where the epoch to resume from does not come in time.
     pub async fn start(
         self,
         live: Arc<LiveQuestions>,
@@ -106,8 +108,16 @@ impl Subscriber {
         let end = Arc::<OnceLock<Status>>::default();
         let messages = Messages { receiver, end: Some(end.clone()) };
         let now = Instant::now();
-        let mut told =
-            Telling { sender, stall: self.stall, position: 0, epoch: 0, seen: 0, told_at: now, looked_at: now };
+        let mut told = Telling {
+            sender,
+            memory: live.memory.clone(),
+            stall: self.stall,
+            position: 0,
+            epoch: 0,
+            seen: 0,
+            told_at: now,
+            looked_at: now,
+        };
         let first = self.first(&live, &mut told).await?;
         tokio::spawn(async move {
             let _place = place;
@@ -121,18 +131,38 @@ impl Subscriber {
 
     async fn first(&self, live: &LiveQuestions, told: &mut Telling) -> Result<News, Status> {
         if self.resume_epoch == 0 {
-            return Ok(told.snapshot(&*live.fresh(&self.question).await?, Reason::New));
+            return told.snapshot(&mut *live.fresh(&self.question, 0).await?, Reason::New);
         }
-        let state = live.fresh_since(&self.question, self.resume_epoch).await?;
+        self.reached(live).await?;
+        let mut state = live.fresh_since(&self.question, self.resume_epoch).await?;
         let Some(position) = state.answer.position_at(self.resume_epoch) else {
-            return Ok(told.snapshot(&state, Reason::Expired));
+            return told.snapshot(&mut state, Reason::Expired);
         };
         told.position = position;
-        let mut news = told.news(&state).unwrap_or_else(|| told.progress(&state));
+        let mut news = match told.news(&mut state)? {
+            Some(news) => news,
+            None => told.progress(&state),
+        };
         if let Kind::Changes | Kind::Progress = news.kind {
             news.columns = Some(state.answer.columns(news.kind.columns()));
         }
         Ok(news)
+    }
+
+    /// Waits until the epoch to resume from is published: an engine that was killed and started again may not be there yet,
+    /// and a caller is never told of an epoch before one that it has.
+    async fn reached(&self, live: &LiveQuestions) -> Result<(), Status> {
+        let mut versions = live.board.changes();
+        let reached = versions.wait_for(|epoch| *epoch >= self.resume_epoch);
+        match tokio::time::timeout_at(self.deadline.at, reached).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Status::unavailable("nothing more is published")),
+            Err(_) => Err(Status::unavailable(format!(
+                "resume_epoch = {} is asked, and the newest is {}: try again later, or subscribe anew with 0",
+                self.resume_epoch,
+                live.board.current().epoch
+            ))),
+        }
     }
 
     async fn tell(
@@ -163,8 +193,8 @@ impl Subscriber {
             loop {
                 told.wait(&mut versions, self.min_interval).await?;
                 let news = {
-                    let state = live.fresh(&self.question).await?;
-                    told.look(&state)
+                    let mut state = live.fresh(&self.question, 0).await?;
+                    told.look(&mut state)?
                 };
                 if let Some(news) = news {
                     told.send(news).await?;
@@ -198,24 +228,21 @@ impl Kind {
 
 /// What is to be told of one epoch, in as many messages as it takes.
 struct News {
-    stamp: Arc<Stamp>,
+    /// The field `at`.
+    at: Bytes,
     kind: Kind,
     /// For the first message.
     columns: Option<Vec<u8>>,
-    /// Encoded rows or keys, each with its field.
-    rows: Vec<(u32, Bytes)>,
+    /// Encoded rows and keys.
+    pieces: Arc<Pieces>,
 }
 
 impl News {
-    /// The message that begins at a row, and where the next begins.
-    fn message(&self, start: usize) -> (Bytes, usize) {
-        let (mut rows, mut end) = (Vec::new(), start);
-        while let Some((field, row)) = self.rows.get(end).filter(|_| rows.len() < MESSAGE_BYTES) {
-            wire::put_bytes(&mut rows, *field, row);
-            end += 1;
-        }
-        let (first, last) = (start == 0, end == self.rows.len());
-        let mut head = self.stamp.encoded.to_vec();
+    /// One of as many messages as there are pieces.
+    fn message(&self, index: usize) -> Message {
+        let rows = self.pieces.get(index);
+        let (first, last) = (index == 0, index + 1 == self.pieces.count());
+        let mut head = self.at.to_vec();
         let field = match self.kind {
             Kind::Snapshot(reason) => {
                 wire::put_int(&mut head, REASON, reason as u64);
@@ -232,17 +259,17 @@ impl News {
         if let Some(columns) = self.columns.as_ref().filter(|_| first) {
             head.extend_from_slice(columns);
         }
-        let mut message = Vec::with_capacity(head.len() + rows.len() + 8);
-        wire::put_head(&mut message, field, head.len() + rows.len());
-        message.extend_from_slice(&head);
-        message.extend_from_slice(&rows);
-        (message.into(), end)
+        let mut start = Vec::with_capacity(head.len() + 8);
+        wire::put_head(&mut start, field, head.len() + rows.len());
+        start.extend_from_slice(&head);
+        Encoded::of_pieces([start.into(), rows, Bytes::new()])
     }
 }
 
 /// The caller's side of a subscription.
 struct Telling {
     sender: mpsc::Sender<Message>,
+    memory: Arc<Memory>,
     stall: Duration,
     /// What the caller has been told, and when.
     position: Position,
@@ -280,63 +307,68 @@ impl Telling {
 
     /// Sends messages as the caller makes room for them.
     async fn send(&mut self, news: News) -> Result<(), Status> {
-        let mut start = 0;
-        loop {
+        for index in 0..news.pieces.count() {
             let room = timeout(self.stall, self.sender.reserve()).await.map_err(|_| {
                 let seconds = self.stall.as_secs_f32();
                 Status::aborted(format!("nothing was taken for {seconds} s: resume from the last epoch"))
             })?;
             let room = room.map_err(|_| gone())?;
-            let (message, end) = news.message(start);
-            room.send(Encoded::of_pieces([message, Bytes::new(), Bytes::new()]));
-            if end == news.rows.len() {
-                break;
-            }
-            start = end;
+            room.send(news.message(index));
         }
         self.told_at = Instant::now();
         Ok(())
     }
 
     /// What there is to tell; progress where that is due.
-    fn look(&mut self, state: &LiveState) -> Option<News> {
-        let news = self.news(state);
-        self.seen = state.stamp.as_ref().map_or(self.seen, |stamp| stamp.version.epoch);
+    fn look(&mut self, state: &mut LiveState) -> Result<Option<News>, Status> {
+        let news = self.news(state)?;
+        self.seen = state.epoch().max(self.seen);
         self.looked_at = Instant::now();
         let due = self.epoch < self.seen && self.told_at.elapsed() >= PROGRESS_EVERY;
-        news.or_else(|| due.then(|| self.progress(state)))
+        Ok(news.or_else(|| due.then(|| self.progress(state))))
     }
 
     /// What the caller does not know yet.
-    fn news(&mut self, state: &LiveState) -> Option<News> {
-        let (upserted, removed) = match state.answer.since(self.position) {
-            Told::Nothing => return None,
-            Told::Expired => return Some(self.snapshot(state, Reason::Expired)),
-            Told::ColumnsChanged => return Some(self.snapshot(state, Reason::ColumnsChanged)),
-            Told::Changes { upserted, removed } => (upserted, removed),
+    fn news(&mut self, state: &mut LiveState) -> Result<Option<News>, Status> {
+        let reason = match state.answer.since(self.position) {
+            Told::Nothing => return Ok(None),
+            Told::Expired => Reason::Expired,
+            Told::ColumnsChanged => Reason::ColumnsChanged,
+            Told::Changes => {
+                let (position, memory) = (self.position, &self.memory);
+                let pieces = state.encoded(Some(position), |answer| {
+                    let (upserted, removed) = answer.changes(position);
+                    let rows = upserted.into_iter().map(|row| (UPSERTED, row));
+                    let rows = rows.chain(removed.into_iter().map(|key| (REMOVED, (key, &[][..]))));
+                    Pieces::of(rows, memory, Of::Subscriptions)
+                })?;
+                return Ok(Some(self.reach(state, Kind::Changes, pieces)));
+            }
         };
-        let rows = upserted.into_iter().map(|row| (UPSERTED, row));
-        let rows = rows.chain(removed.into_iter().map(|key| (REMOVED, key))).collect();
-        Some(self.reach(state, Kind::Changes, rows))
+        self.snapshot(state, reason).map(Some)
     }
 
-    fn snapshot(&mut self, state: &LiveState, reason: Reason) -> News {
-        let rows = state.answer.snapshot().into_iter().map(|row| (SNAPSHOT_ROWS, row)).collect();
-        let news = self.reach(state, Kind::Snapshot(reason), rows);
-        News { columns: Some(state.answer.columns(SNAPSHOT_COLUMNS)), ..news }
+    fn snapshot(&mut self, state: &mut LiveState, reason: Reason) -> Result<News, Status> {
+        let memory = &self.memory;
+        let pieces = state.encoded(None, |answer| {
+            let rows = answer.snapshot().map(|row| (SNAPSHOT_ROWS, row));
+            Pieces::of(rows, memory, Of::Subscriptions)
+        })?;
+        let news = self.reach(state, Kind::Snapshot(reason), pieces);
+        Ok(News { columns: Some(state.answer.columns(SNAPSHOT_COLUMNS)), ..news })
     }
 
     fn progress(&mut self, state: &LiveState) -> News {
-        self.reach(state, Kind::Progress, Vec::new())
+        self.reach(state, Kind::Progress, Pieces::none())
     }
 
     /// With this news, the caller knows all that the state does.
-    fn reach(&mut self, state: &LiveState, kind: Kind, rows: Vec<(u32, Bytes)>) -> News {
-        let stamp = state.stamp.clone().expect("a state that is fresh has a stamp");
+    fn reach(&mut self, state: &LiveState, kind: Kind, pieces: Arc<Pieces>) -> News {
+        let seen = state.seen.clone().expect("a state that is fresh has seen a version");
         self.position = state.answer.position();
-        self.epoch = stamp.version.epoch;
+        self.epoch = seen.epoch;
         self.seen = self.epoch;
-        News { stamp, kind, columns: None, rows }
+        News { at: seen.at, kind, columns: None, pieces }
     }
 }
 
