@@ -9,6 +9,8 @@ mod blackbox {
     mod kafka;
     mod lake;
     mod live;
+    mod lost_lake;
+    mod outage;
     mod query;
     mod real_data;
     mod repair;

@@ -102,7 +102,7 @@ impl DemoArgs {
 
         let started = Instant::now();
         let feeding = Feeding::start(self.options(), self.partitions, sink)?;
-        let live = live::start(&settings, String::new(), None)?;
+        let live = live::start(&settings, String::new())?;
         let server = match serving::start(&settings.serve, &live.board, live.engine.clone()) {
             Ok(server) => server,
             // Somebody else has the port: any other will do.

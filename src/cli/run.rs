@@ -4,11 +4,12 @@ use super::replay::{SummaryFormat, print_summary};
 use super::{SettingsArgs, serving, signal};
 use crate::allocator;
 use crate::engine::{Running, summary_of, usage};
-use crate::serve::Server;
 use crate::serve::status::{Engine, EngineStatus};
+use crate::serve::{Board, Server};
 use anyhow::Context;
 use clap::Args;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -58,11 +59,15 @@ impl RunArgs {
         };
         let should_stop = || stop.load(Ordering::Relaxed);
         serving::check(&loaded.settings.serve)?;
-        let mut live = Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop)?;
-        let server = serving::start(&loaded.settings.serve, &live.board, live.engine.clone())?;
-        if let Some(server) = server.as_ref().filter(|_| !self.quiet) {
-            eprintln!("serving on {}", server.address);
-        }
+        let mut server = None;
+        let mut serve = |board: &Arc<Board>, engine: Arc<dyn Engine>| {
+            server = serving::start(&loaded.settings.serve, board, engine)?;
+            if let Some(server) = &server {
+                say(format!("serving on {}", server.address));
+            }
+            Ok(())
+        };
+        let mut live = Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop, &mut serve)?;
         let mut next_line = started + LINE_EVERY;
         while !live.has_ended() {
             std::thread::sleep(LOOK);

@@ -21,7 +21,7 @@ pub struct LiveEngine {
     pub(super) started_at_ms: i64,
     /// The effective settings as they may be shown.
     pub(super) settings: String,
-    pub(super) stop: AtomicBool,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 impl LiveEngine {

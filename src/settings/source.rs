@@ -109,6 +109,8 @@ pub struct LiveSettings {
     pub epochs_in_flight: usize,
     /// A partition that was read to its end and had nothing for so long does not hold the watermark back.
     pub partition_idle_ms: u64,
+    /// How long a start waits for a source or a lake that is away, and a running engine for its lake, before it ends.
+    pub outage_ms: u64,
 }
 
 impl Default for LiveSettings {
@@ -121,6 +123,7 @@ impl Default for LiveSettings {
             epoch_records: 80_000,
             epochs_in_flight: 2,
             partition_idle_ms: 5_000,
+            outage_ms: 300_000,
         }
     }
 }

@@ -135,6 +135,7 @@ impl Settings {
         within("live.tick_ms", self.live.tick_ms as usize, 1, 60_000)?;
         within("live.behind_tick_ms", self.live.behind_tick_ms as usize, 1, 60_000)?;
         within("live.idle_tick_ms", self.live.idle_tick_ms as usize, 1, 60_000)?;
+        within("live.outage_ms", self.live.outage_ms as usize, 0, 86_400_000)?;
         within("source.kafka.refresh_ms", self.source.kafka.refresh_ms as usize, 100, 3_600_000)?;
         self.check_topics()?;
         milliseconds("decode.max_future_ms", self.decode.max_future_ms)?;
