@@ -9,7 +9,9 @@ mod blackbox {
     mod kafka;
     mod lake;
     mod live;
+    mod lost_lake;
     mod memory;
+    mod outage;
     mod query;
     mod real_data;
     mod repair;

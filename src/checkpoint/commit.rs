@@ -7,11 +7,12 @@
 use super::beside::{Beside, Helper, Job, Task};
 use super::compact::{Compactor, Replacement};
 use super::files::{FileEntry, Kind};
+use super::free::prefix;
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
 use super::names::write_texts;
-use super::open::{Lake, put};
+use super::open::{Lake, put, put_trail};
 use super::protocol::{Decision, Superseded};
-use super::sweep::{Sweep, prefix};
+use super::sweep::Sweep;
 use super::views::{At, ViewFiles, Written};
 use crate::live::{Feed, Merging};
 use crate::serve::Published;
@@ -65,6 +66,8 @@ pub enum Mode {
     Continue,
     /// Its first checkpoint takes the place of everything.
     Replace,
+    /// Likewise, of a lake that goes on: it is made anew from its own records.
+    Rebuild,
 }
 
 /// Positions that are safe, until the reader takes them.
@@ -114,6 +117,10 @@ pub struct Committer {
     looked_up: Option<u64>,
     /// Files of pending records that are in with the first checkpoint, and with it a state that is written anew.
     repaired: Option<Vec<String>>,
+    /// Files that stay as they are, in [`Mode::Rebuild`].
+    carried: Vec<FileEntry>,
+    /// The texts of the dictionary that the lake has cannot be read: they are written anew.
+    names_lost: bool,
 }
 
 /// What a committer is made of.
@@ -134,24 +141,32 @@ pub struct Parts {
     pub beside: Option<Beside>,
     /// See [`Committer::run`]: files of pending records that this run reads.
     pub repaired: Option<Vec<String>>,
+    /// Files that stay as they are, in [`Mode::Rebuild`].
+    pub carried: Vec<FileEntry>,
+    pub names_lost: bool,
 }
 
 impl Committer {
     pub fn new(parts: Parts) -> Committer {
-        let Parts { lake, settings, mode, keeps_state, counts_whole, names, workers, views, now_ms, beside, repaired } =
+        let Parts { lake, settings, mode, keeps_state, counts_whole, names, workers, views, now_ms, beside, .. } =
             parts;
+        let (repaired, carried, names_lost) = (parts.repaired, parts.carried, parts.names_lost);
         Committer {
             store: lake.store.clone(),
-            lake,
             keeps_state,
             counts_whole,
-            live: mode == Mode::Continue,
+            live: mode != Mode::Replace,
             mode,
             names,
             shares: (0..workers).map(|_| Share::default()).collect(),
             views,
             // What a replay replaces is gone with it.
-            sweep: Sweep::new(if mode == Mode::Replace { 1 } else { settings.lake.keep_checkpoints as u64 }),
+            sweep: Sweep::new(
+                if mode == Mode::Replace { 1 } else { settings.lake.keep_checkpoints as u64 },
+                lake.manifest.generation,
+                lake.spared,
+            ),
+            lake,
             settings,
             released: Released::default(),
             now_ms,
@@ -159,6 +174,8 @@ impl Committer {
             helper: None,
             looked_up: None,
             repaired,
+            carried,
+            names_lost,
         }
         .with_helper(beside)
     }
@@ -189,11 +206,12 @@ impl Committer {
     /// Commits until nobody writes any more. Of a run that was cut short, what is not sealed is left out.
     ///
     /// # Errors
-    /// Where the store fails for good, or another engine has taken over: [`Superseded`].
+    /// Where the store fails for good, another engine has taken over: [`Superseded`], or the lake is gone: [`super::Gone`].
     pub fn run(mut self, incoming: &Receiver<Incoming>, cuts: &Receiver<Cut>, feed: &Feed) -> anyhow::Result<()> {
         for message in incoming {
             match message {
                 Incoming::File { worker, file } => {
+                    self.lake.check_folder()?;
                     let key = file.key().to_owned();
                     let file = file.finish().with_context(|| format!("writing {key}"))?;
                     super::crash::point("file-written");
@@ -236,6 +254,10 @@ impl Committer {
     }
 
     fn commit(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<()> {
+        self.lake.check_there()?;
+        if let Err(error) = self.sweep.look(&*self.store) {
+            crate::log::warning(format_args!("what earlier runs have left is not removed yet: {error:#}"));
+        }
         let sealed = self.shares.iter_mut().filter_map(|share| share.sealed.pop_front());
         let mut files: Vec<FileEntry> = sealed.flat_map(|(_, files)| files).collect();
         files.iter_mut().for_each(|file| file.epoch = epoch);
@@ -244,12 +266,14 @@ impl Committer {
         let before = self.lake.manifest.clone();
         let mut next = match self.mode {
             Mode::Continue => before.clone(),
-            Mode::Replace => {
+            Mode::Replace | Mode::Rebuild => {
                 let Manifest { generation, run, .. } = before.clone();
                 Manifest { generation, run, ..Manifest::empty(&self.settings) }
             }
         };
-        let mut lake_files = if self.mode == Mode::Replace { Vec::new() } else { self.lake.files.clone() };
+        let carried = std::mem::take(&mut self.carried);
+        let mut lake_files = if self.mode == Mode::Continue { self.lake.files.clone() } else { carried.clone() };
+        next.added.extend(carried);
         (next.number, next.epoch) = (before.number + 1, epoch);
         next.live = self.live;
         next.settings = deciding(&self.settings);
@@ -270,6 +294,9 @@ impl Committer {
             take_off(pending, &mut next, &mut lake_files);
             next.state = StateEntry { base: Vec::new(), sums: None, deltas: Vec::new(), ..next.state };
         }
+        if std::mem::take(&mut self.names_lost) {
+            next.state = StateEntry { names: Vec::new(), texts: 0, ..next.state };
+        }
         take_off(cut.merged.clone(), &mut next, &mut lake_files);
         next.state.complete &= self.keeps_state;
         if self.counts_whole {
@@ -287,9 +314,16 @@ impl Committer {
         self.write_catalog(&mut next, &lake_files)?;
 
         super::crash::point("before-manifest");
-        if let Decision::Lost { generation, .. } = put(&*self.store, &next)? {
-            let (place, ours) = (self.store.place(), next.generation);
-            return Err(Superseded { place, ours, theirs: generation }.into());
+        self.lake.check_folder()?;
+        put_trail(&*self.store, self.sweep.trail(next.number))?;
+        let (decision, entry) = put(&*self.store, &next, self.lake.entry.as_ref())?;
+        match decision {
+            Decision::Done => self.lake.entry = entry,
+            Decision::Gone => return Err(self.lake.gone().into()),
+            Decision::Lost { generation, .. } => {
+                let (place, ours) = (self.store.place(), next.generation);
+                return Err(Superseded { place, ours, theirs: generation }.into());
+            }
         }
         super::crash::point("after-manifest");
         self.after(before, next, lake_files, forgotten, cut);
@@ -387,7 +421,7 @@ impl Committer {
         self.sweep.dropped(before.number, dropped);
         self.released.put(&cut.positions);
         // Not before this run has a checkpoint of its own: one that cannot take up the last may need those before.
-        if let Err(error) = self.sweep.committed(&*self.store, &next) {
+        if let Err(error) = self.sweep.committed(&*self.store, &next, &files) {
             crate::log::warning(format_args!("what is no longer needed could not be removed: {error:#}"));
         }
         super::crash::point("swept");

@@ -6,10 +6,10 @@
 
 use super::beside::Job;
 use super::files::{FileEntry, Kind};
+use super::free::prefix;
 use super::manifest::{Manifest, StateEntry};
 use super::names::{read_texts, write_texts};
 use super::restore::{RestoredRows, checked};
-use super::sweep::prefix;
 use anyhow::Context;
 use millrace_connectors::lake::{BytesFile, Compression, Unfinished, merge_events, merge_quarantine};
 use millrace_connectors::store::{Store, StoreError};

@@ -1,6 +1,7 @@
 //! Files that a manifest names.
 
 use millrace_connectors::lake::LakeFile;
+use millrace_connectors::store::Entry;
 use serde::{Deserialize, Serialize};
 
 /// What a file of the lake holds.
@@ -65,6 +66,11 @@ impl FileEntry {
     pub fn of(file: LakeFile, epoch: u64) -> FileEntry {
         let checksum = format!("{:016x}", file.checksum);
         FileEntry { key: file.key, rows: file.rows, bytes: file.bytes, checksum, epoch }
+    }
+
+    /// Of a file that no manifest tells of.
+    pub fn left(entry: &Entry) -> FileEntry {
+        FileEntry { key: entry.key.clone(), rows: 0, bytes: entry.bytes, checksum: String::new(), epoch: 0 }
     }
 
     /// Whether these are its bytes.

@@ -11,7 +11,8 @@ use super::files::{FileEntry, Kind};
 use super::manifest::Manifest;
 use super::restore::RestoredRows;
 use anyhow::Context;
-use millrace_connectors::lake::{PendingRecord, read_pending};
+use bytes::Bytes;
+use millrace_connectors::lake::{Column, PendingRecord, read_pending, read_table};
 use millrace_connectors::source::{Chunk, MessageChunk};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
@@ -155,6 +156,26 @@ pub fn pending_of(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Vec<Pen
     let bytes = store.get(&file.key).with_context(|| format!("reading {}", file.key))?;
     anyhow::ensure!(file.is(&bytes), "{} is not what its manifest says: it was changed or damaged", file.key);
     Ok(read_pending(&file.key, bytes)?)
+}
+
+/// The records of a file that no manifest tells of, with the partitions that they are of.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn pending_table(key: &str, bytes: Bytes) -> anyhow::Result<Vec<(String, u32, PendingRecord)>> {
+    let table = read_table(key, bytes.clone())?;
+    let (Some(Column::Text(sources)), Some(Column::Int(partitions))) =
+        (table.column("source"), table.column("partition"))
+    else {
+        anyhow::bail!("{key} does not say which partitions its records are of");
+    };
+    let place = |row: usize| {
+        let partition = partitions[row].and_then(|partition| u32::try_from(partition).ok());
+        Some((sources.get(row)?.to_owned(), partition?))
+    };
+    let records = read_pending(key, bytes)?.into_iter().enumerate();
+    let whole = |(row, record)| place(row).map(|(source, partition)| (source, partition, record));
+    records.map(|one| whole(one).with_context(|| format!("a row of {key} is not whole"))).collect()
 }
 
 /// The records as a source would hand them over.

@@ -5,6 +5,9 @@
 //! taken, and learns from the generation that it has been superseded. Numbers become free again when manifests expire: who finds
 //! that there are later ones than the one it has just put takes it back. Of two that start at once, one claims; the other starts
 //! anew on top of that, and so supersedes it: the last to start goes on.
+//!
+//! Each follows one that is there. Who finds that the one before is not, and no later one either, has lost the lake itself: it was
+//! emptied or removed. It takes its own back and stops. A claim whose engine fails before it has shown anything is taken back, too.
 
 use super::manifest::Manifest;
 
@@ -56,10 +59,11 @@ pub fn newest<E>(numbers: &[u64], mut read: impl FnMut(u64) -> Result<Found, E>)
     Ok(Newest { manifest: None, next, torn })
 }
 
-/// What to claim a lake with: the content of its newest manifest under the next number.
-pub fn claim(newest: &Newest, empty: Manifest, run: &str) -> Manifest {
+/// What to claim a lake with: the content of its newest manifest under the next number. There are files up to generation `files`:
+/// where manifests were removed that is more than any manifest says, and no file may be written over.
+pub fn claim(newest: &Newest, empty: Manifest, run: &str, files: u64) -> Manifest {
     let last = newest.manifest.clone();
-    let generation = last.as_ref().map_or(0, |last| last.generation) + 1 + newest.torn.len() as u64;
+    let generation = last.as_ref().map_or(0, |last| last.generation).max(files) + 1 + newest.torn.len() as u64;
     Manifest { number: newest.next, generation, run: run.to_owned(), ..last.unwrap_or(empty) }
 }
 
@@ -70,6 +74,8 @@ pub struct Outcome {
     pub there: Option<Found>,
     /// The largest number there is after that.
     pub newest: u64,
+    /// Whether the one that it follows is there after that, as it was.
+    pub follows: bool,
 }
 
 /// What follows from it.
@@ -80,6 +86,8 @@ pub enum Decision {
     /// Another was there first: who claims looks again, who commits stops. Where `took_place`, ours lies in the place of one that
     /// has expired, and is to be taken away.
     Lost { generation: u64, took_place: bool },
+    /// What it follows is gone, and nobody has gone on: somebody has removed the lake. Ours is to be taken away.
+    Gone,
 }
 
 /// Decides after putting `mine`. A put whose answer was lost may meet itself.
@@ -92,17 +100,20 @@ pub fn decide(mine: &Manifest, outcome: &Outcome) -> Decision {
         // Whose it is cannot be seen, but not ours: ours was not reported as created.
         Some(Found::Torn(_)) => lost(mine.generation + 1, false),
         _ if outcome.newest > mine.number => lost(mine.generation + 1, true),
+        _ if !outcome.follows => Decision::Gone,
         _ => Decision::Done,
     }
 }
 
-/// The manifests that are no longer kept when `newest` is the newest: all but the last so many.
-pub fn expired(numbers: &[u64], newest: u64, keep: u64) -> Vec<u64> {
-    numbers.iter().copied().filter(|number| number + keep.max(1) <= newest).collect()
+/// Whether one that failed may take its claim back: nobody has added to it.
+pub fn may_retract(claim: &Manifest, there: Option<&Found>, newest: u64) -> bool {
+    let is_ours = |found: &Found| matches!(found, Found::Whole(found) if **found == *claim);
+    newest == claim.number && there.is_some_and(is_ours)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::free::{There, expired};
     use super::*;
     use crate::settings::Settings;
     use proptest::prelude::*;
@@ -129,22 +140,33 @@ mod tests {
         let newest = found(&manifests);
         assert_eq!(newest.manifest.as_ref().map(|manifest| manifest.epoch), Some(40));
         assert_eq!((newest.next, newest.torn.len()), (6, 1));
-        let claimed = claim(&newest, Manifest::empty(&Settings::default()), "b");
+        let claimed = claim(&newest, Manifest::empty(&Settings::default()), "b", 0);
         assert_eq!((claimed.number, claimed.epoch), (6, 40));
         assert!(claimed.generation > 2, "the torn one may have been of generation 2");
+        let beside_files = claim(&newest, Manifest::empty(&Settings::default()), "b", 9);
+        assert!(beside_files.generation > 9, "there are files of generation 9");
         assert_eq!(found(&BTreeMap::new()).next, 1);
     }
 
+    /// It goes on as if nothing had happened only where what it has committed is still there.
     #[test]
-    fn the_last_are_kept() {
-        assert_eq!(expired(&[1, 2, 3, 4, 5], 5, 3), [1, 2]);
-        assert!(expired(&[5], 5, 0).is_empty());
+    fn a_lake_that_is_gone_is_not_taken_for_a_new_one() {
+        let mine = manifest(8, 3, "a", 70);
+        let outcome = |there, newest, follows| decide(&mine, &Outcome { there, newest, follows });
+        assert_eq!(outcome(None, 8, true), Decision::Done);
+        assert_eq!(outcome(None, 8, false), Decision::Gone);
+        // Whoever went on has let what was there before expire.
+        assert_eq!(outcome(None, 9, false), Decision::Lost { generation: 4, took_place: true });
+        let ours = Found::Whole(Box::new(mine.clone()));
+        assert_eq!(outcome(Some(ours), 8, false), Decision::Gone);
     }
 
     /// One of several engines, step by step.
     #[derive(Clone, Debug)]
     struct Engine {
         held: Option<Manifest>,
+        /// Its claim, until it has committed anything.
+        claim: Option<Manifest>,
         stopped: bool,
     }
 
@@ -161,7 +183,12 @@ mod tests {
     }
 
     /// A put that is repeated until it is known what came of it.
-    fn put(manifests: &mut BTreeMap<u64, Found>, mine: &Manifest, calls: &mut impl Iterator<Item = Call>) -> Decision {
+    fn put(
+        manifests: &mut BTreeMap<u64, Found>,
+        mine: &Manifest,
+        held: Option<&Manifest>,
+        calls: &mut impl Iterator<Item = Call>,
+    ) -> Decision {
         loop {
             let there = manifests.get(&mine.number).cloned();
             let call = calls.next().unwrap_or(Call::Works);
@@ -170,8 +197,11 @@ mod tests {
             }
             if matches!(call, Call::Works) {
                 let newest = *manifests.keys().next_back().expect("there is one");
-                let decision = decide(mine, &Outcome { there, newest });
-                if let Decision::Lost { took_place: true, .. } = decision {
+                let before = manifests.get(&(mine.number - 1));
+                let is_held = |held| before == Some(&Found::Whole(Box::new(Manifest::clone(held))));
+                let follows = mine.number == 1 || held.map_or(before.is_some(), is_held);
+                let decision = decide(mine, &Outcome { there, newest, follows });
+                if matches!(decision, Decision::Lost { took_place: true, .. } | Decision::Gone) {
                     manifests.remove(&mine.number);
                 }
                 return decision;
@@ -181,43 +211,66 @@ mod tests {
 
     proptest! {
         /// Whatever fails and whoever starts when: the chain of commits has no gap and no fork, each adds to what was there before,
-        /// and an engine that was superseded never commits again, though manifests expire.
+        /// and an engine that was superseded never commits again, though manifests expire and claims are taken back. Nor does one
+        /// whose lake was emptied.
         #[test]
         fn one_chain(
-            steps in prop::collection::vec((0..3_usize, 0..9_u8), 1..80),
+            steps in prop::collection::vec((0..3_usize, 0..12_u8), 1..80),
             calls in prop::collection::vec(call(), 0..200),
             keep in 1..5_u64,
         ) {
             let mut manifests: BTreeMap<u64, Found> = BTreeMap::new();
             let mut engines: Vec<Engine> = Vec::new();
             let mut calls = calls.into_iter();
-            let mut starts = 0;
+            let (mut starts, mut before_emptied) = (0, 0);
             for (who, what) in steps {
                 if what == 0 || engines.len() <= who {
                     // A start, of a new engine or of one that was killed.
                     starts += 1;
                     let run = format!("run {starts}");
                     let held = loop {
-                        let mine = claim(&found(&manifests), Manifest::empty(&Settings::default()), &run);
-                        if put(&mut manifests, &mine, &mut calls) == Decision::Done {
+                        let mine = claim(&found(&manifests), Manifest::empty(&Settings::default()), &run, 0);
+                        if put(&mut manifests, &mine, None, &mut calls) == Decision::Done {
                             break mine;
                         }
                     };
-                    let engine = Engine { held: Some(held), stopped: false };
+                    let engine = Engine { held: Some(held.clone()), claim: Some(held), stopped: false };
                     if engines.len() <= who { engines.push(engine) } else { engines[who] = engine }
+                    continue;
+                }
+                if what == 10 {
+                    manifests.clear();
+                    before_emptied = starts;
                     continue;
                 }
                 let engine = &mut engines[who];
                 let Some(held) = engine.held.clone().filter(|_| !engine.stopped) else { continue };
-                let mine = Manifest { number: held.number + 1, epoch: held.epoch + 1, ..held };
-                match put(&mut manifests, &mine, &mut calls) {
+                if let Some(claim) = engine.claim.take_if(|_| what == 11) {
+                    engine.stopped = true;
+                    let newest = manifests.keys().next_back().copied().unwrap_or(0);
+                    if may_retract(&claim, manifests.get(&claim.number), newest) {
+                        manifests.remove(&claim.number);
+                    }
+                    continue;
+                }
+                let mine = Manifest { number: held.number + 1, epoch: held.epoch + 1, ..held.clone() };
+                match put(&mut manifests, &mine, Some(&held), &mut calls) {
                     Decision::Done => {
-                        let numbers: Vec<u64> = manifests.keys().copied().collect();
-                        expired(&numbers, mine.number, keep).iter().for_each(|number| drop(manifests.remove(number)));
-                        engine.held = Some(mine);
+                        let run: usize = mine.run["run ".len()..].parse().expect("a number");
+                        prop_assert!(run > before_emptied, "{engine:?} commits to a lake that was emptied");
+                        let there: Vec<There> = manifests.keys().map(|&number| There { number, is_claim: false }).collect();
+                        expired(&there, keep).iter().for_each(|number| drop(manifests.remove(number)));
+                        (engine.held, engine.claim) = (Some(mine), None);
+                    }
+                    Decision::Gone => {
+                        prop_assert!(before_emptied > 0, "{engine:?} misses what is there");
+                        engine.stopped = true;
                     }
                     Decision::Lost { generation, .. } => {
-                        prop_assert!(generation > mine.generation, "{engine:?} lost to its own or an older generation");
+                        prop_assert!(
+                            generation > mine.generation || before_emptied > 0,
+                            "{engine:?} lost to its own or an older generation"
+                        );
                         engine.stopped = true;
                     }
                 }

@@ -3,6 +3,7 @@
 use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, ViewEntry};
 use super::open::read_newest;
+use super::present::advice;
 use super::sums::Sums;
 use crate::engine::results;
 use anyhow::Context;
@@ -33,18 +34,20 @@ pub fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
         }),
         bytes => bytes.with_context(|| {
             format!(
-                "reading {}: restore it from a copy, or remove the manifests that name it, the newest first",
-                file.key
+                "reading {}: {}",
+                file.key,
+                advice(&store.place(), &[file])
             )
         }),
     }?;
     anyhow::ensure!(
         file.is(&bytes),
-        "{} in {} is not what its manifest says ({} bytes, checksum {}): it was changed or damaged; restore it from a copy, or remove the manifests that name it, the newest first, to go back to one that does not",
+        "{} in {} is not what its manifest says ({} bytes, checksum {}): it was changed or damaged; {}",
         file.key,
         store.place(),
         file.bytes,
-        file.checksum
+        file.checksum,
+        advice(&store.place(), &[file])
     );
     Ok(bytes)
 }

@@ -62,7 +62,7 @@ impl ViewFiles {
         let name = self.view.name();
         let untrusted = self.view.untrusted(index);
         for error in untrusted.difference(&self.untrusted).filter_map(|&code| sums_too_large(code)) {
-            eprintln!("warning: {name}: {error}");
+            crate::log::warning(format_args!("{name}: {error}"));
         }
         self.untrusted.clone_from(&untrusted);
         let At { store, epoch, names, compression, .. } = *at;

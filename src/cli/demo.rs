@@ -111,7 +111,7 @@ impl DemoArgs {
 
         let started = Instant::now();
         let feeding = Feeding::start(self.options(), self.partitions, sink)?;
-        let live = live::start(&settings, String::new(), None)?;
+        let live = live::start(&settings, String::new())?;
         let mut taken = String::new();
         let server = match serving::start(&settings.serve, &live.board, live.engine.clone()) {
             // Somebody else has the port. Any other will do, unless it was asked for.

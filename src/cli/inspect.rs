@@ -2,7 +2,7 @@
 
 use super::SettingsArgs;
 use super::output::{Format, Layout, print};
-use crate::checkpoint::{FileEntry, Kind, Manifest, files_of, kept_manifests, open_store};
+use crate::checkpoint::{FileEntry, Kind, Manifest, files_of, is_claim, kept_manifests, open_store};
 use crate::log;
 use clap::{Args, ValueEnum};
 use millrace_connectors::source::log::partition_end;
@@ -96,12 +96,7 @@ impl InspectArgs {
     }
 }
 
-/// A claim repeats the checkpoint that an engine has taken over, or has nothing in it: none is shown.
-fn is_claim(manifest: &Manifest, before: Option<&Manifest>) -> bool {
-    let repeats = |before: &Manifest| before.epoch == manifest.epoch && before.generation != manifest.generation;
-    manifest.epoch == 0 || before.is_some_and(repeats)
-}
-
+/// Claims are not shown.
 fn checkpoints(kept: &[Manifest]) -> Table {
     let mut table = Table::new(["checkpoint", "generation", "epoch", "written_at", "state_rows", "complete"]);
     let before = std::iter::once(None).chain(kept.iter().map(Some));

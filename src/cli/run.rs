@@ -6,14 +6,15 @@ use super::replay::{SummaryFormat, print_summary};
 use super::signal::{self, Stop};
 use super::{SettingsArgs, serving, terminal};
 use crate::engine::{Running, summary_of, usage};
-use crate::serve::Server;
 use crate::serve::status::{Engine, EngineStatus};
+use crate::serve::{Board, Server};
 use crate::settings::Settings;
 use crate::{allocator, log};
 use anyhow::Context;
 use clap::Args;
 use millrace_dataflows::views::quality::Accounting;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const EXAMPLES: &str = "\
@@ -57,19 +58,23 @@ impl RunArgs {
         }
         let stop = Stop::listen()?;
         signal::end_on_panic();
-        let say = |text: String| {
-            if !self.quiet {
-                log::info(text);
-            }
+        let say = |text: String| match text.strip_prefix("warning: ") {
+            Some(warning) => log::warning(warning),
+            None if self.quiet => {}
+            None => log::info(text),
         };
         let should_stop = || stop.is_asked();
         serving::check(&loaded.settings.serve)?;
-        let mut live = Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop)?;
-        let server = serving::start(&loaded.settings.serve, &live.board, live.engine.clone())?;
-        if let Some(server) = &server {
-            say(format!("serving on {}", server.address));
-        }
-        let address = server.as_ref().map(|server| server.address.to_string());
+        let mut server = None;
+        let mut serve = |board: &Arc<Board>, engine: Arc<dyn Engine>| {
+            server = serving::start(&loaded.settings.serve, board, engine)?;
+            if let Some(server) = &server {
+                say(format!("serving on {}", server.address));
+            }
+            Ok(())
+        };
+        let mut live = Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop, &mut serve)?;
+        let address = server.as_ref().map(|server: &Server| server.address.to_string());
         let mut watch = Watch::of(&live.board.current(), place(&loaded.settings, address.as_deref()));
         let (mut next_line, mut next_look) = (started + LINE_EVERY, started + FIRST_LOOK);
         while !live.has_ended() {

@@ -28,7 +28,7 @@ pub fn start(
         return Ok(None);
     }
     for warning in settings.warnings() {
-        eprintln!("warning: {warning}");
+        crate::log::warning(&warning);
     }
     let clock = Arc::new(|| SystemClock.now_ms());
     Server::start(settings, board.clone(), engine, clock).map(Some)

@@ -2,7 +2,7 @@
 
 use super::SettingsArgs;
 use crate::checkpoint::{checkpoint_at, open_store};
-use crate::engine::{Difference, Extent, verify};
+use crate::engine::{Difference, Extent, Files, verify};
 use crate::log;
 use clap::Args;
 use millrace_dataflows::table::Value;
@@ -18,7 +18,7 @@ Examples:
 A sample is of days and products because the views have rows by these, and none by session or order.
 A day is compared with all events of the sessions that touch it.
 
-Exit code 1 where an answer differs; the rows that do are printed.";
+Exit code 1 where an answer differs, with the rows that do, or a file is missing or damaged.";
 
 /// Rows that are printed of a difference.
 const ROWS_MOST: usize = 20;
@@ -47,6 +47,30 @@ impl VerifyArgs {
         let (manifest, files) =
             checkpoint_at(&*store, self.at, &mut |warning| log::note(format!("warning: {warning}")))?;
         let extent = self.sample.map_or(Extent::Whole, |count| Extent::Sample(count.get()));
+        let checked = Files::check(&*store, &manifest, &files)?;
+        for (fault, file) in &checked.faults {
+            writeln!(out, "{fault}: {}", file.key)?;
+        }
+        if checked.expired > 0 {
+            writeln!(
+                out,
+                "{} quarantine files are not there: the bucket may remove them by their age",
+                checked.expired
+            )?;
+        }
+        let faults = || {
+            let count = checked.faults.len();
+            anyhow::ensure!(
+                count == 0,
+                "{count} files of {} are missing or damaged: {}",
+                store.place(),
+                checked.advice(&store.place())
+            );
+            Ok(())
+        };
+        if checked.are_needed() {
+            faults()?;
+        }
         let verified = verify(&*store, &manifest, &files, extent)?;
         for difference in &verified.differences {
             print(difference, out)?;
@@ -61,7 +85,7 @@ impl VerifyArgs {
             verified.differences.len()
         )?;
         anyhow::ensure!(verified.differences.is_empty(), "the views of {} are not what its events say", store.place());
-        Ok(())
+        faults()
     }
 }
 

@@ -9,6 +9,7 @@
 pub(crate) mod ingest;
 mod kept;
 mod query;
+mod rebuild;
 mod repair;
 mod replay;
 pub(crate) mod results;
@@ -18,8 +19,9 @@ mod verify;
 
 pub use kept::{Kept, kept};
 pub use query::{QUARANTINE, QUARANTINE_COLUMNS, query};
+pub use rebuild::Found;
 pub use repair::{Repaired, repair};
 pub use replay::{Replayed, replay};
 pub(crate) use replay::{enter_sources, rejected_rules, summary_of};
 pub use running::Running;
-pub use verify::{Difference, Extent, Verified, verify};
+pub use verify::{Difference, Extent, Files, Verified, verify};

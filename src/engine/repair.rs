@@ -4,14 +4,17 @@
 //! lake: accepted events ──restored, without horizons──▶ views made anew ─┐
 //!       pending records ──read as what they are────────▶ + what they add ─┴─▶ checkpoint: nothing is pending
 //! ```
-//! Nothing has been forgotten then, so it is also decided rightly what is a copy, and which session goes on.
+//! Nothing has been forgotten then, so it is also decided rightly what is a copy, and which session goes on. Where the manifest is lost,
+//! or what quality counted, everything is made anew from the records instead: see [`super::rebuild`].
 
+use super::rebuild::Found;
 use crate::checkpoint::{
-    Kind, Lake, Manifest, Mode, check_whole, chunks_of, files_of, open_store, pending_of, read_newest,
+    Kind, Lake, Manifest, Mode, Needs, check_whole, checked, chunks_of, files_of, is_left, open_store, pending_of,
+    read_newest,
 };
-use crate::live::{Numbering, Pace, Plan, Rules, check_settings, start_with};
+use crate::live::{Live, Numbering, Pace, Plan, Rules, check_settings, start_with};
 use crate::serve::Published;
-use crate::settings::Settings;
+use crate::settings::{Settings, Validated};
 use anyhow::Context;
 use millrace_connectors::lake::PendingRecord;
 use millrace_connectors::source::{
@@ -33,6 +36,8 @@ pub struct Repaired {
     pub epoch: u64,
     /// Under which the lake was taken over; `None` where it was not, for there was nothing to do.
     pub generation: Option<u64>,
+    /// Records that are in: all were read from the lake's files.
+    pub rebuilt: Option<i64>,
 }
 
 /// How often somebody looks whether to stop.
@@ -52,7 +57,13 @@ pub fn repair(
     should_stop: &dyn Fn() -> bool,
 ) -> anyhow::Result<Option<Repaired>> {
     let mut validated = settings.validate_live()?.validated;
+    validated.views.horizons = Horizons::NONE;
     let store = open_store(place, settings)?;
+    if all && is_left(&*store)? {
+        let lake = Lake::claim_left(place, settings)?;
+        let found = Found::left(&lake.files);
+        return rebuild(lake, found, validated, settings, workers, should_stop);
+    }
     let is_due = |manifest: &Manifest| manifest.epoch > 0 && (all || manifest.accounted.pending > 0);
     let (newest, _) = read_newest(&*store, &mut |_| {})?;
     if !is_due(&newest) {
@@ -62,7 +73,19 @@ pub fn repair(
         check_settings(manifest, settings, place)?;
         check_whole(place, manifest, &files_of(&*store, manifest)?)
     };
-    let lake = Lake::claim_if(place, settings, None, &fits)?;
+    let quality = newest.views.iter().find(|view| view.name == "quality");
+    if let Some(entry) = quality.filter(|_| all)
+        && let Err(error) =
+            entry.snapshot.iter().chain(&entry.changes).try_for_each(|file| checked(&*store, file).map(drop))
+    {
+        crate::log::warning(format_args!(
+            "what quality counted is counted anew, as far as there are records of it: {error:#}"
+        ));
+        let lake = Lake::claim_if(place, settings, None, Needs::Events, &fits)?;
+        let found = Found::of(&lake.manifest, &lake.files);
+        return rebuild(lake, found, validated, settings, workers, should_stop);
+    }
+    let lake = Lake::claim_if(place, settings, None, Needs::Events, &fits)?;
     let (before, generation) = (lake.manifest.accounted, Some(lake.manifest.generation));
     // Whoever had it may have merged it meanwhile.
     if !is_due(&lake.manifest) {
@@ -78,8 +101,46 @@ pub fn repair(
         before.pending,
         records.len()
     );
-    validated.views.horizons = Horizons::NONE;
-    let plan = Plan {
+    let plan = Plan { repair: true, ..plan(lake, Mode::Continue, validated, settings, workers, true) };
+    let live = start_with(settings, plan, |resume| Ok(Box::new(PendingSource::new(records, resume))))?;
+    let Some((epoch, after)) = wait(live, should_stop)? else { return Ok(None) };
+    let (records, accepted) = (before.pending, after.accepted - before.accepted);
+    Ok(Some(Repaired { records, accepted, epoch, generation, rebuilt: None }))
+}
+
+/// Makes everything anew from the records in a lake's files.
+fn rebuild(
+    lake: Lake,
+    found: Found,
+    validated: Validated,
+    settings: &Settings,
+    workers: usize,
+    should_stop: &dyn Fn() -> bool,
+) -> anyhow::Result<Option<Repaired>> {
+    let (place, generation) = (lake.store.place(), Some(lake.manifest.generation));
+    if found.is_empty() {
+        lake.claim().retract();
+        anyhow::bail!(
+            "{place} holds no event files, and nothing can be made anew without them: restore {place} from a copy"
+        );
+    }
+    found.caveats().into_iter().for_each(|caveats| crate::log::warning(format_args!("{place} is {caveats}")));
+    let source = found.source(lake.store.clone());
+    let plan = plan(lake, Mode::Rebuild, validated, settings, workers, false);
+    let live = start_with(settings, Plan { rebuild: Some(found), ..plan }, |_| Ok(Box::new(source)))?;
+    let Some((epoch, after)) = wait(live, should_stop)? else { return Ok(None) };
+    Ok(Some(Repaired { epoch, generation, rebuilt: Some(after.accepted), ..Repaired::default() }))
+}
+
+fn plan(
+    lake: Lake,
+    mode: Mode,
+    validated: Validated,
+    settings: &Settings,
+    workers: usize,
+    reads_pending: bool,
+) -> Plan {
+    Plan {
         validated,
         workers,
         rules: Rules {
@@ -93,16 +154,22 @@ pub fn repair(
             numbering: Numbering::Count,
             checkpoint_ms: None,
             only_the_end_counts: true,
-            reads_pending: true,
+            reads_pending,
             ahead_ms: None,
         },
         partition_idle_ms: 0,
-        lake: Some((lake, Mode::Continue)),
+        lake: Some((lake, mode)),
+        restored: None,
+        board: None,
+        rebuild: None,
         keeps_state: true,
-        repair: true,
+        repair: false,
         shown_settings: String::new(),
-    };
-    let live = start_with(settings, plan, |resume| Ok(Box::new(PendingSource::new(records, resume))))?;
+    }
+}
+
+/// Waits for the end: its epoch, and what became of the records. `None` where `should_stop` came first.
+fn wait(live: Live, should_stop: &dyn Fn() -> bool) -> anyhow::Result<Option<(u64, Accounting)>> {
     let board = live.board.clone();
     while !live.is_over() {
         if should_stop() {
@@ -114,8 +181,7 @@ pub fn repair(
     let version = board.current();
     let after = accounting(&version)?;
     anyhow::ensure!(after.balances(), "the accounting does not balance: {after:?}");
-    let (records, accepted) = (before.pending, after.accepted - before.accepted);
-    Ok(Some(Repaired { records, accepted, epoch: version.epoch, generation }))
+    Ok(Some((version.epoch, after)))
 }
 
 /// How many records are pending at a version.

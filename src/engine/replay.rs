@@ -1,7 +1,7 @@
 //! `replay`: reads history to its end through the engine, into a data directory.
 
 use super::usage;
-use crate::checkpoint::{Lake, Manifest, Mode};
+use crate::checkpoint::{Lake, Manifest, Mode, Needs};
 use crate::cli::{Progress, RejectedRule, ReplayRequest, ReplaySummary};
 use crate::live::{Live, Numbering, Pace, Plan, RejectExample, Rules, start_with};
 use crate::serve::status::Engine;
@@ -47,7 +47,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         );
         Ok(())
     };
-    let lake = Lake::claim_if(&place, settings, None, &fits)?;
+    let lake = Lake::claim_if(&place, settings, None, Needs::Nothing, &fits)?;
     let always = u64::MAX;
     let plan = Plan {
         validated,
@@ -70,7 +70,10 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         },
         partition_idle_ms: 0,
         lake: Some((lake, Mode::Replace)),
+        restored: None,
+        board: None,
         keeps_state: settings.replay.state,
+        rebuild: None,
         repair: false,
         shown_settings: String::new(),
     };

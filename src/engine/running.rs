@@ -8,12 +8,16 @@
 
 use super::repair::{Repaired, pending, repair};
 use crate::checkpoint::LATE_AT_ONCE;
-use crate::live::{self, Live, LiveEngine};
+use crate::live::{Live, LiveEngine, Patience, Starting};
 use crate::serve::Board;
+use crate::serve::status::Engine;
 use crate::settings::Settings;
 use anyhow::Context;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// Serves what is on a board, and what an engine says of itself.
+pub type Serve<'a> = &'a mut dyn FnMut(&Arc<Board>, Arc<dyn Engine>) -> anyhow::Result<()>;
 
 pub struct Running {
     live: Live,
@@ -26,26 +30,54 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts reading. `say` is told what people should know; a repair ends early where `should_stop`.
+    /// Starts reading. What is away is waited for, `live.outage_ms` long. `serve` is called once, as soon as there are answers: those
+    /// of the lake, or at last those of the engine. `say` is told what people should know; it ends early where `should_stop`.
     ///
     /// # Errors
-    /// As [`live::start`], and where `lake.repair_at_start` asks for a repair that is not possible.
+    /// As [`crate::live::start`], where `lake.repair_at_start` asks for a repair that is not possible, and what `serve` fails with.
     pub fn start(
         settings: &Settings,
         shown_settings: String,
         say: &dyn Fn(String),
         should_stop: &dyn Fn() -> bool,
+        serve: Serve<'_>,
     ) -> anyhow::Result<Running> {
         let lake = &settings.lake;
-        let newest = live::check(settings)?;
-        let mut generation = None;
-        if lake.repair_at_start && newest.is_some() {
-            let repaired = repair(&lake.url, settings, settings.live.workers, false, should_stop)?;
-            let repaired = repaired.context("it was told to end while it repaired; the lake is as it was")?;
-            generation = repaired.generation;
-            tell(&repaired, say);
+        let mut starting = Starting::new(settings, shown_settings)?;
+        let standby = starting.standby.clone();
+        let should_stop = || should_stop() || standby.is_told_to_end();
+        let mut patience = Patience::new(settings.live.outage_ms, say, &should_stop);
+        let (mut is_served, mut is_repaired) = (false, !lake.repair_at_start);
+        let mut attempt = || {
+            let board = starting.show()?;
+            if let Some(board) = board.as_ref().filter(|_| !is_served) {
+                is_served = true;
+                serve(board, starting.standby.clone())?;
+            }
+            starting.open()?;
+            let mut generation = None;
+            if !is_repaired && board.is_some() {
+                let repaired = repair(&lake.url, settings, settings.live.workers, false, &should_stop)?;
+                let repaired = repaired.context("it was told to end while it repaired; the lake is as it was")?;
+                generation = repaired.generation;
+                is_repaired = true;
+                tell(&repaired, say);
+            }
+            starting.run(generation)
+        };
+        let live = loop {
+            match attempt() {
+                Ok(live) => break live,
+                Err(error) => {
+                    standby.waits_for(&error);
+                    patience.wait(error)?;
+                }
+            }
+        };
+        if !is_served {
+            serve(&live.board, live.engine.clone())?;
         }
-        let live = live::start(settings, shown_settings, generation)?;
+        standby.runs(live.engine.clone());
         let every = Duration::from_millis(lake.repair_every_ms);
         Ok(Running {
             board: live.board.clone(),

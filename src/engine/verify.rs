@@ -1,12 +1,14 @@
 //! `verify`: the views at a checkpoint against the naive answers from the lake's own events.
 
 mod events;
+mod files;
 mod questions;
 
 use super::kept::{has_results, shared_of, view_of};
 use crate::checkpoint::{FileEntry, Kind, Manifest};
 use anyhow::Context;
 use events::Events;
+pub use files::Files;
 use millrace_connectors::store::Store;
 use millrace_dataflows::oracle::Observed;
 use millrace_dataflows::rows::State;

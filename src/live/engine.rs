@@ -24,7 +24,7 @@ pub struct LiveEngine {
     /// The effective settings as they may be shown.
     pub(super) settings: String,
     pub(super) memory: Arc<Memory>,
-    pub(super) stop: AtomicBool,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 impl LiveEngine {

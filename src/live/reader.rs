@@ -51,7 +51,7 @@ fn read_on(
         }
         let chunk = source.next_chunk()?;
         for warning in source.status().take_warnings() {
-            eprintln!("warning: {warning}");
+            crate::log::warning(&warning);
         }
         // A partition is known before the first of its records is.
         enter_new(source, shared, partitions)?;

@@ -2,17 +2,17 @@
 
 use super::clock::{Clock, SystemClock};
 use super::engine::LiveEngine;
-use super::feed::{Feed, Numbering, Rules};
-use super::pace::Pace;
+use super::feed::{Feed, Rules};
 use super::publish::{Collector, PartitionTable, by_source, publish};
 use super::reader::{enter_new, read};
 use super::rejects::{OutletOfWorker, RecentRejects};
-use super::source;
+use super::start::Restored;
 use super::watermarks::Watermarks;
 use super::worker::{self, Plan as WorkerPlan};
 use crate::checkpoint::{
-    self, Committer, Lake, LakeWriter, Manifest, Mode, Outgoing, RestoredRows, ViewFiles, load_names, load_views,
+    self, Claim, Committer, Lake, LakeWriter, Manifest, Mode, Outgoing, RestoredRows, ViewFiles, load_names, load_views,
 };
+use crate::engine::Found;
 use crate::engine::ingest::Ingest;
 use crate::memory::{self, Memory, Sampler};
 use crate::serve::{Board, Publisher};
@@ -26,7 +26,7 @@ use millrace_dataflows::views::{VIEWS, view};
 use millrace_schema::Names;
 use millrace_schema::decode::DecodeSettings;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
@@ -35,8 +35,8 @@ pub struct Live {
     pub board: Arc<Board>,
     pub engine: Arc<LiveEngine>,
     pub shared: Shared,
-    /// Under which it writes to its lake.
-    pub generation: Option<u64>,
+    /// Of its lake.
+    claim: Option<Claim>,
     threads: Vec<JoinHandle<anyhow::Result<()>>>,
 }
 
@@ -49,80 +49,55 @@ pub struct Plan {
     pub partition_idle_ms: u64,
     /// Where it lasts, and how it stands to what is there.
     pub lake: Option<(Lake, Mode)>,
+    /// What is shown of it already.
+    pub restored: Option<Restored>,
+    /// Where answers are shown, if they are already.
+    pub board: Option<Arc<Board>>,
     /// Whether it can be taken up again from there.
     pub keeps_state: bool,
+    /// What it is made anew from, in [`Mode::Rebuild`].
+    pub rebuild: Option<Found>,
     /// Pending records are read, and all views made anew from the lake's events with them. `validated` has no horizons then.
     pub repair: bool,
     pub shown_settings: String,
 }
 
-/// Looks for what would keep [`start`] from going on, so that a lake is not taken over in vain. Returns what it
-/// holds, if anything.
-///
-/// # Errors
-/// As [`start`].
-pub fn check(settings: &Settings) -> anyhow::Result<Option<Manifest>> {
-    let start = settings.validate_live()?.start;
-    let url = &settings.lake.url;
-    if url.is_empty() {
-        return Ok(None);
-    }
-    let newest = checkpoint::look(&*checkpoint::open_store(url, settings)?)?.manifest;
-    newest.iter().try_for_each(|manifest| check_settings(manifest, settings, url))?;
-    source::open(settings, start, newest.as_ref().map(resume_of).unwrap_or_default())?;
-    Ok(newest)
-}
-
-/// Starts reading, with the settings as they may be shown to whoever asks: from the lake of `generation` only, where one is given.
-///
-/// # Errors
-/// Where a setting does not fit, the lake cannot be opened, or the source cannot.
-pub fn start(settings: &Settings, shown_settings: String, generation: Option<u64>) -> anyhow::Result<Live> {
-    let live = settings.validate_live()?;
-    let url = &settings.lake.url;
-    let fits = |manifest: &Manifest| check_settings(manifest, settings, url);
-    let lake = (!url.is_empty()).then(|| Lake::claim_if(url, settings, generation, &fits)).transpose()?;
-    let plan = Plan {
-        validated: live.validated,
-        workers: settings.live.workers,
-        rules: Rules {
-            pace: Pace {
-                tick_ms: settings.live.tick_ms,
-                behind_tick_ms: settings.live.behind_tick_ms,
-                idle_tick_ms: settings.live.idle_tick_ms,
-                epoch_records: settings.live.epoch_records as u64,
-                epochs_in_flight: settings.live.epochs_in_flight,
-            },
-            numbering: Numbering::Clock,
-            checkpoint_ms: Some(settings.lake.checkpoint_ms),
-            only_the_end_counts: false,
-            reads_pending: false,
-            ahead_ms: u64::try_from(settings.decode.max_future_ms).ok(),
-        },
-        partition_idle_ms: settings.live.partition_idle_ms,
-        lake: lake.map(|lake| (lake, Mode::Continue)),
-        keeps_state: true,
-        repair: false,
-        shown_settings,
-    };
-    start_with(settings, plan, |resume| source::open(settings, live.start, resume))
-}
-
 /// Starts a plan. The source is opened where the lake says that reading goes on.
 ///
 /// # Errors
-/// Where the lake cannot be taken up, or the source cannot be opened.
+/// Where the lake cannot be taken up, or the source cannot be opened: then the claim is taken back.
 pub fn start_with(
     settings: &Settings,
     plan: Plan,
     open: impl FnOnce(Resume) -> anyhow::Result<Box<dyn LiveSource>>,
 ) -> anyhow::Result<Live> {
-    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, shown_settings } = plan;
+    let claim = plan.lake.as_ref().map(|(lake, _)| lake.claim());
+    match start_plan(settings, plan, open) {
+        Ok(live) => Ok(Live { claim, ..live }),
+        Err(error) => {
+            claim.into_iter().for_each(Claim::retract);
+            Err(error)
+        }
+    }
+}
+
+fn start_plan(
+    settings: &Settings,
+    plan: Plan,
+    open: impl FnOnce(Resume) -> anyhow::Result<Box<dyn LiveSource>>,
+) -> anyhow::Result<Live> {
+    let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, shown_settings, .. } = plan;
     let memory = watched_memory(settings)?;
     let generation = lake.as_ref().map(|(lake, _)| lake.manifest.generation);
-    let context = Arc::new(validated.views.clone());
-    let names = Arc::new(Names::default());
-    let shared = Shared::new(context.clone(), names.clone(), Arc::new(Partitions::default()));
+    let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > 0);
+    let before: Option<Manifest> = before.map(|(lake, _)| lake.manifest.clone());
+    let is_shown = |restored: &Restored| before.as_ref().is_some_and(|manifest| restored.is_of(manifest));
+    let restored = plan.restored.filter(is_shown);
+    let shared = restored.as_ref().map(|restored| restored.shared.clone()).unwrap_or_else(|| {
+        let context = Arc::new(validated.views.clone());
+        Shared::new(context, Arc::new(Names::default()), Arc::new(Partitions::default()))
+    });
+    let (context, names) = (shared.context.clone(), shared.names.clone());
     let enabled = settings.views.enabled.clone();
     let rendered = rendered(settings);
     let is_plain = rules.only_the_end_counts;
@@ -130,16 +105,34 @@ pub fn start_with(
         true => Publisher::plain(&shared, &rendered),
         false => Publisher::new(&shared, &rendered, settings.serve.keep_epochs()),
     };
-    let mut publisher = new_publisher();
+    let is_restored = restored.is_some();
+    let (mut names_lost, mut views_lost) = (false, Vec::new());
+    let mut publisher = restored.map_or_else(new_publisher, |restored| restored.publisher);
+    if let Some(board) = plan.board {
+        publisher = publisher.onto(board);
+    }
     let board = publisher.board();
-
-    let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > 0);
-    let before: Option<Manifest> = before.map(|(lake, _)| lake.manifest.clone());
-    if let (Some(manifest), Some((lake, _))) = (&before, &lake) {
+    if let (Some(manifest), Some((lake, _)), false) = (&before, &lake, is_restored) {
         check_settings(manifest, settings, &lake.store.place())?;
-        load_names(&*lake.store, manifest, &names)?;
-        let views: Vec<_> = board.current().views.iter().map(|rows| rows.view.clone()).collect();
-        let rows = load_views(&*lake.store, manifest, &views, &names)?;
+        match load_names(&*lake.store, manifest, &names) {
+            Err(error) if repair => {
+                crate::log::warning(format_args!("names are written anew: {error:#}"));
+                names_lost = true;
+            }
+            loaded => loaded?,
+        }
+        let views: Vec<_> = publisher.version().views.iter().map(|rows| rows.view.clone()).collect();
+        let mut loaded = Vec::new();
+        for (position, view) in views.iter().enumerate() {
+            match load_views(&*lake.store, manifest, std::slice::from_ref(view), &names) {
+                Err(error) if repair => {
+                    crate::log::warning(format_args!("the view {} is made anew: {error:#}", view.name()));
+                    views_lost.push(view.name());
+                }
+                rows => loaded.extend(rows?.into_iter().map(|(_, rows)| (position, rows))),
+            }
+        }
+        let rows = loaded;
         let Resume { partitions, positions, .. } = resume_of(manifest);
         publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), rows);
     }
@@ -157,6 +150,13 @@ pub fn start_with(
 
     let (of_views, of_state) = (board.clone(), shared.clone());
     memory.tell_by(move || held(&of_views, &of_state));
+
+    let mut rebuild = plan.rebuild;
+    if let (Some(found), Some((lake, _))) = (&mut rebuild, &lake) {
+        // Of rejected records their rows are all there is.
+        let rejected = found.count_rejected(&*lake.store, &shared)?;
+        publisher.restore(0, None, Arc::default(), [(position_of_quality(&board)?, rejected)]);
+    }
 
     let mut source = open(before.as_ref().map(resume_of).unwrap_or_default())?;
     let partitions = PartitionTable::default();
@@ -189,7 +189,7 @@ pub fn start_with(
         started_at_ms: i64::try_from(clock.now_ms()).unwrap_or(i64::MAX),
         settings: shown_settings,
         memory: memory.clone(),
-        stop: AtomicBool::new(false),
+        stop: lake.as_ref().map_or_else(Arc::default, |(lake, _)| lake.waiting.stop.clone()),
     });
     let positions = status.with(|state| state.partitions.iter().map(|partition| partition.next).collect());
     let collector = Collector::new(workers, positions);
@@ -218,6 +218,7 @@ pub fn start_with(
         let views = kept.views.iter().map(|rows| {
             let entry =
                 before.as_ref().and_then(|manifest| manifest.views.iter().find(|view| view.name == rows.view.name()));
+            let entry = entry.filter(|entry| !views_lost.contains(&&*entry.name));
             ViewFiles::new(rows, (!is_plain).then_some(&*shared.context), entry.cloned())
         });
         let committer = Committer::new(checkpoint::Parts {
@@ -231,6 +232,8 @@ pub fn start_with(
             now_ms: Box::new(move || clock.now_ms()),
             beside: (!is_plain).then(|| beside(&shared, &validated.decode, &feed)),
             repaired: repair.then(|| pending_keys(&lake)),
+            carried: rebuild.map(|found| found.quarantine).unwrap_or_default(),
+            names_lost,
             lake,
         });
         (cuts, released) = (Some(cut_sender), Some(committer.released()));
@@ -290,7 +293,7 @@ pub fn start_with(
         }
         Ok(())
     })?;
-    Ok(Live { board, engine, shared, generation, threads: threads.started })
+    Ok(Live { board, engine, shared, claim: None, threads: threads.started })
 }
 
 /// The memory of the process, watched from now on. Where it does not suffice the process ends, which harms no lake: all that is
@@ -315,7 +318,7 @@ fn held(board: &Board, shared: &Shared) -> Vec<(String, u64)> {
 }
 
 /// The views that are kept: those that are enabled, and `quality`.
-fn rendered(settings: &Settings) -> Vec<&'static str> {
+pub(super) fn rendered(settings: &Settings) -> Vec<&'static str> {
     let enabled = &settings.views.enabled;
     let names = VIEWS.map(|(name, _)| name).into_iter();
     names.filter(|name| *name == "quality" || enabled.iter().any(|on| on == name)).collect()
@@ -345,10 +348,14 @@ fn load_quality(
 ) -> anyhow::Result<Vec<(usize, checkpoint::ViewRowsByKey)>> {
     let Some(store) = store else { return Ok(Vec::new()) };
     let current = board.current();
-    let position = current.views.iter().position(|rows| rows.view.name() == "quality");
-    let position = position.context("quality is always rendered")?;
+    let position = position_of_quality(board)?;
     let entry = manifest.views.iter().find(|entry| entry.name == "quality").context("quality is always kept")?;
     Ok(vec![(position, checkpoint::rows_of(store, entry, &*current.views[position].view, names)?)])
+}
+
+fn position_of_quality(board: &Board) -> anyhow::Result<usize> {
+    let position = board.current().views.iter().position(|rows| rows.view.name() == "quality");
+    position.context("quality is always rendered")
 }
 
 /// What was decided by other settings cannot be gone on with.
@@ -385,7 +392,7 @@ pub fn check_settings(manifest: &Manifest, settings: &Settings, place: &str) -> 
     Ok(())
 }
 
-fn resume_of(manifest: &Manifest) -> Resume {
+pub(super) fn resume_of(manifest: &Manifest) -> Resume {
     let mut resume = Resume::default();
     for entry in &manifest.sources.partitions {
         let (source, path) = (entry.source.clone(), entry.path.clone().into());
@@ -500,6 +507,11 @@ impl Live {
         for thread in self.threads {
             let ended = thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread of the engine panicked")));
             result = result.and(ended);
+        }
+        // Nobody has seen anything of one that fails now: the lake is as if it had not started.
+        let current = self.board.current();
+        if result.is_err() && (current.restored || current.epoch == 0) {
+            self.claim.into_iter().for_each(Claim::retract);
         }
         result
     }

@@ -61,6 +61,11 @@ impl Publisher {
         self.board.clone()
     }
 
+    /// On a board that others look at already.
+    pub fn onto(self, board: Arc<Board>) -> Publisher {
+        Publisher { board, ..self }
+    }
+
     /// Adds a commit. It shows with the next [`Publisher::publish`].
     pub fn add(&mut self, commit: Commit) {
         debug_assert!(commit.epoch >= self.next.epoch, "commits come in order");

@@ -149,6 +149,8 @@ pub struct LiveSettings {
     /// How far ahead of its partition an event without `received_at` may be and still say how far the source is, without others that
     /// say so, too. A replay goes by it likewise.
     pub clock_jump_ms: u64,
+    /// How long a start waits for a source or a lake that is away, and a running engine for its lake, before it ends.
+    pub outage_ms: u64,
 }
 
 impl Default for LiveSettings {
@@ -162,6 +164,7 @@ impl Default for LiveSettings {
             epochs_in_flight: 2,
             partition_idle_ms: 5_000,
             clock_jump_ms: 86_400_000,
+            outage_ms: 300_000,
         }
     }
 }

@@ -157,6 +157,7 @@ impl Settings {
         within("live.behind_tick_ms", self.live.behind_tick_ms as usize, 1, 60_000)?;
         within("live.idle_tick_ms", self.live.idle_tick_ms as usize, 1, 60_000)?;
         within("live.clock_jump_ms", self.live.clock_jump_ms as usize, 1_000, MILLISECONDS_MAX as usize)?;
+        within("live.outage_ms", self.live.outage_ms as usize, 0, 86_400_000)?;
         within("source.kafka.refresh_ms", self.source.kafka.refresh_ms as usize, 100, 3_600_000)?;
         self.check_topics()?;
         if let Some(meant) = near_a_url(&self.lake.url) {

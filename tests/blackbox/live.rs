@@ -95,7 +95,7 @@ fn a_log_is_followed_and_answers_are_those_of_a_replay() {
     for workers in [1, 3] {
         let set = [format!("source.log.paths=['{}']", log.display()), format!("live.workers={workers}")];
         let settings = settings(&place, &[&set[0], &set[1], "live.epoch_records=300"]);
-        let live = live::start(&settings, String::new(), None).expect("it starts");
+        let live = live::start(&settings, String::new()).expect("it starts");
         let version =
             wait_for(&live.board, "all that was read", |version| version.covers(std::slice::from_ref(&wanted)));
         check_equal(&expected, &answers(&version), &format!("{workers} workers"));

@@ -6,6 +6,7 @@ use super::LakeError;
 use crate::short::short;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,7 +28,7 @@ struct Marker {
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -52,11 +53,18 @@ impl DataDir {
                 Err(TryLockError::Error(error)) => return Err(LakeError::write(&marker)(error)),
             }
         }
-        Ok(DataDir { path: path.to_owned(), _lock: lock })
+        Ok(DataDir { path: path.to_owned(), lock })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is still the folder that was opened: it was not removed or moved, and no other is in its place.
+    pub fn is_there(&self) -> bool {
+        let there = fs::metadata(self.path.join(DATA_DIR_MARKER));
+        let same = |one: &fs::Metadata, other: &fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
+        matches!((self.lock.metadata(), there), (Ok(ours), Ok(there)) if same(&ours, &there))
     }
 }
 

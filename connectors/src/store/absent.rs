@@ -69,7 +69,7 @@ impl Tries {
                     Step::Again(error)
                 }
                 Outcome::Passing => Step::Again(error),
-                Outcome::Refused => Step::Fail(self.mark(error)),
+                Outcome::Refused | Outcome::Hindered => Step::Fail(self.mark(error)),
             },
         }
     }

@@ -17,6 +17,8 @@ pub enum StoreError {
 pub enum Outcome {
     /// Not done, and it will not be by trying again.
     Refused,
+    /// Not done, and it will not be by trying again at once. Somebody may mend it: rights, free space, a bucket that is gone.
+    Hindered,
     /// Not done; it may be when it is tried again.
     Passing,
     /// Perhaps done: read before you conclude.
@@ -37,6 +39,11 @@ impl StoreError {
 
     /// Whether trying again may help.
     pub fn is_passing(&self) -> bool {
+        matches!(self.outcome(), Outcome::Passing | Outcome::Indefinite)
+    }
+
+    /// Whether it is worth waiting for minutes: it may pass, or be mended.
+    pub fn may_be_mended(&self) -> bool {
         self.outcome() != Outcome::Refused
     }
 

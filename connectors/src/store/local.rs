@@ -30,6 +30,8 @@ const FOLDER_TRIES: u32 = 100;
 pub struct Local {
     root: PathBuf,
     sync: bool,
+    /// The folder is not made when something is written, but has to be there.
+    exists: bool,
 }
 
 /// A step of a call, and where it failed.
@@ -48,7 +50,16 @@ impl Fault {
 impl Local {
     /// A folder, which is made when something is written. Without `sync`, what was written lasts only as long as the machine runs.
     pub fn new(root: &Path, sync: bool) -> Local {
-        Local { root: root.to_owned(), sync }
+        Local { root: root.to_owned(), sync, exists: false }
+    }
+
+    /// One whose folder is there: should it go, nothing is written to another in its place.
+    pub fn existing(self) -> Local {
+        Local { exists: true, ..self }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.exists && !self.root.exists()
     }
 
     /// Removes what processes left unfinished that are gone. Files that are being written stay. Returns how many.
@@ -66,7 +77,13 @@ impl Local {
             | ErrorKind::WouldBlock
             | ErrorKind::ResourceBusy
             | ErrorKind::StaleNetworkFileHandle => Outcome::Passing,
-            _ => Outcome::Refused,
+            ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+            | ErrorKind::Unsupported
+            | ErrorKind::NotADirectory => Outcome::Refused,
+            ErrorKind::NotFound if self.is_gone() => Outcome::Refused,
+            // Rights, space, descriptors, a mount that went away: people mend that.
+            _ => Outcome::Hindered,
         };
         self.failed_with(what, key, fault, outcome)
     }
@@ -77,6 +94,7 @@ impl Local {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; free some space there",
             ErrorKind::PermissionDenied => "; check who may write and read there",
             ErrorKind::ReadOnlyFilesystem => "; it is mounted read-only",
+            ErrorKind::NotFound if self.is_gone() => "; the folder was there and was removed or moved",
             _ => "",
         };
         let message = format!("{}: {error}{advice}", path.display());
@@ -95,11 +113,11 @@ impl Local {
 
     fn temp(&self, key: &str) -> Result<Temp, StoreError> {
         key::check(key)?;
-        Temp::new(&self.root).map_err(|fault| self.failed("write", key, fault))
+        Temp::new(&self.root, !self.exists).map_err(|fault| self.failed("write", key, fault))
     }
 
     /// Gives a file its name.
-    fn publish(&self, temp: Temp, key: &str, is_new: bool) -> Result<Put, StoreError> {
+    fn publish(&self, temp: &mut Temp, key: &str, is_new: bool) -> Result<Put, StoreError> {
         let path = self.root.join(key);
         let folder = path.parent().expect("a key is below the root");
         if self.sync {
@@ -107,9 +125,17 @@ impl Local {
         }
         let mut tries = 0;
         let put = loop {
+            if temp.is_kept() {
+                // It has its name since an earlier try.
+                break Put::Created;
+            }
             tries += 1;
             // Another may remove a folder between two steps, for it is empty.
-            let may_try_again = |error: &io::Error| error.kind() == ErrorKind::NotFound && tries < FOLDER_TRIES;
+            let may_try_again =
+                |error: &io::Error| error.kind() == ErrorKind::NotFound && tries < FOLDER_TRIES && !self.is_gone();
+            if self.is_gone() {
+                return Err(self.failed("write", key, Fault::at(&self.root)(ErrorKind::NotFound.into())));
+            }
             match fs::create_dir_all(folder) {
                 Err(error) if may_try_again(&error) => continue,
                 made => made.map_err(|error| self.failed("write", key, Fault::at(folder)(error)))?,
@@ -145,7 +171,7 @@ impl Local {
     }
 
     fn write(&self, key: &str, bytes: &[u8], is_new: bool) -> Result<Put, StoreError> {
-        let temp = self.temp(key)?;
+        let mut temp = self.temp(key)?;
         let written = if bytes.len() < SMALL_BYTES {
             temp.file().write_all(bytes)
         } else {
@@ -153,7 +179,7 @@ impl Local {
             writer.write_all(bytes).and_then(|()| writer.finish())
         };
         written.map_err(|error| self.failed("write", key, Fault::at(temp.path())(error)))?;
-        self.publish(temp, key, is_new)
+        self.publish(&mut temp, key, is_new)
     }
 
     fn read<T>(&self, key: &str, read: impl FnOnce(&Path) -> io::Result<T>) -> Result<T, StoreError> {
@@ -272,10 +298,10 @@ impl Write for LocalUpload {
 }
 
 impl Upload for LocalUpload {
-    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
-        let LocalUpload { store, file, temp, key, bytes } = *self;
-        file.finish().map_err(|error| store.failed("write", &key, Fault::at(temp.path())(error)))?;
-        store.publish(temp, &key, false)?;
-        Ok(bytes)
+    fn finish(&mut self) -> Result<u64, StoreError> {
+        let LocalUpload { store, file, temp, key, bytes } = self;
+        file.finish().map_err(|error| store.failed("write", key, Fault::at(temp.path())(error)))?;
+        store.publish(temp, key, false)?;
+        Ok(*bytes)
     }
 }

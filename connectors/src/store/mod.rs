@@ -25,7 +25,7 @@ pub use retry::{Retry, with_retries};
 pub use retrying::Retrying;
 #[cfg(feature = "s3")]
 pub use s3::{Credentials, Expiry, Lifecycle, S3, S3Settings};
-pub use unreliable::{Failures, Fate, Operation, Unreliable};
+pub use unreliable::{Closed, Failures, Fate, Operation, Unreliable};
 
 use bytes::Bytes;
 use std::ops::Range;
@@ -76,13 +76,14 @@ pub trait Store: Send + Sync {
     fn local_root(&self) -> Option<&Path>;
 }
 
-/// An object on its way. After an error of `write` it can only be dropped.
+/// An object on its way. A call that failed has taken nothing, and may be repeated where the error may be mended; should more than that
+/// be lost, [`Upload::finish`] says so.
 pub trait Upload: std::io::Write + Send {
-    /// Completes the object. Returns its size in bytes.
+    /// Completes the object. Returns its size in bytes. After that it can only be dropped.
     ///
     /// # Errors
     /// [`StoreError`] where the store does not take it.
-    fn finish(self: Box<Self>) -> Result<u64, StoreError>;
+    fn finish(&mut self) -> Result<u64, StoreError>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
@@ -59,16 +59,37 @@ pub struct Unreliable {
     schedule: Arc<Schedule>,
 }
 
+/// A store that is closed as long as a file is there: each call is refused, as by a bucket whose rights were taken away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Closed(pub Option<PathBuf>);
+
+impl Closed {
+    fn error(&self, operation: Operation, place: impl Fn() -> String, key: &str) -> Option<StoreError> {
+        self.0.as_ref().filter(|file| file.exists()).map(|_| StoreError::Failed {
+            what: operation.verb(),
+            place: place(),
+            key: key.to_owned(),
+            message: "it is closed (for a test)".to_owned(),
+            outcome: Outcome::Hindered,
+        })
+    }
+}
+
 struct Schedule {
     failures: Failures,
     /// By operation.
     calls: [AtomicU64; 8],
     script: Mutex<BTreeMap<(Operation, u64), Fate>>,
+    closed: Closed,
 }
 
 impl Unreliable {
     pub fn new(inner: Arc<dyn Store>, failures: Failures) -> Unreliable {
-        let schedule = Schedule { failures, calls: Default::default(), script: Mutex::default() };
+        Unreliable::closed_while(inner, failures, Closed::default())
+    }
+
+    pub fn closed_while(inner: Arc<dyn Store>, failures: Failures, closed: Closed) -> Unreliable {
+        let schedule = Schedule { failures, calls: Default::default(), script: Mutex::default(), closed };
         Unreliable { inner, schedule: Arc::new(schedule) }
     }
 
@@ -96,11 +117,14 @@ impl Schedule {
     fn call<T>(
         &self,
         operation: Operation,
-        place: impl FnOnce() -> String,
+        place: impl Fn() -> String,
         key: &str,
         done: impl FnOnce() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let nth = self.calls[operation as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(error) = self.closed.error(operation, &place, key) {
+            return Err(error);
+        }
         let scripted = self.script.lock().unwrap_or_else(PoisonError::into_inner).remove(&(operation, nth));
         let (fate, is_slow) = decide(&self.failures, operation, nth);
         if is_slow {
@@ -180,9 +204,9 @@ impl Write for UnreliableUpload {
 }
 
 impl Upload for UnreliableUpload {
-    fn finish(self: Box<Self>) -> Result<u64, StoreError> {
-        let UnreliableUpload { inner, schedule, place, key } = *self;
-        schedule.call(Operation::Finish, || place, &key, || inner.finish())
+    fn finish(&mut self) -> Result<u64, StoreError> {
+        let UnreliableUpload { inner, schedule, place, key } = self;
+        schedule.call(Operation::Finish, || place.clone(), key, || inner.finish())
     }
 }
 

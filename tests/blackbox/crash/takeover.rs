@@ -58,6 +58,7 @@ fn one_that_cannot_go_on_takes_nothing_over() {
         "source.kafka.brokers=127.0.0.1:1",
         "source.kafka.topics=[{name=\"events\"}]",
         "source.kafka.connect_timeout_ms=300",
+        "live.outage_ms=0",
     ];
     let no_log = "source.log.paths=['elsewhere']";
     beside_an_engine(&[

@@ -62,8 +62,9 @@ impl LogTail {
                 let known = resume.find(source, partition);
                 ordinals.push(known.map_or(table.len(), |(ordinal, _)| ordinal));
                 if let Some((ordinal, _)) = known {
-                    table[ordinal].path = path;
-                } else {
+                    table[ordinal].path.clone_from(&path);
+                }
+                if known.is_none() {
                     let next = first_offset(log, partition, start)?;
                     table.push(PartitionInfo { source: source.clone(), partition, path });
                     states.push(PartitionState { next, ..PartitionState::default() });

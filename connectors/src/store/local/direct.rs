@@ -20,6 +20,8 @@ pub(super) struct Direct {
     start: usize,
     filled: usize,
     written: u64,
+    /// Where the file is to end, once its last block was padded.
+    end: Option<u64>,
 }
 
 impl Direct {
@@ -28,11 +30,15 @@ impl Direct {
         let buffer = vec![0; BLOCK + ALIGNMENT];
         let start = buffer.as_ptr().align_offset(ALIGNMENT);
         let direct = if wanted && start <= ALIGNMENT { open(path) } else { None };
-        Direct { file, direct, start: start.min(ALIGNMENT), buffer, filled: 0, written: 0 }
+        Direct { file, direct, start: start.min(ALIGNMENT), buffer, filled: 0, written: 0, end: None }
     }
 
-    /// Writes what is left. The file ends there.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    /// Writes what is left. The file ends there. One that failed may be tried again, as any write may.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if let Some(end) = self.end {
+            self.write_block()?;
+            return self.file.set_len(end);
+        }
         // A small file is not worth it.
         if self.written == 0 {
             self.direct = None;
@@ -43,7 +49,7 @@ impl Direct {
         let padded = self.filled.next_multiple_of(ALIGNMENT);
         let end = self.written + self.filled as u64;
         self.buffer[self.start + self.filled..self.start + padded].fill(0);
-        self.filled = padded;
+        (self.filled, self.end) = (padded, Some(end));
         self.write_block()?;
         self.file.set_len(end)
     }
@@ -54,11 +60,12 @@ impl Direct {
             return Ok(());
         }
         if let Some(direct) = &mut self.direct {
+            // An earlier try may have written a part of it.
+            direct.seek(SeekFrom::Start(self.written))?;
             match direct.write_all(block) {
                 // Some file systems say so only here.
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => {
                     self.direct = None;
-                    self.file.seek(SeekFrom::Start(self.written))?;
                 }
                 result => {
                     result?;
@@ -67,6 +74,7 @@ impl Direct {
                 }
             }
         }
+        self.file.seek(SeekFrom::Start(self.written))?;
         self.file.write_all(block)?;
         (self.written, self.filled) = (self.written + block.len() as u64, 0);
         Ok(())

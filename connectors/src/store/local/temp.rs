@@ -19,7 +19,8 @@ pub(super) struct Temp {
 }
 
 impl Temp {
-    pub(super) fn new(root: &Path) -> Result<Temp, Fault> {
+    /// A root that is not there is made, if it may be.
+    pub(super) fn new(root: &Path, may_make_root: bool) -> Result<Temp, Fault> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let folder = root.join(RESERVED);
         loop {
@@ -28,7 +29,13 @@ impl Temp {
                 Ok(file) => file,
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => continue,
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    fs::create_dir_all(&folder).map_err(Fault::at(&folder))?;
+                    match fs::create_dir(&folder) {
+                        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                        Err(error) if error.kind() == ErrorKind::NotFound && may_make_root => {
+                            fs::create_dir_all(&folder).map_err(Fault::at(&folder))?;
+                        }
+                        made => made.map_err(Fault::at(&folder))?,
+                    }
                     // The root may be new, too. What is above it is not ours, and perhaps not for us to read.
                     root.parent().map(folders::sync_one);
                     continue;
@@ -56,8 +63,12 @@ impl Temp {
     }
 
     /// It has another name now.
-    pub(super) fn keep(mut self) {
+    pub(super) fn keep(&mut self) {
         self.is_kept = true;
+    }
+
+    pub(super) fn is_kept(&self) -> bool {
+        self.is_kept
     }
 }
 

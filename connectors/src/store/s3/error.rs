@@ -121,6 +121,8 @@ fn outcome(code: Option<&str>, status: u16) -> Outcome {
         // Too many requests, or another one for this key is under way.
         (Some("SlowDown"), _) | (_, 409 | 429) => Outcome::Passing,
         (_, 500..) => Outcome::Indefinite,
+        // Credentials are changed and rights given, a bucket is made anew.
+        (Some("ExpiredToken" | "InvalidToken"), _) | (_, 401 | 403 | 404) => Outcome::Hindered,
         _ => Outcome::Refused,
     }
 }
@@ -168,7 +170,9 @@ mod tests {
         assert_eq!(outcome(Some("RequestTimeout"), 400), Outcome::Indefinite);
         assert_eq!(outcome(Some("SlowDown"), 503), Outcome::Passing);
         assert_eq!(outcome(Some("ConditionalRequestConflict"), 409), Outcome::Passing);
-        assert_eq!(outcome(Some("AccessDenied"), 403), Outcome::Refused);
-        assert_eq!(outcome(Some("NoSuchBucket"), 404), Outcome::Refused);
+        assert_eq!(outcome(Some("AccessDenied"), 403), Outcome::Hindered);
+        assert_eq!(outcome(Some("NoSuchBucket"), 404), Outcome::Hindered);
+        assert_eq!(outcome(Some("ExpiredToken"), 400), Outcome::Hindered);
+        assert_eq!(outcome(Some("InvalidArgument"), 400), Outcome::Refused);
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct S3Upload {
     buffer: Vec<u8>,
     bytes: u64,
     multipart: Option<Multipart>,
+    /// It can only be dropped.
+    is_lost: bool,
 }
 
 /// An upload that S3 knows of. Dropped before it is complete, it is aborted.
@@ -42,7 +44,7 @@ struct Multipart {
 
 impl S3Upload {
     pub(super) fn new(shared: Arc<Shared>, key: &str) -> S3Upload {
-        S3Upload { shared, key: key.to_owned(), buffer: Vec::new(), bytes: 0, multipart: None }
+        S3Upload { shared, key: key.to_owned(), buffer: Vec::new(), bytes: 0, multipart: None, is_lost: false }
     }
 
     fn part_bytes(&self) -> usize {
@@ -78,11 +80,21 @@ impl io::Write for S3Upload {
 }
 
 impl Upload for S3Upload {
-    fn finish(mut self: Box<Self>) -> Result<u64, StoreError> {
-        if self.multipart.is_none() {
-            self.shared.put_whole(&self.key, Bytes::from(std::mem::take(&mut self.buffer)))?;
-            return Ok(self.bytes);
+    fn finish(&mut self) -> Result<u64, StoreError> {
+        if self.is_lost {
+            let message = "a part of it is lost: begin it anew".to_owned();
+            return Err(self.shared.error(Call::WriteOnce(&self.key), message, Outcome::Refused));
         }
+        if self.multipart.is_none() {
+            let bytes = Bytes::from(std::mem::take(&mut self.buffer));
+            let put = self.shared.put_whole(&self.key, bytes.clone());
+            if put.is_err() {
+                self.buffer = bytes.into();
+            }
+            return put.map(|()| self.bytes);
+        }
+        // From here on it cannot be repeated: what is in flight is gone with it.
+        self.is_lost = true;
         self.send_part()?;
         let multipart = self.multipart.take().expect("a part was sent");
         multipart.complete(self.bytes)?;

@@ -51,7 +51,7 @@ fn clear(store: &dyn Store) {
 }
 
 fn uploads_show_when_they_are_finished(store: &dyn Store) {
-    let open = upload(store, "up/one", &[b"some ", b"", b"bytes"]);
+    let mut open = upload(store, "up/one", &[b"some ", b"", b"bytes"]);
     assert!(!is_there(store, "up/one") && keys(store, "").is_empty());
     assert_eq!(open.finish().unwrap(), 10);
     assert_eq!(get(store, "up/one"), "some bytes");

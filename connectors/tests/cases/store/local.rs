@@ -33,7 +33,7 @@ fn what_the_dead_left_is_swept_and_what_is_being_written_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let store = Local::new(folder.path(), true);
     assert_eq!(store.sweep().unwrap(), 0);
-    let open = upload(&store, "a", &[b"alive"]);
+    let mut open = upload(&store, "a", &[b"alive"]);
     // One of a process that is gone has no lock.
     fs::write(folder.path().join("_tmp/1-0"), "dead").unwrap();
     // One that another process holds has.

@@ -1,0 +1,229 @@
+//! A lake in a folder, engines that start on it and are killed, and somebody who removes what he likes.
+
+use super::super::open::{Lake, put, put_trail};
+use super::super::present::Needs;
+use super::super::protocol::Decision;
+use super::*;
+use crate::settings::Settings;
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Start,
+    /// Files that come with it, and whether all that there are become one.
+    Commit {
+        files: u8,
+        merges: bool,
+    },
+    /// It is killed where it has written files, and perhaps the trail, and no manifest.
+    Die {
+        files: u8,
+        trail: bool,
+    },
+    /// Of the manifests that are there, those of these bits go.
+    RemoveManifests(u8),
+    RemoveTrail,
+    RemoveFiles(u8),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Start),
+        8 => (0..3_u8, prop::bool::weighted(0.3)).prop_map(|(files, merges)| Step::Commit { files, merges }),
+        2 => (0..3_u8, any::<bool>()).prop_map(|(files, trail)| Step::Die { files, trail }),
+        2 => any::<u8>().prop_map(Step::RemoveManifests),
+        1 => Just(Step::RemoveTrail),
+        1 => any::<u8>().prop_map(Step::RemoveFiles),
+    ]
+}
+
+struct Engine {
+    lake: Lake,
+    sweep: Sweep,
+    next_file: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    IsThere,
+    /// Somebody has removed it.
+    Removed,
+    Expired,
+}
+
+/// What was there.
+#[derive(Default)]
+struct Book {
+    /// By number and run: the files that it named.
+    manifests: BTreeMap<(u64, String), (BTreeSet<String>, Fate)>,
+    /// What each file held; those that somebody has removed are not in it.
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Book {
+    /// After what an engine has done: manifests that are gone have expired.
+    fn look(&mut self, place: &Path) {
+        for ((number, _), (_, fate)) in &mut self.manifests {
+            if *fate == Fate::IsThere && !place.join(Manifest::key(*number)).exists() {
+                *fate = Fate::Expired;
+            }
+        }
+    }
+
+    /// Files that are to be there: a manifest that is there names them, or only such that somebody has removed.
+    fn protected(&self) -> BTreeSet<&String> {
+        let of = |fate: Fate| -> BTreeSet<&String> {
+            self.manifests.values().filter(|(_, is)| *is == fate).flat_map(|(files, _)| files).collect()
+        };
+        let (kept, expired) = (of(Fate::IsThere), of(Fate::Expired));
+        of(Fate::Removed)
+            .difference(&expired)
+            .copied()
+            .chain(kept)
+            .filter(|key| self.files.contains_key(*key))
+            .collect()
+    }
+}
+
+fn write(engine: &mut Engine, files: u8, book: &mut Book) -> Vec<FileEntry> {
+    let mut written = Vec::new();
+    for _ in 0..files {
+        engine.next_file += 1;
+        let generation = engine.lake.manifest.generation;
+        let key = format!(
+            "events/event_date=2026-01-01/{}-w000-{:06}.parquet",
+            super::super::free::prefix(generation),
+            engine.next_file
+        );
+        let bytes = format!("{key} of {}", engine.lake.manifest.run).into_bytes();
+        engine.lake.store.put(&key, Bytes::from(bytes.clone())).expect("a folder takes it");
+        // One that is there already would be written over.
+        assert!(book.files.insert(key.clone(), bytes.clone()).is_none(), "{key} was written twice");
+        let entry = FileEntry { key, rows: 1, bytes: bytes.len() as u64, checksum: String::new(), epoch: 0 };
+        written.push(entry);
+    }
+    written
+}
+
+/// As the committer does.
+fn commit(engine: &mut Engine, files: u8, merges: bool, book: &mut Book) {
+    if engine.lake.check_there().is_err() {
+        return;
+    }
+    let before = engine.lake.manifest.clone();
+    engine.sweep.look(&*engine.lake.store).expect("a folder");
+    let files_before = engine.lake.files.clone();
+    let written = write(engine, files, book);
+    let mut next = Manifest { number: before.number + 1, epoch: before.epoch + 1, ..before.clone() };
+    next.written_at = format!("{} of {}", next.epoch, next.run);
+    let mut now = if merges && !written.is_empty() { Vec::new() } else { files_before.clone() };
+    now.extend(written);
+    next.added = now.clone();
+    put_trail(&*engine.lake.store, engine.sweep.trail(next.number)).expect("a folder");
+    let (decision, entry) = put(&*engine.lake.store, &next, engine.lake.entry.as_ref()).expect("a folder");
+    assert_eq!(decision, Decision::Done, "nobody else is there");
+    let keys = |files: &[FileEntry]| files.iter().map(|file| file.key.clone()).collect::<BTreeSet<_>>();
+    book.manifests.insert((next.number, next.run.clone()), (keys(&now), Fate::IsThere));
+    engine.sweep.dropped(before.number, keys(&files_before).difference(&keys(&now)).cloned().collect());
+    engine.sweep.committed(&*engine.lake.store, &next, &now).expect("a folder");
+    (engine.lake.manifest, engine.lake.files, engine.lake.entry) = (next, now, entry);
+}
+
+fn start(place: &Path, settings: &Settings, book: &mut Book) -> Option<Engine> {
+    let place = place.to_string_lossy();
+    let lake = Lake::claim_if(&place, settings, None, Needs::State, &|_| Ok(())).ok()?;
+    let named = lake.manifest.own_files().chain(&lake.files).map(|file| file.key.clone()).collect();
+    book.manifests.insert((lake.manifest.number, lake.manifest.run.clone()), (named, Fate::IsThere));
+    let sweep = Sweep::new(settings.lake.keep_checkpoints as u64, lake.manifest.generation, lake.spared);
+    Some(Engine { lake, sweep, next_file: 0 })
+}
+
+fn check(steps: Vec<Step>, keep: usize) -> Result<(), TestCaseError> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("lake");
+    let mut settings = Settings::default();
+    (settings.lake.keep_checkpoints, settings.lake.sync) = (keep, false);
+    let (mut book, mut engine) = (Book::default(), None::<Engine>);
+    for step in steps {
+        match (&step, engine.take()) {
+            (Step::Start, running) => {
+                drop(running);
+                engine = start(&place, &settings, &mut book);
+            }
+            (Step::Commit { files, merges }, Some(mut running)) => {
+                commit(&mut running, *files, *merges, &mut book);
+                engine = Some(running);
+            }
+            (Step::Die { files, trail }, Some(mut running)) => {
+                running.sweep.look(&*running.lake.store).expect("a folder");
+                write(&mut running, *files, &mut book);
+                if *trail {
+                    let newest = running.lake.manifest.number + 1;
+                    put_trail(&*running.lake.store, running.sweep.trail(newest)).expect("a folder");
+                }
+            }
+            (Step::RemoveManifests(bits), running) => {
+                engine = running;
+                let there = book.manifests.iter_mut().filter(|(_, (_, fate))| *fate == Fate::IsThere);
+                for (at, ((number, _), (_, fate))) in there.enumerate() {
+                    if bits >> (at % 8) & 1 == 1 {
+                        std::fs::remove_file(place.join(Manifest::key(*number))).expect("it is there");
+                        *fate = Fate::Removed;
+                    }
+                }
+            }
+            (Step::RemoveTrail, running) => {
+                engine = running;
+                let _ = std::fs::remove_file(place.join("_trail.json"));
+            }
+            (Step::RemoveFiles(bits), running) => {
+                engine = running;
+                let keys: Vec<String> = book.files.keys().cloned().collect();
+                for (_, key) in keys.iter().enumerate().filter(|(at, _)| bits >> (at % 8) & 1 == 1) {
+                    let _ = std::fs::remove_file(place.join(key));
+                    book.files.remove(key);
+                }
+            }
+            (_, None) => {}
+        }
+        book.look(&place);
+        for key in book.protected() {
+            let bytes = std::fs::read(place.join(key)).ok();
+            prop_assert_eq!(bytes.as_ref(), book.files.get(key), "{} after {:?}", key, step);
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    /// Whatever is removed, no engine removes or writes over a file of records that a manifest names which has not expired.
+    #[test]
+    fn nothing_is_lost_by_what_others_remove(
+        steps in prop::collection::vec(step(), 1..40),
+        keep in 1..4_usize,
+    ) {
+        check(steps, keep)?;
+    }
+}
+
+/// What an engine that was killed has left goes with the first checkpoint of the next.
+#[test]
+fn what_was_never_named_is_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("lake");
+    let mut settings = Settings::default();
+    settings.lake.sync = false;
+    let mut book = Book::default();
+    let mut first = start(&place, &settings, &mut book).expect("it starts");
+    commit(&mut first, 1, false, &mut book);
+    let left = write(&mut first, 2, &mut book);
+    drop(first);
+    let mut second = start(&place, &settings, &mut book).expect("it starts");
+    assert!(left.iter().all(|file| place.join(&file.key).exists()), "not before it has a checkpoint of its own");
+    commit(&mut second, 1, false, &mut book);
+    assert!(left.iter().all(|file| !place.join(&file.key).exists()));
+    assert_eq!(second.lake.files.len(), 2);
+}

@@ -1,0 +1,180 @@
+//! A start, from what the lake holds: that is shown first, then the source is opened, then the lake is taken over, and then it runs.
+//!
+//! ```text
+//! newest manifest ─▶ views shown (restored) ─▶ source opened ─▶ claim ─▶ state, threads
+//! ```
+//! What is there after a step that failed is kept for the next try. Nothing is taken over before all before it has worked.
+
+use super::feed::{Numbering, Rules};
+use super::pace::Pace;
+use super::publish::by_source;
+use super::run::{Live, Plan, check_settings, rendered, resume_of, start_with};
+use super::source;
+use super::standby::Standby;
+use crate::checkpoint::{self, Lake, Manifest, Mode, Needs, load_names, load_views};
+use crate::serve::{Board, Publisher};
+use crate::settings::{Settings, ValidatedLive};
+use millrace_connectors::source::{LiveSource, Resume};
+use millrace_connectors::store::Store;
+use millrace_dataflows::context::{Partitions, Shared};
+use millrace_schema::Names;
+use std::sync::Arc;
+
+/// The views of a lake, as they are shown.
+pub struct Restored {
+    pub manifest: Manifest,
+    pub publisher: Publisher,
+    pub shared: Shared,
+}
+
+impl Restored {
+    /// Whether it is what a manifest, or a claim of it, holds.
+    pub fn is_of(&self, manifest: &Manifest) -> bool {
+        (self.manifest.epoch, &self.manifest.written_at) == (manifest.epoch, &manifest.written_at)
+    }
+}
+
+/// How far a start has come.
+pub struct Starting<'a> {
+    settings: &'a Settings,
+    live: ValidatedLive,
+    shown_settings: String,
+    /// What is served before there is an engine.
+    pub standby: Arc<Standby>,
+    /// Where answers are shown, if any are.
+    board: Option<Arc<Board>>,
+    restored: Option<Restored>,
+    /// And where it goes on.
+    source: Option<(Resume, Box<dyn LiveSource>)>,
+}
+
+impl<'a> Starting<'a> {
+    /// With the settings as they may be shown to whoever asks.
+    ///
+    /// # Errors
+    /// Where a setting does not fit.
+    pub fn new(settings: &'a Settings, shown_settings: String) -> anyhow::Result<Starting<'a>> {
+        let live = settings.validate_live()?;
+        let standby = Arc::new(Standby::new(settings.live.workers, shown_settings.clone()));
+        Ok(Starting { settings, live, shown_settings, standby, board: None, restored: None, source: None })
+    }
+
+    /// Looks at the lake, and shows what it holds. Returns where that is, if it holds anything.
+    ///
+    /// # Errors
+    /// Where the lake cannot be read, or its settings are others.
+    pub fn show(&mut self) -> anyhow::Result<Option<Arc<Board>>> {
+        let url = &self.settings.lake.url;
+        if url.is_empty() {
+            return Ok(None);
+        }
+        let store = checkpoint::open_store(url, self.settings)?;
+        loop {
+            let newest = checkpoint::look(&*store)?;
+            let Some(manifest) = newest.manifest.filter(|manifest| manifest.epoch > 0) else {
+                return Ok(self.board.clone());
+            };
+            check_settings(&manifest, self.settings, url)?;
+            if self.restored.as_ref().is_some_and(|restored| restored.is_of(&manifest)) {
+                return Ok(self.board.clone());
+            }
+            match self.load(&*store, manifest) {
+                // Another engine has gone on, and removed what it needs no more.
+                Err(_) if checkpoint::look(&*store)?.next != newest.next => {}
+                loaded => return loaded.map(|()| self.board.clone()),
+            }
+        }
+    }
+
+    fn load(&mut self, store: &dyn Store, manifest: Manifest) -> anyhow::Result<()> {
+        let context = Arc::new(self.live.validated.views.clone());
+        let names = Arc::new(Names::default());
+        let shared = Shared::new(context, names.clone(), Arc::new(Partitions::default()));
+        let publisher = Publisher::new(&shared, &rendered(self.settings), self.settings.serve.keep_epochs());
+        let views: Vec<_> = publisher.board().current().views.iter().map(|rows| rows.view.clone()).collect();
+        load_names(store, &manifest, &names)?;
+        let rows = load_views(store, &manifest, &views, &names)?;
+        let mut publisher = match &self.board {
+            Some(board) => publisher.onto(board.clone()),
+            None => publisher,
+        };
+        let Resume { partitions, positions, .. } = resume_of(&manifest);
+        publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), rows);
+        self.standby.shows(&manifest);
+        self.board = Some(publisher.board());
+        self.restored = Some(Restored { manifest, publisher, shared });
+        Ok(())
+    }
+
+    /// Opens the source where reading is to go on, as far as is known by now.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    pub fn open(&mut self) -> anyhow::Result<()> {
+        let resume = self.restored.as_ref().map(|restored| resume_of(&restored.manifest)).unwrap_or_default();
+        if self.source.as_ref().is_none_or(|(opened, _)| *opened != resume) {
+            // One that is open may hold what another needs.
+            self.source = None;
+            let source = source::open(self.settings, self.live.start, resume.clone())?;
+            self.source = Some((resume, source));
+        }
+        Ok(())
+    }
+
+    /// Takes the lake over, from `generation` only where one is given, and runs.
+    ///
+    /// # Errors
+    /// Where the lake cannot be taken over or taken up.
+    pub fn run(&mut self, generation: Option<u64>) -> anyhow::Result<Live> {
+        let (settings, url) = (self.settings, &self.settings.lake.url);
+        let fits = |manifest: &Manifest| check_settings(manifest, settings, url);
+        let claim = || Lake::claim_if(url, settings, generation, Needs::State, &fits);
+        let lake = (!url.is_empty()).then(claim).transpose()?;
+        let plan = Plan {
+            validated: self.live.validated.clone(),
+            workers: settings.live.workers,
+            rules: rules(settings),
+            partition_idle_ms: settings.live.partition_idle_ms,
+            lake: lake.map(|lake| (lake, Mode::Continue)),
+            restored: self.restored.take(),
+            board: self.board.clone(),
+            keeps_state: true,
+            rebuild: None,
+            repair: false,
+            shown_settings: self.shown_settings.clone(),
+        };
+        let (opened, start) = (self.source.take(), self.live.start);
+        start_with(settings, plan, |resume| match opened {
+            Some((at, source)) if at == resume => Ok(source),
+            _ => source::open(settings, start, resume),
+        })
+    }
+}
+
+fn rules(settings: &Settings) -> Rules {
+    Rules {
+        pace: Pace {
+            tick_ms: settings.live.tick_ms,
+            behind_tick_ms: settings.live.behind_tick_ms,
+            idle_tick_ms: settings.live.idle_tick_ms,
+            epoch_records: settings.live.epoch_records as u64,
+            epochs_in_flight: settings.live.epochs_in_flight,
+        },
+        numbering: Numbering::Clock,
+        checkpoint_ms: Some(settings.lake.checkpoint_ms),
+        only_the_end_counts: false,
+        reads_pending: false,
+        ahead_ms: u64::try_from(settings.decode.max_future_ms).ok(),
+    }
+}
+
+/// Starts reading, and waits for nothing that is away.
+///
+/// # Errors
+/// Where a setting does not fit, the lake cannot be opened, or the source cannot.
+pub fn start(settings: &Settings, shown_settings: String) -> anyhow::Result<Live> {
+    let mut starting = Starting::new(settings, shown_settings)?;
+    starting.show()?;
+    starting.open()?;
+    starting.run(None)
+}
