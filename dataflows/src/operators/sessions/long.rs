@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 /// A session of so many events is long. Where assertions are on, few, so that there are some in every test.
 pub(super) const LONG: usize = if cfg!(debug_assertions) { 8 } else { 256 };
 
+const _: () = assert!(size_of::<Order>() + size_of::<SessionEvent>() == 36);
+
 #[derive(Debug)]
 pub(super) struct Long {
     events: BTreeMap<Order, SessionEvent>,

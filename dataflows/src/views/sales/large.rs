@@ -83,6 +83,8 @@ struct Entry {
     cell: u32,
 }
 
+const _: () = assert!(size_of::<Entry>() == 32);
+
 impl Entry {
     fn of(dimensions: usize, cell: &Cell, place: &Place, number: u32) -> Entry {
         let grain = COARSER[dimensions][0];
