@@ -95,7 +95,7 @@ fn whoever_takes_nothing_is_closed_after_a_while() {
     let serving = Serving::whole(&ServeSettings { answer_stall_ms: 500, ..settings() }, 5);
     let mut stuck = Raw::open(&serving.address());
     // More than the system buffers by itself.
-    (0..100).for_each(|_| drop(stuck.call("Query", &large())));
+    (0..100).for_each(|_| assert!(stuck.call("Query", &large())));
     eventually("it holds something", || server_status(&serving).memory_bytes > 1 << 20);
     eventually("it is closed", || server_status(&serving).memory_bytes < 1 << 20);
     assert!(stuck.is_ended(Duration::from_millis(500)));
