@@ -81,11 +81,31 @@ async fn greet(stream: TcpStream, greeting: Greeting) -> io::Result<Io> {
     let mut io = match greeting {
         Greeting::Plain => Io::Plain(stream),
         #[cfg(feature = "serve-tls")]
-        Greeting::Tls(acceptor) => Io::Tls(Box::new(acceptor.accept(stream).await?)),
+        Greeting::Tls(acceptor) => match acceptor.accept(stream).into_fallible().await {
+            Ok(stream) => Io::Tls(Box::new(stream)),
+            Err((error, stream)) => {
+                hear_out(stream).await;
+                return Err(error);
+            }
+        },
     };
     let mut first = [0; PREFACE.len()];
     io.read_exact(&mut first).await?;
     if first == *PREFACE { Ok(io) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Lets the other side read why it is refused: one that is closed while it still sends may never see it.
+#[cfg(feature = "serve-tls")]
+async fn hear_out(mut stream: TcpStream) {
+    use tokio::io::AsyncWriteExt;
+    const PATIENCE: Duration = Duration::from_secs(1);
+    let hear = async {
+        let mut bytes = [0; 1_024];
+        stream.shutdown().await?;
+        while stream.read(&mut bytes).await? > 0 {}
+        io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(PATIENCE, hear).await;
 }
 
 enum Io {

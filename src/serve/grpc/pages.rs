@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_what_is_read_stays() {
         let size = table(100).bytes() + 1 + size_of::<Entry>();
-        let cache = PageCache::new(3 * size, Duration::from_millis(50));
+        let cache = PageCache::new(3 * size + size_of::<Entry>() + 1, Duration::from_millis(50));
         let question = |name: &str| Bytes::copy_from_slice(name.as_bytes());
         let fill = |name: &str| {
             let slot = cache.slot(1, &question(name));

@@ -80,8 +80,9 @@ fn what_is_listed_can_be_asked() {
             let answer = serving.ask(request(&view.name, &Query::group_by([column.as_str()])));
             let answer = answer.unwrap_or_else(|status| panic!("{} by {column}: {status:?}", view.name));
             let at = answer.columns.iter().position(|listed| listed.name == *column).expect("it is in the answer");
-            let Some(row) = answer.rows.first() else { continue };
-            let value = super::fixture::cells_of(row)[at].to_string();
+            // A null cannot be asked for.
+            let values = answer.rows.iter().map(|row| super::fixture::cells_of(row)[at].to_string());
+            let Some(value) = values.into_iter().find(|value| !value.is_empty()) else { continue };
             let filtered = Query { filters: vec![(column.clone(), value.clone())], ..Query::default() };
             let answer = serving.ask(request(&view.name, &filtered));
             assert!(answer.is_ok(), "{} where {column} = {value}: {answer:?}", view.name);

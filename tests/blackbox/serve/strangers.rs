@@ -95,7 +95,7 @@ fn whoever_takes_nothing_is_closed_after_a_while() {
     let serving = Serving::whole(&ServeSettings { answer_stall_ms: 500, ..settings() }, 5);
     let mut stuck = Raw::open(&serving.address());
     // More than the system buffers by itself.
-    (0..100).for_each(|_| drop(stuck.call("Query", &large())));
+    (0..1_000).for_each(|_| assert!(stuck.call("Query", &large())));
     eventually("it holds something", || server_status(&serving).memory_bytes > 1 << 20);
     eventually("it is closed", || server_status(&serving).memory_bytes < 1 << 20);
     assert!(stuck.is_ended(Duration::from_millis(500)));
@@ -125,7 +125,7 @@ fn subscriptions_have_a_bound_and_are_forgotten_by_themselves() {
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert!(refused.message().contains("serve.memory_bytes"), "{refused:?}");
     let status = server_status(&serving);
-    assert!(all.len() > 3 && status.memory_bytes <= 8 << 20 && status.live_questions > 3, "{status:?}");
+    assert!(all.len() > 3 && status.memory_bytes <= 10 << 20 && status.live_questions > 3, "{status:?}");
     // The rest is for readers.
     serving.ask(large()).expect("there is room");
     drop(all);
