@@ -41,8 +41,8 @@ pub struct HistoryChange {
 pub struct History {
     /// Since when (UTC microseconds) and which; ascending.
     steps: Vec<(i64, Name)>,
-    /// The same in a tree, where they are many.
-    many: Option<Box<BTreeMap<i64, Name>>>,
+    /// Where they are many, all of them in a tree; else empty.
+    many: BTreeMap<i64, Name>,
 }
 
 impl History {
@@ -52,10 +52,10 @@ impl History {
     /// Takes a change. A history without any is empty, and can be asked for nothing.
     pub fn apply(&mut self, change: &HistoryChange) {
         let HistoryChange { since, category, .. } = *change;
-        if let Some(many) = &mut self.many {
+        if !self.many.is_empty() {
             match category {
-                Some(category) => many.insert(since, category),
-                None => many.remove(&since),
+                Some(category) => self.many.insert(since, category),
+                None => self.many.remove(&since),
             };
             return;
         }
@@ -66,13 +66,13 @@ impl History {
             (Err(_), None) => {}
         }
         if self.steps.len() > Self::MANY {
-            self.many = Some(Box::new(std::mem::take(&mut self.steps).into_iter().collect()));
+            self.many = std::mem::take(&mut self.steps).into_iter().collect();
         }
     }
 
     /// Whether it has had another category.
     pub fn has_changed(&self) -> bool {
-        self.steps.len() > 1 || self.many.is_some()
+        self.steps.len() > 1 || !self.many.is_empty()
     }
 
     /// The category now; [`Name::NONE`] where it has none.
@@ -86,8 +86,8 @@ impl History {
     }
 
     fn in_force(&self, time: i64) -> Name {
-        if let Some(many) = &self.many {
-            let step = many.range(..=time).next_back().or_else(|| many.first_key_value());
+        if !self.many.is_empty() {
+            let step = self.many.range(..=time).next_back().or_else(|| self.many.first_key_value());
             return *step.expect("a history is never empty").1;
         }
         let after = self.steps.partition_point(|&(since, _)| since <= time);

@@ -421,7 +421,7 @@ impl Item {
 
     #[cold]
     fn rank(&mut self, neighbour: u32, before: u32, now: u32, locals: &LocalNames) {
-        if ranked::is_not_worth_it(self.counts.len(), self.changes) {
+        if ranked::is_not_worth_it(self.counts.numbers(), self.changes) {
             self.ranked = None;
         }
         self.ranked.iter_mut().for_each(|ranked| ranked.change(neighbour, before, now, locals));
@@ -443,7 +443,7 @@ impl Item {
     fn relist(&mut self, limits: &RelatedSettings, locals: &LocalNames) -> Vec<(u32, u32)> {
         let before = self.listed_counts.drain(..).zip(self.listed.drain(..)).collect();
         let longest = limits.candidates.max(limits.list_length);
-        if self.ranked.is_none() && ranked::is_worth_it(self.counts.len(), self.changes) {
+        if self.ranked.is_none() && ranked::is_worth_it(self.counts.numbers(), self.changes) {
             self.ranked = Some(Box::new(Ranked::of(&self.counts, locals)));
         }
         self.changes = 0;

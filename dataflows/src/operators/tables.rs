@@ -64,7 +64,7 @@ impl CountTable {
     }
 
     /// How many numbers there are, with some of those whose count has become 0.
-    pub fn len(&self) -> usize {
+    pub fn numbers(&self) -> usize {
         self.used
     }
 

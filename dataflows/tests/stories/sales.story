@@ -140,3 +140,14 @@ show sales by=product_id,category where=currency=USD columns=product_id,category
 > mug         Kitchen   2      16.00
 > spoon       Kitchen   1      1.50
 > tea         Food      3      10.00
+
+# Half a dollar for goodwill, for an order as a whole: it is of no product, in no units, and as sold at the order's earliest sale. A
+# product that is called so is the same group.
+insert
+  purchase order=o1 product=mug at=1T05:00 paid=8.00
+  refund order=o1 product= at=10T12:00 quantity=3 amount=0.50
+advance
+show sales by=day,product_id,category,category_as_was where=product_id=(none) columns=day,product_id,category,category_as_was,units_returned,returns,returns_as_sold,net_sales
+> day         product_id  category  category_as_was  units_returned  returns  returns_as_sold  net_sales
+> 2019-10-01  (none)      (none)    (none)           0               0.00     0.50             0.00
+> 2019-10-10  (none)      (none)    (none)           0               0.50     0.00             -0.50
