@@ -279,7 +279,7 @@ mod tests {
                 Found::Whole(manifest) => &**manifest,
                 Found::Torn(_) => unreachable!("none is put"),
             }).collect();
-            for (before, after) in chain.iter().zip(&chain[1..]) {
+            for (before, after) in chain.iter().zip(chain.iter().skip(1)) {
                 prop_assert_eq!(after.number, before.number + 1);
                 if after.run == before.run {
                     prop_assert_eq!((after.generation, after.epoch), (before.generation, before.epoch + 1));

@@ -20,7 +20,7 @@ use millrace_connectors::source::{
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::receipts::Receipts;
-use millrace_dataflows::rows::{Key, Measures, State};
+use millrace_dataflows::rows::{Key, Measures, State, sort_by_key};
 use millrace_schema::{Kind as RecordKind, Rule};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -144,7 +144,9 @@ impl Found {
         }
         self.quarantine = kept;
         let sums: State = receipts.drain(0).map(|(key, _, measures)| (key, measures)).collect();
-        Ok(sums.iter().map(|(key, sums)| (*key, sums.to_measures())).collect())
+        let mut rows: Vec<(Key, Measures)> = sums.iter().map(|(key, sums)| (*key, sums.to_measures())).collect();
+        sort_by_key(&mut rows, |(key, _)| key);
+        Ok(rows)
     }
 
     /// What is read, as a source that ends.

@@ -44,6 +44,18 @@ struct Engine {
     lake: Lake,
     sweep: Sweep,
     next_file: usize,
+    /// Manifests that it has seen or made. What others remove of them expires all the same when its time has come.
+    seen: BTreeSet<(u64, String)>,
+}
+
+impl Engine {
+    fn look(&mut self, book: &Book) {
+        self.sweep.look(&*self.lake.store).expect("a folder");
+        if self.seen.is_empty() {
+            let there = book.manifests.iter().filter(|(_, (_, fate))| *fate == Fate::IsThere);
+            self.seen.extend(there.map(|(which, _)| which.clone()));
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +126,7 @@ fn commit(engine: &mut Engine, files: u8, merges: bool, book: &mut Book) {
         return;
     }
     let before = engine.lake.manifest.clone();
-    engine.sweep.look(&*engine.lake.store).expect("a folder");
+    engine.look(book);
     let files_before = engine.lake.files.clone();
     let written = write(engine, files, book);
     let mut next = Manifest { number: before.number + 1, epoch: before.epoch + 1, ..before.clone() };
@@ -127,6 +139,11 @@ fn commit(engine: &mut Engine, files: u8, merges: bool, book: &mut Book) {
     assert_eq!(decision, Decision::Done, "nobody else is there");
     let keys = |files: &[FileEntry]| files.iter().map(|file| file.key.clone()).collect::<BTreeSet<_>>();
     book.manifests.insert((next.number, next.run.clone()), (keys(&now), Fate::IsThere));
+    engine.seen.insert((next.number, next.run.clone()));
+    let oldest = engine.sweep.trail(next.number).oldest;
+    for seen in engine.seen.iter().filter(|(number, _)| *number < oldest) {
+        book.manifests.get_mut(seen).expect("it was there").1 = Fate::Expired;
+    }
     engine.sweep.dropped(before.number, keys(&files_before).difference(&keys(&now)).cloned().collect());
     engine.sweep.committed(&*engine.lake.store, &next, &now).expect("a folder");
     (engine.lake.manifest, engine.lake.files, engine.lake.entry) = (next, now, entry);
@@ -138,7 +155,7 @@ fn start(place: &Path, settings: &Settings, book: &mut Book) -> Option<Engine> {
     let named = lake.manifest.own_files().chain(&lake.files).map(|file| file.key.clone()).collect();
     book.manifests.insert((lake.manifest.number, lake.manifest.run.clone()), (named, Fate::IsThere));
     let sweep = Sweep::new(settings.lake.keep_checkpoints as u64, lake.manifest.generation, lake.spared);
-    Some(Engine { lake, sweep, next_file: 0 })
+    Some(Engine { lake, sweep, next_file: 0, seen: BTreeSet::new() })
 }
 
 fn check(steps: Vec<Step>, keep: usize) -> Result<(), TestCaseError> {
@@ -158,7 +175,7 @@ fn check(steps: Vec<Step>, keep: usize) -> Result<(), TestCaseError> {
                 engine = Some(running);
             }
             (Step::Die { files, trail }, Some(mut running)) => {
-                running.sweep.look(&*running.lake.store).expect("a folder");
+                running.look(&book);
                 write(&mut running, *files, &mut book);
                 if *trail {
                     let newest = running.lake.manifest.number + 1;
