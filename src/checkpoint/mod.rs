@@ -45,6 +45,5 @@ pub use patient::Waiting;
 pub use present::{Needs, advice, list_all, missing};
 pub use protocol::Superseded;
 pub use restore::{RestoredRows, ViewRowsByKey, check_version, checked, load_views, rows_of};
-pub use sweep::prefix;
 pub use views::{ViewFiles, sums_too_large};
 pub use writer::{LakeWriter, Outgoing, QUEUE_BYTES};

@@ -6,6 +6,7 @@ use crate::checkpoint::Manifest;
 use crate::engine::{QUARANTINE_COLUMNS, usage};
 use crate::live::{Clock, SystemClock};
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
+use millrace_connectors::source::{PartitionInfo, Resume};
 use millrace_dataflows::table::Table;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -45,8 +46,8 @@ impl Standby {
     }
 
     pub fn shows(&self, manifest: &Manifest) {
-        let (partitions, positions) = resume_of(manifest);
-        let status = |(info, next_offset): (millrace_connectors::source::PartitionInfo, u64)| PartitionStatus {
+        let Resume { partitions, positions, .. } = resume_of(manifest);
+        let status = |(info, next_offset): (PartitionInfo, u64)| PartitionStatus {
             source: info.source,
             partition: info.partition,
             next_offset,
@@ -86,6 +87,10 @@ impl Engine for Standby {
         if let Some(engine) = self.engine.get() {
             engine.drain();
         }
+    }
+
+    fn refuses_reads(&self) -> Option<String> {
+        self.engine.get()?.refuses_reads()
     }
 
     fn quarantine(&self) -> Table {

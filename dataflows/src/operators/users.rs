@@ -237,7 +237,7 @@ impl Users {
             let bucket = at(minute);
             for grain in traffic::GRAINS {
                 let key = grain.key(bucket, 0);
-                if ![before, after, beyond].into_iter().flatten().any(|other| grain.key(other, 0) == key) {
+                if !others.iter().flatten().any(|other| grain.key(*other, 0) == key) {
                     self.traffic.add(key, traffic::ACTIVE_USERS, 1);
                 }
             }
