@@ -129,7 +129,7 @@ fn live_world(seed: u64, steps: usize) {
     ];
     let sources = Sources { file: Some(place.write("live.toml", "")), environment: Vec::new(), set: set.to_vec() };
     let engine_settings = sources.load().expect("good settings").settings;
-    let engine = live::start(&engine_settings, String::new(), None).expect("it starts");
+    let engine = live::start(&engine_settings, String::new()).expect("it starts");
     let server = Server::start(&settings(), engine.board.clone(), engine.engine.clone(), Arc::new(|| 0));
     let server = server.expect("it starts");
     let runtime =
