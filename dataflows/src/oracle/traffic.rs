@@ -38,7 +38,7 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
         let filters = query.filters.iter().map(|(column, _)| column);
         query.group_by.iter().chain(filters).any(|column| column == time)
     };
-    if query.days.is_some() && !["minute", "hour", "day"].iter().any(|time| named(time)) {
+    if query.days.is_some() && !["minute", "hour", "day"].iter().any(named) {
         return Err(QueryError::RangeNeedsDays);
     }
     if has_several_currencies(observed) {
