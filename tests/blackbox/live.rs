@@ -133,7 +133,7 @@ fn wrong_clocks_in_a_backlog_make_nothing_pending() {
         format!(
             "{{\"event_id\":\"e{number}\",\"event_type\":\"purchase\",\"event_time\":\"{}\",\"session_id\":\"s{number}\",\
              \"order_id\":\"o{number}\",\"product_id\":\"p\",\"quantity\":1,\"price_paid\":1}}\n",
-            time(number * 2)
+            time(number * 5)
         )
     };
     let wrong = |number: usize| {
@@ -142,7 +142,7 @@ fn wrong_clocks_in_a_backlog_make_nothing_pending() {
              \"session_id\":\"clock\",\"page_type\":\"home\"}}\n"
         )
     };
-    let sales = 2_000;
+    let sales = 800;
     let log = |places: Vec<usize>| {
         let mut lines: Vec<String> = (0..sales).map(sale).collect();
         places.iter().zip(0..).for_each(|(&place, number)| lines.insert(place + number, wrong(number)));
@@ -150,19 +150,21 @@ fn wrong_clocks_in_a_backlog_make_nothing_pending() {
     };
     let cases = [
         ("first", vec![0]),
-        ("middle", vec![500]),
+        ("middle", vec![100]),
         ("last", vec![sales]),
-        ("ten", (0..10).map(|tenth| tenth * 200).collect()),
+        ("ten", (0..10).map(|tenth| tenth * 80).collect()),
         ("half", (0..sales).collect()),
     ];
-    for (case, places) in cases {
-        for (partitions, workers, lake) in [(1, 2, true), (4, 1, false)] {
+    for (turn, (case, places)) in cases.into_iter().enumerate() {
+        // With the wrong one alone it may come before anything else is known.
+        let ways = [(1, 2, true), (4, 1, false)];
+        for (partitions, workers, lake) in ways.into_iter().skip(usize::from(turn % 2 == 1)) {
             let name = format!("{case}-{partitions}");
             let lines = log(places.clone());
             write_log(&place, &name, partitions, &lines);
             let lake = if lake { format!("--set lake.url={name}-lake") } else { String::new() };
             let summary = place.ok(&format!(
-                "run --until-end --quiet --format json --set source.log.paths=['{name}'] --set live.epoch_records=100 \
+                "run --until-end --quiet --format json --set serve.address= --set source.log.paths=['{name}'] --set live.epoch_records=100 \
                  --set live.workers={workers} --set lake.checkpoint_ms=50 {lake}"
             ));
             let read = lines.len() as u64;
@@ -170,7 +172,7 @@ fn wrong_clocks_in_a_backlog_make_nothing_pending() {
             // A replay's now is that of the right clocks.
             place.replay(&name, &format!("{name}-data"), "--set views.allowed_lateness_ms=0");
             let now = place.manifest(&format!("{name}-data"))["watermark"].as_i64().expect("there is one");
-            assert_eq!(now, 1_772_323_200_000_000 + (sales as i64 - 1) * 120_000_000, "{name}");
+            assert_eq!(now, 1_772_323_200_000_000 + (sales as i64 - 1) * 300_000_000, "{name}");
         }
     }
 }
