@@ -7,7 +7,8 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,51 +71,81 @@ fn how_much_may_be_rejected_is_asked_for() {
     assert!(done.code == 0 && !done.out.contains("rejected"), "{} {}", done.out, done.err);
 }
 
-/// An engine over `log`, and the lines that it says. With `shell`, started by that, which gets the command line as `"$@"`.
-fn start(place: &Place, shell: Option<&str>, more: &[&str]) -> (Child, BufReader<ChildStderr>) {
-    let ours = place.command();
-    let mut command = match shell {
-        None => place.command(),
-        Some(script) => {
-            let mut shell = Command::new("sh");
-            shell.args(["-c", script, "sh"]).arg(ours.get_program()).current_dir(place.path(""));
-            shell
-        }
-    };
-    command.args(["run", "--set", "serve.address=127.0.0.1:0", "--set", "source.log.paths=['log']"]).args(more);
-    let mut child =
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let lines = BufReader::new(child.stderr.take().expect("it is a pipe"));
-    (child, lines)
+/// An engine over `log`. It goes with the test.
+struct Engine(Option<Child>);
+
+/// What it says, a line each.
+type Lines = mpsc::Receiver<String>;
+
+impl Engine {
+    /// With a script, started by a shell, which has the command line as `"$@"`.
+    fn start(place: &Place, script: Option<&str>, more: &[&str]) -> Engine {
+        let ours = place.command();
+        let mut command = match script {
+            None => place.command(),
+            Some(script) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", script, "sh"]).arg(ours.get_program()).current_dir(place.path(""));
+                shell
+            }
+        };
+        command.args(["run", "--set", "serve.address=127.0.0.1:0", "--set", "source.log.paths=['log']"]).args(more);
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Engine(Some(command.spawn().expect("it starts")))
+    }
+
+    fn stderr(&mut self) -> ChildStderr {
+        self.0.as_mut().and_then(|child| child.stderr.take()).expect("it is a pipe")
+    }
+
+    fn lines(&mut self) -> Lines {
+        let (sender, lines) = mpsc::channel();
+        let stderr = BufReader::new(self.stderr());
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        lines
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.0.as_ref().expect("it has not ended").id().to_string();
+        assert!(Command::new("kill").args([name, &id]).status().expect("there is kill").success());
+    }
+
+    fn end(mut self) -> Output {
+        self.0.take().expect("it ends once").wait_with_output().expect("it ends")
+    }
 }
 
-/// The first line that has a word, and what stands behind it.
-fn line_with(lines: &mut BufReader<ChildStderr>, word: &str) -> (String, String) {
-    let begun = Instant::now();
-    let mut all = String::new();
-    loop {
-        let mut line = String::new();
-        let length = lines.read_line(&mut line).expect("text");
-        all.push_str(&line);
-        assert!(length > 0 && begun.elapsed() < PATIENCE, "{word:?} was not said: {all}");
-        if let Some((_, rest)) = line.trim_end().split_once(word) {
-            return (line.clone(), rest.to_owned());
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }
 
-fn signal(child: &Child, name: &str) {
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args([name, &id]).status().expect("there is kill").success());
+/// The first line that has a word, and what stands behind it.
+fn line_with(lines: &Lines, word: &str) -> (String, String) {
+    let begun = Instant::now();
+    let mut all = Vec::new();
+    loop {
+        let line = lines.recv_timeout(PATIENCE.saturating_sub(begun.elapsed()));
+        let line = line.unwrap_or_else(|_| panic!("{word:?} was not said: {all:?}"));
+        if let Some((_, rest)) = line.split_once(word) {
+            return (line.clone(), rest.to_owned());
+        }
+        all.push(line);
+    }
 }
 
 #[test]
 fn an_engine_says_what_it_rejects_and_so_does_its_status() {
     let place = Place::new();
     write_log(&place, "log", &foreign(30));
-    let (mut child, mut lines) = start(&place, None, &["--quiet"]);
+    let mut engine = Engine::start(&place, None, &["--quiet"]);
+    let lines = engine.lines();
     // Warnings are said with `--quiet`, too; where it serves is not.
-    let (line, _) = line_with(&mut lines, "warning: rejected 30 of 30 records (100 %)");
+    let (line, _) = line_with(&lines, "warning: rejected 30 of 30 records (100 %)");
     let (time, _) = line.split_once(' ').expect("a time is first");
     assert!(millrace_schema::calendar::parse_rfc3339(time).is_some(), "{line}");
     let (_, rest) = line.split_once("look: millrace query quarantine --addr ").expect("where to look");
@@ -127,17 +158,17 @@ fn an_engine_says_what_it_rejects_and_so_does_its_status() {
         serde_json::from_str(&place.ok(&format!("status --addr {address} --format json"))).expect("JSON");
     assert_eq!(status["rejected"][0]["records"].as_u64(), Some(30), "{status}");
     assert_eq!(status["rejected"][0]["example"]["source"].as_str(), Some("log"), "{status}");
-    signal(&child, "-TERM");
-    assert!(child.wait().expect("it ends").success());
+    engine.signal("-TERM");
+    assert!(engine.end().status.success());
 }
 
 #[test]
 fn nobody_has_to_read_what_is_said() {
     let place = Place::new();
     write_log(&place, "log", &good(50));
-    let (child, lines) = start(&place, None, &["--until-end", "--format", "json"]);
-    drop(lines);
-    let output = child.wait_with_output().expect("it ends");
+    let mut engine = Engine::start(&place, None, &["--until-end", "--format", "json"]);
+    drop(engine.stderr());
+    let output = engine.end();
     assert_eq!(output.status.code(), Some(0));
     let summary: Value = serde_json::from_slice(&output.stdout).expect("one object");
     assert_eq!(summary["accepted"].as_u64(), Some(50));
@@ -149,24 +180,25 @@ fn a_terminal_that_goes_away_ends_an_engine_well() {
     write_log(&place, "log", &good(50));
     // No checkpoint but the last.
     let lake = ["--format", "json", "--set", "lake.url=lake", "--set", "lake.checkpoint_ms=86400000"];
-    let (child, mut lines) = start(&place, None, &lake);
-    let (_, address) = line_with(&mut lines, "serving on ");
+    let mut engine = Engine::start(&place, None, &lake);
+    let (_, address) = line_with(&engine.lines(), "serving on ");
     wait_until_read(&place, &address, 50);
     // It may come twice: of the shell, and of the kernel.
-    signal(&child, "-HUP");
-    signal(&child, "-HUP");
-    let output = child.wait_with_output().expect("it ends");
+    engine.signal("-HUP");
+    engine.signal("-HUP");
+    let output = engine.end();
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stdout).contains("\"accepted\":50"));
     assert_eq!(place.table("lake", "quality").pick("accepted"), ["50"]);
 
-    let (mut child, mut lines) = start(&place, Some("trap '' HUP; exec \"$@\""), &[]);
-    let (_, address) = line_with(&mut lines, "serving on ");
-    signal(&child, "-HUP");
+    let mut engine = Engine::start(&place, Some("trap '' HUP; exec \"$@\""), &[]);
+    let lines = engine.lines();
+    let (_, address) = line_with(&lines, "serving on ");
+    engine.signal("-HUP");
     std::thread::sleep(Duration::from_millis(300));
     place.ok(&format!("status --addr {address}"));
-    signal(&child, "-TERM");
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    engine.signal("-TERM");
+    assert_eq!(engine.end().status.code(), Some(0));
 }
 
 fn wait_until_read(place: &Place, address: &str, records: u64) {
