@@ -61,7 +61,7 @@ impl<'a> Patience<'a> {
 
 /// Whether an error may pass, or be mended by others, while the settings stay as they are.
 pub fn is_waited_for(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| may_pass(cause))
+    error.chain().any(may_pass)
 }
 
 fn may_pass(cause: &(dyn Error + 'static)) -> bool {

@@ -79,8 +79,10 @@ fn a_start_serves_the_lake_while_the_broker_is_away() {
     let waits = spawn(&place, &format!("{RUN} {kafka} {horizons} --set serve.address={address}"), false);
     wait_for("an answer of the lake", || page_views(&place, &address).is_some());
     assert_eq!(page_views(&place, &address).as_deref(), Some("1"));
-    let status = place.ok(&format!("status --addr {address}"));
-    assert!(status.contains("it is starting") && status.contains("no broker of"), "{status}");
+    wait_for("the reason", || {
+        let status = place.ok(&format!("status --addr {address}"));
+        status.contains("it is starting") && status.contains("no broker of")
+    });
     let said = end(waits);
     assert!(said.code == 1 && said.err.contains("told to end before it had started"), "{}: {}", said.code, said.err);
     let warnings = said.err.matches("trying again").count();

@@ -17,6 +17,7 @@ from judge import ANYTHING, SCORES, TOP, Judge, Question, files_of
 
 SHOWN = 5
 INSTANT_GROUPS = ("hour", "minute")
+MONEY_COLUMNS = ("gross_sales", "discounts", "order_revenue", "returns", "returns_as_sold", "net_sales")
 
 
 class Tally:
@@ -149,12 +150,16 @@ def ordered(columns, rows, question):
             return (1, instant(value))
         return (1, value.encode() if isinstance(value, str) else value)
 
+    def amount(row, name):
+        """Amounts of one currency stand together: there is no saying which of two currencies is more."""
+        value = part(name, row[columns.index(name)])
+        return (row[columns.index("currency")], value) if "currency" in columns and name in MONEY_COLUMNS else value
+
     rows = sorted(rows, key=lambda row: [part(c, v) for c, v in zip(columns, row)])
     for asked in reversed(question.order_by):
         name, _, direction = asked.partition(":")
-        place = columns.index(name)
         # Equal ones keep their order, in a reversed sort, too.
-        rows = sorted(rows, key=lambda row: part(name, row[place]), reverse=direction == "desc")
+        rows = sorted(rows, key=lambda row: amount(row, name), reverse=direction == "desc")
     return rows[: question.limit] if question.limit else rows
 
 

@@ -14,6 +14,7 @@ import tempfile
 import zoneinfo
 from dataclasses import dataclass, field
 from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
 import duckdb
@@ -79,6 +80,17 @@ def window_us(text):
         return None
     number, unit = re.fullmatch(r"(\d+) ?(s|m|min|h|d)", text).groups()
     return int(number) * {"s": 1_000_000, "m": 60_000_000, "min": 60_000_000, "h": HOUR, "d": DAY}[unit]
+
+
+def exact_score(by, n_ab, n_a, n_b, llr):
+    """Something in the order of a score. How many sessions there are is the same for all, so it stays out of lift."""
+    if by == "cosine":
+        return Fraction(n_ab * n_ab, n_a * n_b)
+    if by == "jaccard":
+        return Fraction(n_ab, n_a + n_b - n_ab)
+    if by == "lift":
+        return Fraction(n_ab, n_a * n_b)
+    return float(f"{llr:.11e}")
 
 
 class Judge:
@@ -356,6 +368,10 @@ class Judge:
         lists = {}
         for kind, product_id, *rest in rows:
             lists.setdefault((kind, product_id), []).append(tuple(rest))
+        if by != "n_ab":
+            # Equal scores are equal whatever the last bit of a double says: they are compared as what they are made of.
+            for candidates in lists.values():
+                candidates.sort(key=lambda row: (-exact_score(by, *row[1:4], row[-1]), row[0].encode()))
         return lists
 
     def related(self, question):

@@ -226,7 +226,7 @@ class Maker:
             copy.setdefault("reason" if "order_id" in record else "brand", self.pick([None, ""]))
         if self.chance(0.1):
             copy.setdefault("note", self.pick([None, ""]))
-        if "currency" in copy and self.chance(0.5):
+        if copy.get("currency") and self.chance(0.5):
             copy["currency"] = copy["currency"].lower()
         return self.respelled(copy) if self.chance(0.5) else copy
 

@@ -99,7 +99,8 @@ impl Server {
         let connections = Connections::new(settings.connections_max, settings.connections_per_address_max, within);
         let memory = Memory::new(settings.memory_bytes, connections.clone());
         let strangers = Arc::<Strangers>::default();
-        let around = Around { connections: connections.clone(), strangers: strangers.clone() };
+        let (of_all, strange) = (connections.clone(), strangers.clone());
+        let around = Around { connections: of_all, strangers: strange, memory: memory.clone() };
         let service = Arc::new(Service::new(
             settings,
             board.clone(),
@@ -107,7 +108,6 @@ impl Server {
             clock,
             metrics.clone(),
             drained.clone(),
-            memory.clone(),
             around,
         ));
         let tidied = Arc::downgrade(&service);

@@ -56,6 +56,8 @@ pub struct Service {
 pub struct Around {
     pub connections: Arc<Connections>,
     pub strangers: Arc<Strangers>,
+    /// What all of it takes together.
+    pub memory: Arc<Memory>,
 }
 
 type Answer<M> = Result<Response<Encoded<M>>, Status>;
@@ -68,9 +70,9 @@ impl Service {
         clock: Clock,
         metrics: Arc<ServeMetrics>,
         draining: watch::Receiver<bool>,
-        memory: Arc<Memory>,
         around: Around,
     ) -> Service {
+        let memory = around.memory.clone();
         let (stamps, asking) = (Arc::<Stamps>::default(), Asking::of(settings));
         let live = LiveQuestions::new(board.clone(), stamps.clone(), asking.clone(), memory.clone(), settings);
         let page_bytes = settings.page_cache_bytes.min(settings.memory_bytes / 4);

@@ -3,9 +3,10 @@
 use super::*;
 use crate::context::Partitions;
 use crate::oracle::example::{at, context, view};
+use cpu_time::ThreadTime;
 use millrace_schema::{NameCache, Names, OwnedRecord, Place};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn activities(shared: &Shared, events: usize) -> Vec<Activity> {
     let mut names = NameCache::new(shared.names.clone());
@@ -29,7 +30,7 @@ fn takes(newest_first: bool, events: usize) -> Duration {
     let run = |_| {
         let parts = Parts { funnel: true, related: true, traffic: true, quality: true };
         let mut sessions = Sessions::new(shared.clone(), parts, 1);
-        let began = Instant::now();
+        let began = ThreadTime::now();
         for (epoch, activity) in (0..).zip(&activities) {
             sessions.epoch(&[vec![*activity]]);
             sessions.out.funnel.drain(epoch).for_each(drop);
