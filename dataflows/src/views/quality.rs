@@ -232,7 +232,9 @@ impl View for Quality {
             let counted = |group: &Vec<u64>| {
                 caught.get(group).is_some_and(|rules: &BTreeMap<_, _>| rules.keys().any(|&rule| rule_wanted(rule)))
             };
-            totals.retain(|group, _| filled.contains(group) || counted(group));
+            // No record is of two rules: nothing is known of what both filters leave.
+            let is_some_rule = (NO_RULE + 1..rules.len() as u64).any(rule_wanted);
+            totals.retain(|group, _| is_some_rule && (filled.contains(group) || counted(group)));
         }
         for group in filled {
             totals.entry(group).or_default();

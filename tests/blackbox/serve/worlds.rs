@@ -92,13 +92,11 @@ impl World {
 /// All versions that were published, by epoch.
 type Versions = Arc<Mutex<BTreeMap<u64, Arc<Published>>>>;
 
-fn record(board: Arc<Board>, versions: Versions) -> impl Future<Output = ()> {
-    async move {
-        let mut changes = board.changes();
-        while changes.changed().await.is_ok() {
-            let version = board.current();
-            versions.lock().expect("no panic").insert(version.epoch, version);
-        }
+async fn record(board: Arc<Board>, versions: Versions) {
+    let mut changes = board.changes();
+    while changes.changed().await.is_ok() {
+        let version = board.current();
+        versions.lock().expect("no panic").insert(version.epoch, version);
     }
 }
 
