@@ -36,7 +36,8 @@ class Engine:
     def replay(self, files, workers, settings=()):
         extra = [part for setting in settings for part in ("--set", setting)]
         # Data that is bad on purpose is no failure.
-        text = self.run("replay", *files, "--fail-above", "100", "--data-dir", self.data_dir, "--workers", workers, "--format", "json", *extra)
+        text = self.run("replay", *files, "--data-dir", self.data_dir, "--workers", workers, "--format", "json",
+                        "--fail-above", "100", *extra)
         try:
             self.report = json.loads(text)
         except ValueError:
