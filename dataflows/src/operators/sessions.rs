@@ -14,6 +14,7 @@
 //! that no event can join any more is forgotten. What it contributed stays in the rows; the contribution itself is kept by its
 //! first product, 24 bytes for all sessions that contribute the same, because the product's category may change and restates it.
 
+mod active;
 mod event;
 mod forget;
 mod long;
@@ -23,9 +24,9 @@ pub mod spans;
 mod tests;
 mod visits;
 
-use crate::context::{Bucket, Buckets, Keeps, Shared};
+use crate::context::{Buckets, Keeps, Shared};
 use crate::durable::{OpenWarning, Settled, Unknown};
-use crate::operators::activity::{Act, Activity};
+use crate::operators::activity::Activity;
 use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::lists::{List, Lists};
@@ -38,7 +39,8 @@ use crate::operators::tables::{IdHead, IdTable, prefetch};
 use crate::operators::touched::TouchedSet;
 use crate::rows::{Change, Netting};
 use crate::views::funnel::{Contribution, FunnelKeys};
-use crate::views::{quality, traffic};
+use crate::views::quality;
+use active::{beyond_gap, count_traffic};
 pub use event::SessionEvent;
 use long::{LONG, Long};
 use millrace_schema::{Name, Warning};
@@ -538,42 +540,6 @@ impl Sessions {
         }
         if now.first_product != 0 && before.is_none_or(|before| before.first_product != now.first_product) {
             self.list_by_first_product(now.first_product, session);
-        }
-    }
-}
-
-/// Of events in order of time, what [`Buckets::beyond_gap`] asks for.
-fn beyond_gap(buckets: &mut Buckets, time: i64, events: &[SessionEvent]) -> Option<i64> {
-    let first = |limit: i64| events.partition_point(|event| event.time < limit);
-    let time_at = |at: usize| events.get(at).map(|event| event.time);
-    let last_before = |limit| time_at(first(limit).checked_sub(1)?);
-    buckets.beyond_gap(time, last_before, |limit| time_at(first(limit)))
-}
-
-/// Counts an event `sign` times, and its session where no neighbour in time is in the same bucket.
-fn count_traffic(
-    buckets: &mut Buckets,
-    out: &mut Netting,
-    event: &SessionEvent,
-    neighbours: [Option<i64>; 3],
-    sign: i64,
-) {
-    let measure = if event.act().is_page_view() {
-        Some(traffic::PAGE_VIEWS)
-    } else if event.act() == Act::AddToCart {
-        Some(traffic::CART_ADDITIONS)
-    } else {
-        None
-    };
-    let neighbours: [Option<Bucket>; 3] = neighbours.map(|time| time.map(|time| buckets.of(time)));
-    let bucket = buckets.of(event.time);
-    for grain in traffic::GRAINS {
-        let key = grain.key(bucket, 0);
-        if let Some(measure) = measure {
-            out.add(key, measure, sign);
-        }
-        if !neighbours.iter().flatten().any(|other| grain.key(*other, 0) == key) {
-            out.add(key, traffic::ACTIVE_SESSIONS, sign);
         }
     }
 }
