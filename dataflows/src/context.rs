@@ -2,7 +2,8 @@
 
 use crate::settings::ViewContext;
 use millrace_schema::calendar::{Calendar, Hour, MICROS_PER_MINUTE};
-use millrace_schema::{Name, Names};
+use millrace_schema::{Name, NameCache, Names};
+use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
 
@@ -91,13 +92,26 @@ pub struct Shared {
     pub none: Name,
     /// The key of `(unknown)`.
     pub unknown: Name,
+    /// Whether the texts of users who order are in the dictionary: some view shows them.
+    pub keeps_users: bool,
 }
 
 impl Shared {
     pub fn new(context: Arc<ViewContext>, names: Arc<Names>, partitions: Arc<Partitions>) -> Shared {
         let intern = |text| names.intern(text).expect("the first names of a dictionary do not collide");
         let (none, unknown) = (intern(NONE_TEXT), intern(UNKNOWN_TEXT));
-        Shared { context, names, partitions, expected: Arc::default(), held: Arc::default(), none, unknown }
+        let (expected, held) = (Arc::default(), Arc::default());
+        Shared { context, names, partitions, expected, held, none, unknown, keeps_users: false }
+    }
+
+    #[must_use]
+    pub fn keeping_users(self, keeps_users: bool) -> Shared {
+        Shared { keeps_users, ..self }
+    }
+
+    /// A reader's way to the dictionary.
+    pub fn name_cache(&self) -> NameCache {
+        NameCache::new(self.names.clone()).keeping_users(self.keeps_users)
     }
 
     /// The name to group by: `(none)` where there is none.
@@ -115,7 +129,7 @@ pub struct Buckets {
 }
 
 /// The buckets of one instant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Bucket {
     /// First instant, UTC microseconds.
     pub minute: i64,
@@ -125,6 +139,25 @@ pub struct Bucket {
     pub day: i64,
     /// The month's first day.
     pub month: i64,
+}
+
+impl Bucket {
+    /// The lengths of time that are told apart in [`Bucket::apart_from`], by the number of their bit.
+    pub const MINUTE: u8 = 0;
+    pub const HOUR: u8 = 1;
+    pub const DAY: u8 = 2;
+    pub const ALL: u8 = 3;
+
+    /// In which lengths of time none of the others is in the same bucket: a bit for each. Of all time, where there is no other.
+    pub fn apart_from<'a>(self, others: impl Iterator<Item = &'a Bucket>) -> u8 {
+        others.fold(0b1111, |apart, other| {
+            let same = u8::from(self.minute == other.minute) << Self::MINUTE
+                | u8::from(self.hour == other.hour) << Self::HOUR
+                | u8::from(self.day == other.day) << Self::DAY
+                | 1 << Self::ALL;
+            apart & !same
+        })
+    }
 }
 
 impl Buckets {

@@ -4,29 +4,29 @@
 //! events ─▶ claims ─▶ dedup
 //!    │                  │ what lost
 //!    └──────▶ accept ◀──┘
-//!               │     ┌─ activities ──────▶ sessions ─┬─▶ funnel ─────────────────────────▶ rows
-//!               ├─────┤                               ├─▶ pairs ──▶ related_products ─────▶ rows
-//!               │     ├─ order events ────▶ orders ───┤
-//!               │     │                               ├─▶ sales ──────────────────────────▶ rows
+//!               │     ┌─ activities ──────▶ sessions ─┐
+//!               ├─────┤                               ├─▶ pairs ─┐
+//!               │     ├─ order events ────▶ orders ───┤          ├─▶ Facts ─▶ views ─▶ rows
 //!               │     ├─ dimensions ─▶ categories ─▶ (sessions, orders)
-//!               │     └─ sightings ───────▶ users ────┴─▶ traffic, quality ───────────────▶ rows
+//!               │     └─ sightings ───────▶ users ────┴──────────┘
 //!               └─ verdicts ──▶ (to the reader that has the bytes)
-//! receipts (what each reader counted) ─────────────────▶ quality
+//! receipts (what each reader counted) ─────────────────▶ Facts
 //! ```
 //! What is restored, or recalled, joins claims, accept, sessions, users and pairs.
 
 use crate::context::Shared;
 use crate::durable::{Kept, Restored};
+use crate::facts::{Account, FactChange, Facts, Uses};
 use crate::operators::accept::{Wanted, accept};
 use crate::operators::categories::histories;
 use crate::operators::dedup::{Verdict, claim, claim_again, deduplicate};
-use crate::operators::orders::{OrderParts, orders};
+use crate::operators::orders::orders;
 use crate::operators::pairs::pairs;
-use crate::operators::sessions::{Parts, SessionInputs, sessions};
+use crate::operators::sessions::{SessionInputs, sessions};
 use crate::operators::users::users;
-use crate::rows::{Change, Rows};
+use crate::rows::Rows;
 use crate::settings::FunnelUnit;
-use crate::views::{Inputs, VIEWS, view};
+use crate::views::{View, maintained};
 use differential_dataflow::AsCollection;
 use millrace_schema::{Event, Place};
 use timely::dataflow::operators::Concatenate;
@@ -37,8 +37,8 @@ use timely::dataflow::{Scope, StreamVec};
 pub struct Sources<'s> {
     /// Decoded events, of the records that this worker reads.
     pub events: StreamVec<'s, u64, Event>,
-    /// The rows of `quality` that readers count: see [`crate::receipts`].
-    pub receipts: StreamVec<'s, u64, Change>,
+    /// What readers count: see [`crate::receipts`].
+    pub receipts: StreamVec<'s, u64, FactChange<Account>>,
     /// UTC microseconds, from any worker: no event older than the horizons behind it comes in a later epoch. Without
     /// horizons they are not needed.
     pub watermarks: Option<StreamVec<'s, u64, i64>>,
@@ -50,7 +50,7 @@ pub struct Sources<'s> {
 
 /// What leaves the dataflow.
 pub struct Outputs<'s> {
-    /// By view, in the order of [`VIEWS`]. `quality` is always there: it carries the accounting.
+    /// The rows of each view that is maintained, by its name.
     pub views: Vec<(&'static str, Rows<'s>)>,
     /// On the worker that read them: the valid records that were not accepted.
     pub verdicts: StreamVec<'s, u64, (Place, Verdict)>,
@@ -66,17 +66,18 @@ pub fn build<'s>(
     enabled: &[String],
     durable: bool,
 ) -> Outputs<'s> {
-    let on = |name: &str| enabled.iter().any(|view| view == name);
+    let views: Vec<_> = maintained(enabled, &shared.context).collect();
+    let is_enabled = |view: &&Box<dyn View>| enabled.iter().any(|on| on == view.name());
+    // What is maintained in any case needs no more than what readers count.
+    let uses = views.iter().filter(is_enabled).fold(Uses::NOTHING, |uses, view| uses.and(view.definition().uses));
     let by_user = shared.context.funnel.unit == FunnelUnit::User;
-    let parts =
-        Parts { funnel: on("funnel"), related: on("related_products"), traffic: on("traffic"), quality: on("quality") };
-    let order_parts = OrderParts { sales: on("sales"), others: parts };
-    let session_parts = Parts { funnel: parts.funnel && !by_user, ..parts };
+    let of_sessions = Uses { visits: uses.visits && !by_user, ..uses };
     let wanted = Wanted {
-        of_sessions: session_parts.any(),
-        of_users: parts.funnel && by_user,
-        order_events: order_parts.any(),
-        sightings: parts.traffic || parts.quality,
+        of_sessions: of_sessions.visits || uses.together || uses.presence || uses.accounts,
+        of_users: uses.visits && by_user,
+        order_events: uses.cells || uses.lines || uses.orders || uses.together || uses.accounts,
+        sightings: uses.presence || uses.accounts,
+        facts: uses.events || uses.dimensions,
         accepted: durable,
     };
     let Sources { events, receipts, watermarks, restored, recalled } = sources;
@@ -102,43 +103,39 @@ pub fn build<'s>(
         settled: of_funnel(false),
         warnings: warnings.clone(),
     };
-    let mut of_sessions = sessions(accepted.of_sessions, others, shared, session_parts);
+    let mut sessions_out = sessions(accepted.of_sessions, others, shared, of_sessions);
     if wanted.of_users {
-        let only_funnel = Parts { funnel: true, related: false, traffic: false, quality: false };
         let others = SessionInputs {
             histories: histories.clone(),
             watermarks: watermarks.clone(),
             settled: of_funnel(true),
             warnings: None,
         };
-        of_sessions.funnel = sessions(accepted.of_users, others, shared, only_funnel).funnel;
+        let only_visits = Uses { visits: true, ..Uses::NOTHING };
+        sessions_out.visits = sessions(accepted.of_users, others, shared, only_visits).visits;
     }
-    let of_orders = orders(accepted.order_events, histories, shared, order_parts);
-    let empty = || std::iter::empty::<Change>().to_stream(scope);
-    let (active_users, unknown_users) = if wanted.sightings {
-        users(accepted.sightings, watermarks, warnings, shared, parts)
+    let orders_out = orders(accepted.order_events, histories, shared, uses);
+    let (of_users, unknown_users) = if wanted.sightings {
+        users(accepted.sightings, watermarks, warnings, shared, uses)
     } else {
-        (empty(), empty())
+        (std::iter::empty().to_stream(scope), std::iter::empty().to_stream(scope))
     };
-
-    let touched = scope.concatenate([of_sessions.pairs, of_orders.pairs]);
-    let related = if parts.related { pairs(touched, counted, shared) } else { empty() };
-    let traffic = scope.concatenate([of_sessions.traffic, of_orders.traffic, active_users]);
-    let quality =
-        scope.concatenate([receipts, accepted.receipts, of_sessions.quality, of_orders.quality, unknown_users]);
-    let inputs = Inputs {
-        sales: of_orders.sales.as_collection(),
-        funnel: of_sessions.funnel.as_collection(),
-        related: related.as_collection(),
-        traffic: traffic.as_collection(),
-        quality: quality.as_collection(),
+    let touched = scope.concatenate([sessions_out.pairs, orders_out.pairs]);
+    let together = if uses.together { pairs(touched, counted, shared) } else { std::iter::empty().to_stream(scope) };
+    let accounts =
+        scope.concatenate([receipts, accepted.accounts, sessions_out.accounts, orders_out.accounts, unknown_users]);
+    let events = accepted.facts.as_collection();
+    let facts = Facts {
+        dimensions: events.clone().filter(|event| event.kind().is_dimension()),
+        events,
+        lines: orders_out.lines.as_collection(),
+        orders: orders_out.orders.as_collection(),
+        presence: scope.concatenate([sessions_out.presence, of_users]).as_collection(),
+        accounts: accounts.as_collection(),
+        cells: orders_out.cells.as_collection(),
+        visits: sessions_out.visits.as_collection(),
+        together: together.as_collection(),
     };
-    let mut views = Vec::new();
-    for (name, _) in VIEWS {
-        if on(name) || name == "quality" {
-            let view = view(name, &shared.context).expect("VIEWS names it");
-            views.push((name, view.render(&inputs)));
-        }
-    }
+    let views = views.iter().map(|view| (view.name(), view.render(&facts, shared))).collect();
     Outputs { views, verdicts: accepted.verdicts, accepted: accepted.accepted }
 }

@@ -2,8 +2,10 @@
 
 pub mod context;
 pub mod durable;
+pub mod facts;
 pub mod graph;
 pub mod index;
+mod netted;
 pub mod operators;
 pub mod oracle;
 mod packed;

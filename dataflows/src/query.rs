@@ -39,6 +39,8 @@ pub enum QueryError {
     SeveralTimes(&'static str),
     #[error("{0} is a list of records, which has no groups and no days: leave out --group-by, --from and --to")]
     OnlyAList(&'static str),
+    #[error("customers are counted by the day all together: user_id, segment and currency do not go with days")]
+    DaysAlone,
     #[error("distinct counts over a range of days do not follow from what is kept: group by day or hour as well")]
     RangeNeedsDays,
     #[error(

@@ -14,15 +14,19 @@ pub struct ViewSettings {
     pub allowed_lateness_ms: i64,
     pub funnel: FunnelSettings,
     pub related_products: RelatedSettings,
+    pub trending: TrendingSettings,
 }
 
 impl Default for ViewSettings {
     fn default() -> ViewSettings {
+        let context = ViewContext::default();
+        let enabled = crate::views::all(&context).filter(|view| view.definition().by_default);
         ViewSettings {
-            enabled: ["sales", "funnel", "related_products", "traffic", "quality"].map(String::from).to_vec(),
+            enabled: enabled.map(|view| view.name().to_owned()).collect(),
             allowed_lateness_ms: 600_000,
             funnel: FunnelSettings::default(),
             related_products: RelatedSettings::default(),
+            trending: TrendingSettings::default(),
         }
     }
 }
@@ -35,6 +39,15 @@ pub enum FunnelUnit {
     Session,
     /// Guests are left out.
     User,
+}
+
+impl FunnelUnit {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FunnelUnit::Session => "session",
+            FunnelUnit::User => "user",
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +115,33 @@ impl Default for RelatedSettings {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrendingSettings {
+    /// After how long an hour counts half as much in a score: a number with `s`, `m`, `h` or `d`. No row depends on it.
+    pub half_life: String,
+}
+
+impl Default for TrendingSettings {
+    fn default() -> TrendingSettings {
+        TrendingSettings { half_life: "24h".to_owned() }
+    }
+}
+
+impl TrendingSettings {
+    /// The half-life in microseconds.
+    ///
+    /// # Errors
+    /// [`SettingError::Bad`] naming the setting to change.
+    pub fn half_life_micros(&self) -> Result<i64, SettingError> {
+        parse_span(&self.half_life).flatten().ok_or_else(|| SettingError::Bad {
+            setting: "views.trending.half_life",
+            value: self.half_life.clone(),
+            expected: "a number with s, m, h or d, such as 24h: up to 36600d".to_owned(),
+        })
+    }
+}
+
 /// A setting that cannot be used as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
@@ -133,6 +173,21 @@ pub struct StepPlan {
     pub name: String,
     pub matchers: Vec<Matcher>,
     pub optional: bool,
+}
+
+/// `cart (add_to_cart)`, `checkout? (checkout_started or page_view:checkout)`.
+impl std::fmt::Display for StepPlan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let matchers: Vec<String> = self
+            .matchers
+            .iter()
+            .map(|matcher| match matcher {
+                Matcher::Kind(kind) => kind.as_str().to_owned(),
+                Matcher::Page(page) => format!("page_view:{}", page.as_str()),
+            })
+            .collect();
+        write!(f, "{}{} ({})", self.name, if self.optional { "?" } else { "" }, matchers.join(" or "))
+    }
 }
 
 pub const MAX_FUNNEL_STEPS: usize = 8;
@@ -265,5 +320,34 @@ pub struct ViewContext {
     pub allowed_lateness_micros: i64,
     pub funnel: FunnelPlan,
     pub related: RelatedSettings,
+    pub trending_half_life_micros: i64,
     pub horizons: Horizons,
+}
+
+/// With every setting as it is where nothing is said, and no horizons.
+impl Default for ViewContext {
+    fn default() -> ViewContext {
+        ViewContext {
+            calendar: Calendar::utc(),
+            default_currency: millrace_schema::Currency::USD,
+            allowed_lateness_micros: 600_000_000,
+            funnel: FunnelSettings::default().plan().expect("the defaults are usable"),
+            related: RelatedSettings::default(),
+            trending_half_life_micros: TrendingSettings::default().half_life_micros().expect("the default is usable"),
+            horizons: Horizons::NONE,
+        }
+    }
+}
+
+impl ViewContext {
+    /// The setting of the calendar, for [`crate::views::View::depends_on`].
+    pub fn time_zone(&self) -> (&'static str, String) {
+        ("store.time_zone", self.calendar.zone().to_owned())
+    }
+
+    /// The setting that cuts sessions, likewise.
+    pub fn session_gap(&self) -> (&'static str, String) {
+        let gap = self.horizons.pause().map_or("unlimited".to_owned(), |micros| format!("{}s", micros / 1_000_000));
+        ("horizons.sessions", gap)
+    }
 }

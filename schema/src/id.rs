@@ -47,6 +47,14 @@ impl Name {
         Name(xxh3_64(text.as_bytes()).max(1))
     }
 
+    /// The key of a user's text, which the dataflow has as an id: half of it. The text is in the dictionary under this key.
+    pub fn of_user(id: Id) -> Name {
+        if id.is_none() {
+            return Name::NONE;
+        }
+        Name(id.low.max(1))
+    }
+
     pub fn is_none(self) -> bool {
         self == Name::NONE
     }

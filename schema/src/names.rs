@@ -3,9 +3,9 @@
 //! One per process, append-only. A reader enters a name before it sends the first event that carries it, so
 //! whoever sees a key in the dataflow finds its text here.
 
-use crate::Name;
 use crate::decode::piece;
 use crate::short::Short;
+use crate::{Id, Name};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
@@ -50,8 +50,8 @@ pub struct Names {
 #[derive(Debug, Default)]
 struct Entries {
     table: Table,
-    /// In the order in which they were entered.
-    texts: Vec<Arc<str>>,
+    /// In the order in which they were entered, with their names.
+    texts: Vec<(Name, Arc<str>)>,
 }
 
 impl Names {
@@ -66,8 +66,9 @@ impl Names {
         let mut entries = self.entries.write().expect("no holder of the dictionary panics");
         let Entries { table, texts } = &mut *entries;
         let enter = || {
-            texts.push(Arc::from(text));
-            texts[texts.len() - 1].clone()
+            let text: Arc<str> = Arc::from(text);
+            texts.push((name, text.clone()));
+            text
         };
         let known = table.entry(name.0).or_insert_with(enter).clone();
         same(&known, text).map(|()| known)
@@ -98,8 +99,8 @@ impl Names {
         self.read().texts.len()
     }
 
-    /// The texts that were entered after the first so many, in that order.
-    pub fn since(&self, known: usize) -> Vec<Arc<str>> {
+    /// The texts that were entered after the first so many, in that order, with their names.
+    pub fn since(&self, known: usize) -> Vec<(Name, Arc<str>)> {
         self.read().texts.get(known..).unwrap_or_default().to_vec()
     }
 
@@ -129,6 +130,7 @@ pub struct NameCache {
     seen: Table,
     /// A power of two of them.
     slots: Vec<Slot>,
+    keeps_users: bool,
 }
 
 /// A short text that is in the dictionary, and its name. In one cache line.
@@ -149,7 +151,25 @@ impl NameCache {
     const SLOTS_MAX: usize = 1 << 16;
 
     pub fn new(names: Arc<Names>) -> NameCache {
-        NameCache { names, seen: Table::default(), slots: vec![Slot::EMPTY; Self::SLOTS_MIN] }
+        NameCache { names, seen: Table::default(), slots: vec![Slot::EMPTY; Self::SLOTS_MIN], keeps_users: false }
+    }
+
+    /// Whether the texts of those who order are kept, too: some answer shows them.
+    #[must_use]
+    pub fn keeping_users(self, keeps_users: bool) -> NameCache {
+        NameCache { keeps_users, ..self }
+    }
+
+    /// Makes sure that the dictionary has the text of a user who orders, where those are kept.
+    ///
+    /// # Errors
+    /// [`Collision`] where another text has its key.
+    #[inline]
+    pub fn user(&mut self, id: Id, text: &str) -> Result<(), Collision> {
+        if !self.keeps_users || id.is_none() {
+            return Ok(());
+        }
+        self.enter(Name::of_user(id), text).map(drop)
     }
 
     /// Makes sure that the dictionary has a text, and returns its key. The empty text is [`Name::NONE`].
@@ -183,7 +203,10 @@ impl NameCache {
     }
 
     fn look_up(&mut self, text: &str) -> Result<Name, Collision> {
-        let name = Name::of(text);
+        self.enter(Name::of(text), text)
+    }
+
+    fn enter(&mut self, name: Name, text: &str) -> Result<Name, Collision> {
         if let Some(known) = self.seen.get(&name.0) {
             return same(known, text).map(|()| name);
         }

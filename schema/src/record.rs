@@ -101,6 +101,9 @@ impl<'a> Record<'a> {
     pub fn to_event(&self, place: Place, names: &mut NameCache) -> Result<Event, Collision> {
         let product = names.intern(self.product_id)?;
         let (session, user, order) = (Id::of(self.session_id), Id::of(self.user_id), Id::of(self.order_id));
+        if matches!(self.kind, Kind::Purchase | Kind::Refund) {
+            names.user(user, self.user_id)?;
+        }
         let body = match self.kind {
             Kind::PageView => Body::PageView {
                 page: self.page,

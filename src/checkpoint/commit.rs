@@ -9,7 +9,7 @@ use super::compact::{Compactor, Replacement};
 use super::files::{FileEntry, Kind};
 use super::free::prefix;
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
-use super::names::write_texts;
+use super::names::{Text, write_texts};
 use super::open::{Lake, put, put_trail};
 use super::protocol::{Decision, Superseded};
 use super::sweep::Sweep;
@@ -389,7 +389,7 @@ impl Committer {
             return Ok(());
         }
         let name = self.name();
-        let list: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        let list: Vec<Text> = texts.iter().map(|(name, text)| Text::of(*name, text)).collect();
         let file = write_texts(&self.store, &name, &list, epoch)?;
         next.state.texts += texts.len() as u64;
         next.state.names.push(file);

@@ -155,7 +155,6 @@ impl Compactor {
         }
         let read = small.iter().map(|file| read_texts(&*self.store, file));
         let texts = read.collect::<anyhow::Result<Vec<_>>>()?.concat();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let name = self.name(manifest);
         let file = write_texts(&self.store, &name, &texts, manifest.epoch)?;
         let of = small.iter().map(|file| file.key.clone()).collect();

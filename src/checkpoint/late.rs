@@ -19,7 +19,7 @@ use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, Recall};
 use millrace_schema::calendar::format_day;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{Event, NameCache, Place};
+use millrace_schema::{Event, Place};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ impl Lookup {
     ) -> anyhow::Result<bool> {
         check_whole(&store.place(), manifest, files)?;
         self.recall.forgotten_under(manifest.watermark);
-        let lake = RestoredRows::of_lake(store.clone(), manifest, files, decoding.clone(), shared.names.clone());
+        let lake = RestoredRows::of_lake(store.clone(), manifest, files, decoding.clone(), shared);
         let mut rows = 0;
         if manifest.state.whole_until.is_some() {
             // A session that was counted whole may be of any days.
@@ -194,7 +194,7 @@ pub fn chunks_of(mut records: Vec<PendingRecord>) -> Vec<Chunk> {
 }
 
 fn events_of(chunks: &[Chunk], shared: &Shared, decoding: &DecodeSettings) -> Vec<Event> {
-    let (mut names, arena, mut events) = (NameCache::new(shared.names.clone()), Bump::new(), Vec::new());
+    let (mut names, arena, mut events) = (shared.name_cache(), Bump::new(), Vec::new());
     for chunk in chunks {
         let decoding =
             DecodeSettings { default_kind: chunk.default_kind.or(decoding.default_kind), ..decoding.clone() };

@@ -10,11 +10,12 @@ use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
 use millrace_connectors::store::Store;
+use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, Needed, Wanted, read_rows};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::views::View;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{Id, NameCache, Names, Place};
+use millrace_schema::{Id, Names, Place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,7 +130,7 @@ impl RestoredRows {
         manifest: &Manifest,
         files: &[FileEntry],
         decode: DecodeSettings,
-        names: Arc<Names>,
+        shared: &Shared,
     ) -> RestoredRows {
         let is_event = |file: &&FileEntry| matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions));
         let partitions = (0..).zip(&manifest.sources.partitions);
@@ -137,7 +138,7 @@ impl RestoredRows {
         RestoredRows {
             files: files.iter().filter(is_event).cloned().collect(),
             sums: None,
-            lake: Some(OfLake { decode, names, ordinals, whole_until: manifest.state.whole_until }),
+            lake: Some(OfLake { decode, shared: shared.clone(), ordinals, whole_until: manifest.state.whole_until }),
             ..RestoredRows::new(store, manifest)
         }
     }
@@ -207,7 +208,7 @@ impl RestoredRows {
 /// What it takes to read events from the lake.
 struct OfLake {
     decode: DecodeSettings,
-    names: Arc<Names>,
+    shared: Shared,
     /// By source and number.
     ordinals: BTreeMap<(String, u32), u16>,
     /// Events up to this epoch are of sessions that were counted whole.
@@ -216,7 +217,7 @@ struct OfLake {
 
 impl OfLake {
     fn read(&self, key: &str, bytes: &Bytes, mut each: impl FnMut(Kept)) -> anyhow::Result<()> {
-        let (mut names, arena) = (NameCache::new(self.names.clone()), Bump::new());
+        let (mut names, arena) = (self.shared.name_cache(), Bump::new());
         for row in read_event_rows(key, bytes)? {
             let record = decode(&row.line, None, &self.decode, &arena);
             let record = record.map_err(|reject| anyhow::anyhow!("an event of {key} does not decode: {reject}"))?;

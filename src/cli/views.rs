@@ -6,7 +6,7 @@ use crate::engine::QUARANTINE;
 use clap::{Args, ValueEnum};
 use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::table::{Table, Value};
-use millrace_dataflows::views::{MakeView, VIEWS};
+use millrace_dataflows::views::{self, VIEWS};
 use serde::Serialize;
 use std::io::Write;
 
@@ -62,39 +62,27 @@ impl ViewsArgs {
 
 /// The names that `millrace query` takes.
 pub(super) fn queryable() -> Vec<&'static str> {
-    VIEWS.into_iter().map(|(name, _)| name).chain([QUARANTINE]).collect()
+    VIEWS.iter().map(|(name, _)| *name).chain([QUARANTINE]).collect()
 }
 
 /// What each view answers; the columns are the views' own.
 fn catalogue(context: &ViewContext) -> Vec<View> {
-    let view = |(name, make): (&'static str, MakeView)| {
-        let view = make(context);
+    let view = |view: Box<dyn views::View>| {
+        let definition = view.definition();
         View {
-            name,
-            question: question(name),
-            group_columns: view.group_columns().to_vec(),
-            columns: view.value_columns().to_vec(),
+            name: definition.name,
+            question: definition.question,
+            group_columns: definition.groups.clone(),
+            columns: definition.values.clone(),
         }
     };
     let quarantine = View {
         name: QUARANTINE,
-        question: question(QUARANTINE),
+        question: "Which records were rejected, and why?",
         group_columns: Vec::new(),
         columns: crate::engine::QUARANTINE_COLUMNS.map(str::to_owned).to_vec(),
     };
-    VIEWS.into_iter().map(view).chain([quarantine]).collect()
-}
-
-fn question(view: &str) -> &'static str {
-    match view {
-        "sales" => "How much was sold and returned, of what, when?",
-        "funnel" => "How far do visits come, from a view to a purchase, and how long does it take?",
-        "related_products" => "Which products are viewed or bought together?",
-        "traffic" => "What is going on in the shop, by the minute?",
-        "quality" => "How good is the data, by rule and source?",
-        QUARANTINE => "Which records were rejected, and why?",
-        _ => "",
-    }
+    views::all(context).map(view).chain([quarantine]).collect()
 }
 
 fn rows(views: &[View]) -> Table {

@@ -84,7 +84,7 @@ impl Ingest {
         let calendar = &shared.context.calendar;
         Ingest {
             decode,
-            names: NameCache::new(shared.names.clone()),
+            names: shared.name_cache(),
             receipts: Receipts::new(shared),
             partitions: shared.partitions.clone(),
             arena: Bump::new(),
@@ -286,7 +286,7 @@ mod tests {
     use crate::settings::Settings;
     use millrace_connectors::source::MessageChunk;
     use millrace_dataflows::rows::State;
-    use millrace_dataflows::views::quality::Accounting;
+    use millrace_dataflows::views::quality::{self, Accounting};
     use millrace_schema::Names;
 
     /// Takes no events, and keeps what was rejected.
@@ -338,7 +338,7 @@ mod tests {
         }
         let mut sent = 0;
         ingest.chunk(7, ReadAs::Late, chunk.finish().expect("it has records"), |_| sent += 1);
-        let sums: State = ingest.receipts().drain(7).map(|(key, _, measures)| (key, measures)).collect();
+        let sums = quality::rows(ingest.receipts().drain(7).map(|(account, _, times)| (account, times)));
         ingest.settle(8).expect("it is kept");
         let accounting = Accounting::of(&sums);
         assert_eq!((sent, accounting.accepted, accounting.quarantined), (1, 1, 2));

@@ -20,7 +20,8 @@ use millrace_connectors::source::{
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::receipts::Receipts;
-use millrace_dataflows::rows::{Key, Measures, State, sort_by_key};
+use millrace_dataflows::rows::{Key, Measures, sort_by_key};
+use millrace_dataflows::views::quality;
 use millrace_schema::{Kind as RecordKind, Rule};
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
@@ -143,7 +144,7 @@ impl Found {
             }
         }
         self.quarantine = kept;
-        let sums: State = receipts.drain(0).map(|(key, _, measures)| (key, measures)).collect();
+        let sums = quality::rows(receipts.drain(0).map(|(account, _, times)| (account, times)));
         let mut rows: Vec<(Key, Measures)> = sums.iter().map(|(key, sums)| (*key, sums.to_measures())).collect();
         sort_by_key(&mut rows, |(key, _)| key);
         Ok(rows)

@@ -13,7 +13,7 @@ use millrace_connectors::store::Store;
 use millrace_dataflows::index::{Index, OwnRows};
 use millrace_dataflows::rows::{Key, Measures, Sums};
 use millrace_dataflows::views::{Part, View, ViewSchema};
-use millrace_schema::{Currency, Name, Names};
+use millrace_schema::{Currency, Id, Name, Names};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::iter::repeat_n;
@@ -138,7 +138,7 @@ fn column_name(part: &Part) -> Option<&'static str> {
         Part::Day => "day",
         Part::Month => "month",
         Part::Unused => return None,
-        Part::Name(column) | Part::Count(column) | Part::Choice(column, _) => column,
+        Part::Name(column) | Part::User(column) | Part::Count(column) | Part::Choice(column, _) => column,
         Part::Currency => "currency",
     })
 }
@@ -198,7 +198,7 @@ fn columns<'a>(schema: &'a ViewSchema, untrusted: &'a BTreeSet<u64>) -> (Vec<Fil
     for stored in stored_columns(schema) {
         let (_, part) = stored.positions.iter().flatten().next().expect("a column is one because some table has it");
         let column = match part {
-            Part::Name(_) | Part::Choice(..) | Part::Currency => Column::Text(TextColumn::default()),
+            Part::Name(_) | Part::User(_) | Part::Choice(..) | Part::Currency => Column::Text(TextColumn::default()),
             Part::Minute | Part::Hour | Part::KnownHour => Column::Timestamp(Vec::new()),
             Part::Day | Part::Month => Column::Date(Vec::new()),
             Part::Count(_) | Part::Unused => Column::Int(Vec::new()),
@@ -381,6 +381,11 @@ fn parts_of(column: &Column, stored: &Stored<'_>, names: &Names) -> anyhow::Resu
                     }
                     Part::Currency => {
                         Ok(Currency::read_back(text).with_context(|| format!("{text:?} is no currency"))?.code())
+                    }
+                    Part::User(_) => {
+                        let name = Name::of_user(Id::of(text));
+                        names.enter(name, text)?;
+                        Ok(name.0)
                     }
                     _ => Ok(names.intern(text)?.0),
                 }

@@ -64,7 +64,7 @@ pub fn verify(store: &dyn Store, manifest: &Manifest, files: &[FileEntry], exten
     let context = AnswerContext { shared, watermark: None };
     let settings: &ViewContext = &context.shared.context;
     let mut verified = Verified { events: events.all().len(), ..Verified::default() };
-    for (name, query) in questions(events.complete_until(settings)) {
+    for (name, query) in questions(events.complete_until(settings), settings) {
         let Some((_, state)) = kept.iter().find(|(of, _)| *of == name) else { continue };
         let mut question = match &query.group_by[..] {
             [] => format!("{name} in total"),

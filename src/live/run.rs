@@ -22,7 +22,8 @@ use millrace_connectors::lake::{EventFiles, EventSettings, PendingFiles, Quarant
 use millrace_connectors::source::{LiveSource, PartitionInfo, Remembered, Resume};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
-use millrace_dataflows::views::{VIEWS, view};
+use millrace_dataflows::settings::ViewContext;
+use millrace_dataflows::views::{maintained, view};
 use millrace_schema::Names;
 use millrace_schema::decode::DecodeSettings;
 use std::io::Write;
@@ -96,6 +97,7 @@ fn start_plan(
     let shared = restored.as_ref().map(|restored| restored.shared.clone()).unwrap_or_else(|| {
         let context = Arc::new(validated.views.clone());
         Shared::new(context, Arc::new(Names::default()), Arc::new(Partitions::default()))
+            .keeping_users(shows_users(settings))
     });
     let (context, names) = (shared.context.clone(), shared.names.clone());
     let enabled = settings.views.enabled.clone();
@@ -199,7 +201,7 @@ fn start_plan(
     let restored = match (&before, &lake) {
         (Some(manifest), Some((lake, _))) if repair => {
             let decode = validated.decode.clone();
-            Some(RestoredRows::of_lake(lake.store.clone(), manifest, &lake.files, decode, names.clone()))
+            Some(RestoredRows::of_lake(lake.store.clone(), manifest, &lake.files, decode, &shared))
         }
         (Some(manifest), Some((lake, _))) => Some(RestoredRows::new(lake.store.clone(), manifest)),
         _ => None,
@@ -317,11 +319,16 @@ fn held(board: &Board, shared: &Shared) -> Vec<(String, u64)> {
     state.chain([("names".to_owned(), shared.names.len() as u64)]).chain(rows).collect()
 }
 
-/// The views that are kept: those that are enabled, and `quality`.
+/// The views that are kept: those that are enabled, and those that always are.
 pub(super) fn rendered(settings: &Settings) -> Vec<&'static str> {
-    let enabled = &settings.views.enabled;
-    let names = VIEWS.map(|(name, _)| name).into_iter();
-    names.filter(|name| *name == "quality" || enabled.iter().any(|on| on == name)).collect()
+    let context = ViewContext::default();
+    maintained(&settings.views.enabled, &context).map(|view| view.name()).collect()
+}
+
+/// Whether some view shows the texts of users.
+pub(super) fn shows_users(settings: &Settings) -> bool {
+    let context = ViewContext::default();
+    maintained(&settings.views.enabled, &context).any(|view| view.definition().uses.orders)
 }
 
 fn beside(shared: &Shared, decode: &DecodeSettings, feed: &Arc<Feed>) -> checkpoint::Beside {

@@ -8,7 +8,7 @@
 use super::feed::{Numbering, Rules};
 use super::pace::Pace;
 use super::publish::by_source;
-use super::run::{Live, Plan, check_settings, rendered, resume_of, start_with};
+use super::run::{Live, Plan, check_settings, rendered, resume_of, shows_users, start_with};
 use super::source;
 use super::standby::Standby;
 use crate::checkpoint::{self, Lake, Manifest, Mode, Needs, load_names, load_views};
@@ -89,7 +89,8 @@ impl<'a> Starting<'a> {
     fn load(&mut self, store: &dyn Store, manifest: Manifest) -> anyhow::Result<()> {
         let context = Arc::new(self.live.validated.views.clone());
         let names = Arc::new(Names::default());
-        let shared = Shared::new(context, names.clone(), Arc::new(Partitions::default()));
+        let shared = Shared::new(context, names.clone(), Arc::new(Partitions::default()))
+            .keeping_users(shows_users(self.settings));
         let publisher = Publisher::new(&shared, &rendered(self.settings), self.settings.serve.keep_epochs());
         let views: Vec<_> = publisher.board().current().views.iter().map(|rows| rows.view.clone()).collect();
         load_names(store, &manifest, &names)?;

@@ -7,6 +7,7 @@ use crate::engine::ingest::{Ingest, ReadAs};
 use crate::serve::commit::Changed;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, Needed, OpenWarning, PairCount, Restored, Settled};
+use millrace_dataflows::facts::{Account, FactChange};
 use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::rows::{Change, Netting};
@@ -41,15 +42,15 @@ pub struct Plan {
     pub recalls: bool,
 }
 
-/// The changes of one epoch, by view (its number among those that the dataflow renders).
-pub type Changes = Vec<(usize, Vec<Change>)>;
+/// The changes of one epoch, by view.
+pub type Changes = Vec<(&'static str, Vec<Change>)>;
 
 /// What a worker says: it has closed every epoch before `open`, and what changed in those of them from `from` on.
 pub struct Report {
     pub worker: usize,
     pub from: u64,
     pub open: u64,
-    pub changes: Vec<(usize, Changed)>,
+    pub changes: Vec<(&'static str, Changed)>,
 }
 
 /// While reading is behind, nobody waits for the next epoch more than for those after it: a worker nets the changes of
@@ -69,13 +70,13 @@ struct Unreported {
     /// The last epochs of checkpoints that are not sealed. No report goes on beyond one.
     checkpoints: VecDeque<u64>,
     /// By view.
-    netted: Vec<Netting>,
+    netted: BTreeMap<&'static str, Netting>,
     is_empty: bool,
 }
 
 struct Inputs {
     events: Handle<u64, Event>,
-    receipts: Handle<u64, Change>,
+    receipts: Handle<u64, FactChange<Account>>,
     watermarks: Handle<u64, i64>,
     recalled: Option<Handle<u64, Kept>>,
     restoring: Option<Restoring>,
@@ -165,7 +166,7 @@ impl Unreported {
             open: 0,
             reported: 0,
             checkpoints: VecDeque::new(),
-            netted: Vec::new(),
+            netted: BTreeMap::new(),
             is_empty: true,
         }
     }
@@ -214,10 +215,7 @@ impl Unreported {
 
     fn net(&mut self, closed: BTreeMap<u64, Changes>) {
         for (view, changes) in closed.into_values().flatten() {
-            if self.netted.len() <= view {
-                self.netted.resize_with(view + 1, Netting::default);
-            }
-            self.netted[view].add_all(&changes);
+            self.netted.entry(view).or_default().add_all(&changes);
             self.is_empty = false;
         }
     }
@@ -228,8 +226,8 @@ impl Unreported {
         } else {
             self.net(closed);
             self.is_empty = true;
-            let netted = self.netted.iter_mut().map(|netted| Changed::Netted(netted.hand_over()));
-            netted.enumerate().collect()
+            let netted = self.netted.iter_mut().map(|(view, netted)| (*view, Changed::Netted(netted.hand_over())));
+            netted.collect()
         };
         // Nobody listens once the engine has failed.
         let _ = self.reports.send(Report { worker: self.worker, from: self.reported, open, changes });
@@ -274,13 +272,13 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
         let outputs = graph::build(scope, sources, &plan.shared, &plan.enabled, durable);
         let (probe, verdict_probe) = (probe::Handle::new(), probe::Handle::new());
         let changes: Left<BTreeMap<u64, Changes>> = Left::default();
-        for (view, (name, rows)) in outputs.views.into_iter().enumerate() {
+        for (name, rows) in outputs.views {
             let changes = changes.clone();
             // Where all views are made anew, but for what was counted of records that are not there any more.
             let before = if is_anew && name != "quality" { 0 } else { before };
             collect(rows.inner, &probe, move |epoch, data| {
                 if epoch > before {
-                    changes.borrow_mut().entry(epoch).or_default().push((view, std::mem::take(data)));
+                    changes.borrow_mut().entry(epoch).or_default().push((name, std::mem::take(data)));
                 }
             });
         }

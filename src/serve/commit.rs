@@ -11,8 +11,8 @@ pub struct Commit {
     pub watermark: Option<i64>,
     /// Everything below these offsets is in. `None` where nothing was read since the commit before.
     pub positions: Option<Arc<[SourcePositions]>>,
-    /// By view, as the publisher was given them. In any order; the same group may be there more than once.
-    pub changes: Vec<(usize, Changed)>,
+    /// By the names of the views, in any order; the same view and the same group may be there more than once.
+    pub changes: Vec<(&'static str, Changed)>,
 }
 
 /// Changes of one view.

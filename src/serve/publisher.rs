@@ -19,7 +19,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Views by name, in the order in which commits number them. Versions stay readable for `keep_for` after somebody
+    /// Views by name. Versions stay readable for `keep_for` after somebody
     /// asked to keep them.
     pub fn new(shared: &Shared, names: &[&str], keep_for: Duration) -> Publisher {
         Publisher::with(shared, names, keep_for, |view| IndexWriter::new(view, &shared.context))
@@ -76,6 +76,8 @@ impl Publisher {
             self.next.positions = positions;
         }
         for (view, changes) in commit.changes {
+            let known = self.next.views.iter().position(|rows| rows.view.name() == view);
+            let view = known.expect("what is rendered is published");
             let writer = &mut self.writers[view];
             self.dirty[view] |= match changes {
                 Changed::List(changes) => {

@@ -21,8 +21,8 @@ pub struct ValidatedLive {
 }
 
 /// The views that `views.enabled` may name.
-fn views() -> [&'static str; VIEWS.len()] {
-    VIEWS.map(|(name, _)| name)
+fn views() -> Vec<&'static str> {
+    VIEWS.iter().map(|(name, _)| *name).collect()
 }
 
 const MICROS_PER_MILLISECOND: i64 = 1_000;
@@ -120,6 +120,7 @@ impl Settings {
             allowed_lateness_micros: self.views.allowed_lateness_ms * MICROS_PER_MILLISECOND,
             funnel: self.views.funnel.plan().map_err(of_views)?,
             related: self.views.related_products.clone(),
+            trending_half_life_micros: self.views.trending.half_life_micros().map_err(of_views)?,
             horizons: Horizons::NONE,
         };
         let decode = DecodeSettings {

@@ -2,18 +2,19 @@
 //!
 //! ```text
 //! events (of this reader) ─┐              ┌─▶ activities, by session and by user · order events · dimensions · sightings
-//! what lost, by reader ────┴─▶ [accept] ──┴─▶ verdicts (to the reader that has the bytes) · rows of quality
+//!                          ├─▶ [accept] ──┼─▶ events, as facts
+//! what lost, by reader ────┘              └─▶ verdicts (to the reader that has the bytes) · accounts
 //! ```
 
 use crate::context::{Buckets, Shared};
 use crate::durable::{Kept, Needed};
+use crate::facts::{Account, FactChange, Tally};
 use crate::operators::activity::Activity;
 use crate::operators::dedup::{Lost, Verdict};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
 use crate::operators::users::Sighting;
 use crate::receipts;
-use crate::rows::{Change, Netting};
 use millrace_schema::{Event, Kind, Place};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -34,8 +35,10 @@ pub struct Accepted<'s> {
     pub sightings: StreamVec<'s, u64, Sighting>,
     /// On the worker that read them: the records that were not accepted.
     pub verdicts: StreamVec<'s, u64, (Place, Verdict)>,
-    /// Rows of `quality` that take back what readers counted as accepted.
-    pub receipts: StreamVec<'s, u64, Change>,
+    /// What takes back that readers counted records as accepted.
+    pub accounts: StreamVec<'s, u64, FactChange<Account>>,
+    /// The accepted events and dimension records, as facts: those that were restored too, and not those that are recalled.
+    pub facts: StreamVec<'s, u64, FactChange<Event>>,
     /// The accepted events themselves.
     pub accepted: StreamVec<'s, u64, Event>,
 }
@@ -47,6 +50,7 @@ pub struct Wanted {
     pub of_users: bool,
     pub order_events: bool,
     pub sightings: bool,
+    pub facts: bool,
     pub accepted: bool,
 }
 
@@ -68,8 +72,9 @@ pub fn accept<'s>(
     let (dimension_output, dimensions) = builder.new_output();
     let (sighting_output, sightings) = builder.new_output();
     let (verdict_output, verdicts) = builder.new_output();
-    let (receipt_output, receipts) = builder.new_output();
+    let (account_output, accounts) = builder.new_output();
     let (accepted_output, accepted) = builder.new_output();
+    let (fact_output, facts) = builder.new_output();
     type Builder<D> = CapacityContainerBuilder<Vec<D>>;
     let mut session_output = OutputBuilder::<_, Builder<Activity>>::from(session_output);
     let mut user_output = OutputBuilder::<_, Builder<Activity>>::from(user_output);
@@ -77,8 +82,9 @@ pub fn accept<'s>(
     let mut dimension_output = OutputBuilder::<_, Builder<Event>>::from(dimension_output);
     let mut sighting_output = OutputBuilder::<_, Builder<Sighting>>::from(sighting_output);
     let mut verdict_output = OutputBuilder::<_, Builder<(Place, Verdict)>>::from(verdict_output);
-    let mut receipt_output = OutputBuilder::<_, Builder<Change>>::from(receipt_output);
+    let mut account_output = OutputBuilder::<_, Builder<FactChange<Account>>>::from(account_output);
     let mut accepted_output = OutputBuilder::<_, Builder<Event>>::from(accepted_output);
+    let mut fact_output = OutputBuilder::<_, Builder<FactChange<Event>>>::from(fact_output);
     let shared = shared.clone();
     let mut buckets = Buckets::new(shared.context.calendar.clone());
 
@@ -96,7 +102,7 @@ pub fn accept<'s>(
                 let mut lost: Vec<Lost> = waiting_lost.take(epoch).into_iter().flatten().collect();
                 lost.sort_unstable();
                 let mut lost = lost.into_iter().peekable();
-                let mut taken_back = Netting::default();
+                let mut taken_back = Tally::default();
 
                 let (mut of_sessions, mut of_users) = (session_output.activate(), user_output.activate());
                 let (mut of_sessions, mut of_users) = (of_sessions.session(&held[0]), of_users.session(&held[1]));
@@ -106,8 +112,13 @@ pub fn accept<'s>(
                 let (mut sightings, mut verdicts) = (sightings.session(&held[4]), verdicts.session(&held[5]));
                 let mut accepted = accepted_output.activate();
                 let mut accepted = accepted.session(&held[7]);
+                let mut facts = fact_output.activate();
+                let mut facts = facts.session(&held[8]);
                 let mut send = |event: &Event, needed: Needed, activities: &mut Vec<Activity>| {
                     let kind = event.kind();
+                    if wanted.facts && !needed.holds(Needed::RECALLED) {
+                        facts.give((*event, epoch, 1));
+                    }
                     if kind.is_dimension() {
                         if needed.holds(Needed::DIMENSION) {
                             dimensions.give(*event);
@@ -168,10 +179,10 @@ pub fn accept<'s>(
                     of_sessions.give_container(&mut activities);
                 }
                 debug_assert!(lost.peek().is_none(), "what lost is an event of this reader and epoch");
-                receipt_output.activate().session(&held[6]).give_iterator(taken_back.drain(epoch));
+                account_output.activate().session(&held[6]).give_iterator(taken_back.drain(epoch));
             }
             capabilities.release(open);
         }
     });
-    Accepted { of_sessions, of_users, order_events, dimensions, sightings, verdicts, receipts, accepted }
+    Accepted { of_sessions, of_users, order_events, dimensions, sightings, verdicts, accounts, facts, accepted }
 }

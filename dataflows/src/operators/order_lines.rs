@@ -5,8 +5,9 @@
 //! product ─▶ its last line ─▶ the one before ─▶ …
 //! ```
 
+use crate::facts::LineKind;
 use crate::packed::Packed;
-use crate::views::sales::{Line, LineKind};
+use crate::views::sales::Line;
 use millrace_schema::Currency;
 use millrace_schema::calendar::MICROS_PER_MINUTE;
 

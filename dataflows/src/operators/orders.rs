@@ -1,7 +1,7 @@
 //! Orders: one state an order, and what each touched order changes at the close of an epoch.
 //!
 //! ```text
-//! purchases, refunds ──by order──▶ [orders] ──▶ sales rows · traffic rows · products bought together · warnings
+//! purchases, refunds ──by order──▶ [orders] ──▶ cells of the sales · lines · who ordered · products bought together · warnings
 //! category histories (on every worker) ─┘
 //! ```
 //!
@@ -9,27 +9,29 @@
 //! (see [`crate::views::sales`]): an order that gets a line, or has a product whose history changes, takes back what
 //! it contributed and contributes anew. Of an order of many lines only what changes is counted anew: `orders/large.rs`.
 
+mod customers;
 mod large;
 #[cfg(test)]
 mod tests;
 mod warnings;
 
 use crate::context::{Buckets, Keeps, Shared};
+use crate::facts::{Account, CustomerOrder, FactChange, LineKind, OrderLine, Tally, Uses};
 use crate::operators::categories::{History, HistoryChange};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
 use crate::operators::order_lines::{Chain, OrderLines};
 use crate::operators::pairs::{PairChange, PairChanges, RelatedKind};
 use crate::operators::scatter::scatter;
-use crate::operators::sessions::Parts;
+use crate::operators::sessions::unknown_product;
 use crate::operators::tables::{IdHead, IdTable};
 use crate::operators::touched::{TouchedSet, emit_difference};
 use crate::rows::{Change, Netting};
 use crate::views::sales::large::categories;
-use crate::views::sales::{Contributor, Line, LineKind};
-use crate::views::{quality, traffic};
+use crate::views::sales::{Contributor, Line};
+use customers::Customers;
 use large::{LARGE, Large, Restated};
-use millrace_schema::{Body, Event, Id, Warning};
+use millrace_schema::{Body, Event, Id};
 use rustc_hash::FxHashMap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -52,7 +54,7 @@ fn touches(lines: &[Line]) -> impl Iterator<Item = (u32, i64)> {
 
 struct Orders {
     shared: Shared,
-    parts: Parts,
+    uses: Uses,
     locals: LocalNames,
     /// By local product number; `None` without a record.
     histories: Vec<Option<History>>,
@@ -76,27 +78,15 @@ struct Orders {
 }
 
 struct Outputs {
-    sales: Netting,
-    traffic: Netting,
+    cells: Netting,
+    lines: Vec<OrderLine>,
+    orders: Tally<CustomerOrder>,
     pairs: PairChanges,
-    quality: Netting,
-}
-
-/// What the operator is to maintain besides what [`Parts`] says of the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OrderParts {
-    pub sales: bool,
-    pub others: Parts,
-}
-
-impl OrderParts {
-    pub fn any(self) -> bool {
-        self.sales || self.others.related || self.others.traffic || self.others.quality
-    }
+    accounts: Tally<Account>,
 }
 
 impl Orders {
-    fn new(shared: Shared, parts: OrderParts, peers: usize) -> Orders {
+    fn new(shared: Shared, uses: Uses, peers: usize) -> Orders {
         Orders {
             locals: LocalNames::new(shared.names.clone()),
             histories: vec![None],
@@ -110,14 +100,15 @@ impl Orders {
             at_hand: Vec::new(),
             unknown: FxHashMap::default(),
             buckets: Buckets::new(shared.context.calendar.clone()),
-            contributor: Contributor::new(&shared, parts.sales),
+            contributor: Contributor::new(&shared, uses.cells),
             out: Outputs {
-                sales: Netting::default(),
-                traffic: Netting::default(),
+                cells: Netting::default(),
+                lines: Vec::new(),
+                orders: Tally::default(),
                 pairs: PairChanges::new(peers),
-                quality: Netting::default(),
+                accounts: Tally::default(),
             },
-            parts: parts.others,
+            uses,
             shared,
         }
     }
@@ -183,7 +174,7 @@ impl Orders {
             }
             self.lines.of_order(self.orders[order as usize].last, &mut self.at_hand);
             let is_large = self.at_hand.len() >= LARGE;
-            if self.parts.related {
+            if self.uses.together {
                 self.settle(order, lines_before, is_large);
             }
             if is_large { self.enlarge(order) } else { self.contribute(1) }
@@ -237,9 +228,12 @@ impl Orders {
         }
         let (histories, none, unknown) = (&self.histories, self.shared.none, self.shared.unknown);
         let of_line = |line: &Line, time: i64| categories(histories, line.product, time, none, unknown);
-        self.contributor.contribute(lines, of_line, &self.locals, &mut self.buckets, sign, &mut self.out.sales);
-        if self.parts.quality {
-            warnings::warn(lines, &self.shared, &mut self.buckets, sign, &mut self.out.quality);
+        self.contributor.contribute(lines, of_line, &self.locals, &mut self.buckets, sign, &mut self.out.cells);
+        if self.uses.accounts {
+            warnings::warn(lines, &self.shared, &mut self.buckets, sign, &mut self.out.accounts);
+        }
+        if self.uses.orders {
+            Customers::of(lines).count_all(sign, &mut self.buckets, &mut self.out.orders);
         }
     }
 
@@ -276,27 +270,17 @@ impl Orders {
     }
 
     fn add(&mut self, order: u32, line: Line) {
-        self.contributor.weigh(&line, &mut self.out.sales);
-        if self.parts.traffic {
-            traffic::weigh(line.currency, line.amount, &mut self.out.traffic);
-            let bucket = self.buckets.of(line.time);
-            let currency = line.currency.code();
-            for grain in traffic::GRAINS {
-                let key = grain.key(bucket, currency);
-                let (purchases, net) = match line.kind {
-                    LineKind::Sold => (1, line.amount),
-                    LineKind::Returned | LineKind::Refunded => (0, -line.amount),
-                };
-                self.out.traffic.add(key, traffic::PURCHASES, purchases);
-                self.out.traffic.add(key, traffic::NET_SALES, net);
-                self.out.traffic.add(key, traffic::FACTS, 1);
-            }
+        self.contributor.weigh(&line, &mut self.out.cells);
+        if self.uses.lines {
+            let Line { kind, time, quantity, amount, currency, .. } = line;
+            let product = self.locals.name(line.product);
+            self.out.lines.push(OrderLine { kind, product, time, quantity, amount, currency });
         }
-        if self.parts.quality && line.kind == LineKind::Refunded && self.is_unknown(line.product) {
+        if self.uses.accounts && line.kind == LineKind::Refunded && self.is_unknown(line.product) {
             let hour = self.buckets.of(line.booked_at).hour;
             *self.unknown.entry(line.product).or_default().entry((hour, line.partition)).or_default() += 1;
             let source = self.shared.partitions.source(line.partition);
-            self.out.quality.add(quality::warning_key(hour, source, Warning::UnknownProduct), quality::WARNED, 1);
+            self.out.accounts.add(unknown_product(hour, source), 1);
         }
         let state = &mut self.orders[order as usize];
         self.lines.push(&line, order, &mut state.last, &mut self.of_products[line.product as usize]);
@@ -311,18 +295,18 @@ impl Orders {
 
     fn set_known(&mut self, product: u32) {
         for ((hour, partition), count) in self.unknown.remove(&product).into_iter().flatten() {
-            let key = quality::warning_key(hour, self.shared.partitions.source(partition), Warning::UnknownProduct);
-            self.out.quality.add(key, quality::WARNED, -count);
+            self.out.accounts.add(unknown_product(hour, self.shared.partitions.source(partition)), -count);
         }
     }
 }
 
 /// The streams that leave the operator.
 pub struct OrderStreams<'s> {
-    pub sales: StreamVec<'s, u64, Change>,
-    pub traffic: StreamVec<'s, u64, Change>,
+    pub cells: StreamVec<'s, u64, Change>,
+    pub lines: StreamVec<'s, u64, FactChange<OrderLine>>,
+    pub orders: StreamVec<'s, u64, FactChange<CustomerOrder>>,
     pub pairs: StreamVec<'s, u64, PairChange>,
-    pub quality: StreamVec<'s, u64, Change>,
+    pub accounts: StreamVec<'s, u64, FactChange<Account>>,
 }
 
 /// Builds the operator.
@@ -330,7 +314,7 @@ pub fn orders<'s>(
     events: StreamVec<'s, u64, Event>,
     histories: StreamVec<'s, u64, HistoryChange>,
     shared: &Shared,
-    parts: OrderParts,
+    uses: Uses,
 ) -> OrderStreams<'s> {
     let peers = events.scope().peers();
     let mut builder = OperatorBuilder::new("Orders".to_owned(), events.scope());
@@ -340,16 +324,18 @@ pub fn orders<'s>(
     };
     let mut events = builder.new_input(events, scatter(route));
     let mut histories = builder.new_input(histories, Pipeline);
-    let (sales_output, sales) = builder.new_output();
-    let (traffic_output, traffic) = builder.new_output();
+    let (cell_output, cells) = builder.new_output();
+    let (line_output, lines) = builder.new_output();
+    let (order_output, orders) = builder.new_output();
     let (pair_output, pairs) = builder.new_output();
-    let (quality_output, quality) = builder.new_output();
+    let (account_output, accounts) = builder.new_output();
     type Builder<D> = CapacityContainerBuilder<Vec<D>>;
-    let mut sales_output = OutputBuilder::<_, Builder<Change>>::from(sales_output);
-    let mut traffic_output = OutputBuilder::<_, Builder<Change>>::from(traffic_output);
+    let mut cell_output = OutputBuilder::<_, Builder<Change>>::from(cell_output);
+    let mut line_output = OutputBuilder::<_, Builder<FactChange<OrderLine>>>::from(line_output);
+    let mut order_output = OutputBuilder::<_, Builder<FactChange<CustomerOrder>>>::from(order_output);
     let mut pair_output = OutputBuilder::<_, Builder<PairChange>>::from(pair_output);
-    let mut quality_output = OutputBuilder::<_, Builder<Change>>::from(quality_output);
-    let mut state = Orders::new(shared.clone(), parts, peers);
+    let mut account_output = OutputBuilder::<_, Builder<FactChange<Account>>>::from(account_output);
+    let mut state = Orders::new(shared.clone(), uses, peers);
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
@@ -365,13 +351,15 @@ pub fn orders<'s>(
                 state.epoch(changes, waiting.take(epoch));
                 counts.set(Keeps::Orders, &mut counted, state.orders.len());
                 let out = &mut state.out;
-                sales_output.activate().session(&held[0]).give_iterator(out.sales.drain(epoch));
-                traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));
-                pair_output.activate().session(&held[2]).give_iterator(out.pairs.drain());
-                quality_output.activate().session(&held[3]).give_iterator(out.quality.drain(epoch));
+                let lines = out.lines.drain(..).map(|line| (line, epoch, 1));
+                cell_output.activate().session(&held[0]).give_iterator(out.cells.drain(epoch));
+                line_output.activate().session(&held[1]).give_iterator(lines);
+                order_output.activate().session(&held[2]).give_iterator(out.orders.drain(epoch));
+                pair_output.activate().session(&held[3]).give_iterator(out.pairs.drain());
+                account_output.activate().session(&held[4]).give_iterator(out.accounts.drain(epoch));
             }
             capabilities.release(open);
         }
     });
-    OrderStreams { sales, traffic, pairs, quality }
+    OrderStreams { cells, lines, orders, pairs, accounts }
 }

@@ -1,7 +1,7 @@
 //! Sessions: one state a session, and what each touched session changes at the close of an epoch.
 //!
 //! ```text
-//! activities ──by session──▶ [sessions] ──▶ funnel rows · traffic rows · products touched together · warnings
+//! activities ──by session──▶ [sessions] ──▶ what visits come to · presence · products touched together · warnings
 //! category histories (on every worker) ─┘
 //! ```
 //!
@@ -26,6 +26,7 @@ mod visits;
 
 use crate::context::{Buckets, Keeps, Shared};
 use crate::durable::{OpenWarning, Settled, Unknown};
+use crate::facts::{Account, Counted, FactChange, Presence, Tally, Uses};
 use crate::operators::activity::Activity;
 use crate::operators::categories::HistoryChange;
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
@@ -39,8 +40,7 @@ use crate::operators::tables::{IdHead, IdTable, prefetch};
 use crate::operators::touched::TouchedSet;
 use crate::rows::{Change, Netting};
 use crate::views::funnel::{Contribution, FunnelKeys};
-use crate::views::quality;
-use active::{beyond_gap, count_traffic};
+use active::{beyond_gap, presence};
 pub use event::SessionEvent;
 use long::{LONG, Long};
 use millrace_schema::{Name, Warning};
@@ -113,7 +113,7 @@ struct Beside {
 /// The operator's state on one worker.
 struct Sessions {
     shared: Shared,
-    parts: Parts,
+    uses: Uses,
     pause: Option<i64>,
     locals: LocalNames,
     /// The as-is category of each local product number; `(unknown)` without a record.
@@ -140,35 +140,20 @@ struct Sessions {
     peers: usize,
 }
 
-/// What the operator is to maintain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts {
-    pub funnel: bool,
-    pub related: bool,
-    pub traffic: bool,
-    pub quality: bool,
-}
-
-impl Parts {
-    pub fn any(self) -> bool {
-        self.funnel || self.related || self.traffic || self.quality
-    }
-}
-
 struct Outputs {
-    funnel: Netting,
-    traffic: Netting,
+    visits: Netting,
+    presence: Vec<(Presence, i64)>,
     pairs: PairChanges,
-    quality: Netting,
+    accounts: Tally<Account>,
 }
 
 impl Outputs {
     fn new(peers: usize) -> Outputs {
         Outputs {
-            funnel: Netting::default(),
-            traffic: Netting::default(),
+            visits: Netting::default(),
+            presence: Vec::new(),
             pairs: PairChanges::new(peers),
-            quality: Netting::default(),
+            accounts: Tally::default(),
         }
     }
 }
@@ -190,7 +175,7 @@ impl std::hash::Hasher for IdHasher {
 }
 
 impl Sessions {
-    fn new(shared: Shared, parts: Parts, peers: usize) -> Sessions {
+    fn new(shared: Shared, uses: Uses, peers: usize) -> Sessions {
         Sessions {
             keys: FunnelKeys::new(&shared),
             buckets: Buckets::new(shared.context.calendar.clone()),
@@ -211,7 +196,7 @@ impl Sessions {
             peers,
             pause: shared.context.horizons.pause(),
             shared,
-            parts,
+            uses,
         }
     }
 
@@ -231,7 +216,7 @@ impl Sessions {
             let category = self.shared.shown(as_is);
             let before = std::mem::replace(&mut self.categories[product as usize], category);
             self.set_known(product);
-            if before != category && self.parts.funnel {
+            if before != category && self.uses.visits {
                 self.restate(product, before, category);
             }
         }
@@ -247,22 +232,21 @@ impl Sessions {
         });
         for &session in &affected {
             if let Some(contribution) = &self.sessions[session as usize].contribution {
-                self.keys.emit(contribution, before, &self.locals, -1, &mut self.out.funnel);
-                self.keys.emit(contribution, after, &self.locals, 1, &mut self.out.funnel);
+                self.keys.emit(contribution, before, &self.locals, -1, &mut self.out.visits);
+                self.keys.emit(contribution, after, &self.locals, 1, &mut self.out.visits);
             }
         }
         self.by_first_product[product as usize] = affected;
         for (contribution, count) in self.retirement.settled.get(product as usize).into_iter().flatten() {
-            self.keys.emit(contribution, before, &self.locals, -count, &mut self.out.funnel);
-            self.keys.emit(contribution, after, &self.locals, *count, &mut self.out.funnel);
+            self.keys.emit(contribution, before, &self.locals, -count, &mut self.out.visits);
+            self.keys.emit(contribution, after, &self.locals, *count, &mut self.out.visits);
         }
     }
 
     fn set_known(&mut self, product: u32) {
         if !std::mem::replace(&mut self.known[product as usize], true) {
             for ((hour, partition), count) in self.unknown.remove(&product).into_iter().flatten() {
-                let key = quality::warning_key(hour, self.shared.partitions.source(partition), Warning::UnknownProduct);
-                self.out.quality.add(key, quality::WARNED, -count);
+                self.out.accounts.add(unknown_product(hour, self.shared.partitions.source(partition)), -count);
             }
         }
     }
@@ -281,7 +265,7 @@ impl Sessions {
                 }
                 let product = self.product(activity.product);
                 let origin = self.origins.number(activity, &mut self.locals);
-                if self.parts.quality && product != 0 && !self.known[product as usize] {
+                if self.uses.accounts && product != 0 && !self.known[product as usize] {
                     self.warn_unknown(activity, product);
                 }
                 let session = self.session(activity);
@@ -420,14 +404,14 @@ impl Sessions {
         let events = self.events.get(state.events);
         let after = events.iter().rev().take_while(|event| event.order() > new.order()).count();
         let position = events.len() - after;
-        if self.parts.traffic {
+        if self.uses.presence {
             let (before, after) =
                 (position.checked_sub(1).map(|i| events[i].time), events.get(position).map(|e| e.time));
             let beyond = beyond_gap(&mut self.buckets, new.time, events);
             let neighbours = [before, after, beyond];
-            count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours, 1);
+            self.out.presence.push((presence(&mut self.buckets, &new, neighbours), 1));
         }
-        if self.parts.related && new.touched().is_some() {
+        if self.uses.together && new.touched().is_some() {
             touch(&mut state.beside, products, events, &new, &self.locals, &self.shared, &mut self.out.pairs);
         }
         self.events.insert(&mut state.events, position, new);
@@ -442,9 +426,9 @@ impl Sessions {
             return;
         };
         let (before, after) = long.insert(new, &self.keys, self.origins.pairs(), &self.locals);
-        if self.parts.traffic {
+        if self.uses.presence {
             let neighbours = [before, after, long.beyond_gap(new.time, &mut self.buckets)];
-            count_traffic(&mut self.buckets, &mut self.out.traffic, &new, neighbours, 1);
+            self.out.presence.push((presence(&mut self.buckets, &new, neighbours), 1));
         }
         if let (Some(touched), Some(product)) = (touched, new.touched()) {
             touched.touch(product, new.time, self.shared.context.related.max_products_per_session, &self.locals);
@@ -455,10 +439,10 @@ impl Sessions {
     #[cold]
     fn lengthen(&mut self, session: u32) {
         let state = &mut self.sessions[session as usize];
-        let mut long = Long::new(self.parts.funnel);
+        let mut long = Long::new(self.uses.visits);
         let beside = state.beside.get_or_insert_default();
         let events = self.events.get(state.events);
-        if self.parts.related && beside.touched.is_none() {
+        if self.uses.together && beside.touched.is_none() {
             let cap = self.shared.context.related.max_products_per_session;
             beside.touched = Some(TouchedSet::of(touches(events), cap, &self.locals));
         }
@@ -500,8 +484,7 @@ impl Sessions {
         let hour = self.buckets.of(activity.booked_at).hour;
         let partition = activity.partition;
         *self.unknown.entry(product).or_default().entry((hour, partition)).or_default() += 1;
-        let key = quality::warning_key(hour, self.shared.partitions.source(partition), Warning::UnknownProduct);
-        self.out.quality.add(key, quality::WARNED, 1);
+        self.out.accounts.add(unknown_product(hour, self.shared.partitions.source(partition)), 1);
     }
 
     /// Emits what a session contributes now, less what it did before.
@@ -514,7 +497,7 @@ impl Sessions {
             }
             of_long = long.as_mut().and_then(|long| long.contribution(&self.keys, &mut self.buckets));
         }
-        if !self.parts.funnel || state.events.is_empty() && of_long.is_none() {
+        if !self.uses.visits || state.events.is_empty() && of_long.is_none() {
             return;
         }
         let now = of_long.unwrap_or_else(|| {
@@ -528,14 +511,14 @@ impl Sessions {
         let category = self.categories[now.first_product as usize];
         match &before {
             Some(before) if before.same_group(&now) => {
-                self.keys.emit_difference(before, &now, category, &self.locals, &mut self.out.funnel);
+                self.keys.emit_difference(before, &now, category, &self.locals, &mut self.out.visits);
             }
             _ => {
                 if let Some(before) = &before {
                     let category = self.categories[before.first_product as usize];
-                    self.keys.emit(before, category, &self.locals, -1, &mut self.out.funnel);
+                    self.keys.emit(before, category, &self.locals, -1, &mut self.out.visits);
                 }
-                self.keys.emit(&now, category, &self.locals, 1, &mut self.out.funnel);
+                self.keys.emit(&now, category, &self.locals, 1, &mut self.out.visits);
             }
         }
         if now.first_product != 0 && before.is_none_or(|before| before.first_product != now.first_product) {
@@ -589,12 +572,16 @@ fn touch(
     }
 }
 
+pub(super) fn unknown_product(hour: i64, source: Name) -> Account {
+    Account { hour, source, what: Counted::Warned(Warning::UnknownProduct) }
+}
+
 /// The streams that leave the operator.
 pub struct SessionStreams<'s> {
-    pub funnel: StreamVec<'s, u64, Change>,
-    pub traffic: StreamVec<'s, u64, Change>,
+    pub visits: StreamVec<'s, u64, Change>,
+    pub presence: StreamVec<'s, u64, FactChange<Presence>>,
     pub pairs: StreamVec<'s, u64, PairChange>,
-    pub quality: StreamVec<'s, u64, Change>,
+    pub accounts: StreamVec<'s, u64, FactChange<Account>>,
 }
 
 /// What goes into the operator besides activities.
@@ -611,7 +598,7 @@ pub fn sessions<'s>(
     activities: StreamVec<'s, u64, Activity>,
     inputs: SessionInputs<'s>,
     shared: &Shared,
-    parts: Parts,
+    uses: Uses,
 ) -> SessionStreams<'s> {
     let peers = activities.scope().peers();
     let mut builder = OperatorBuilder::new("Sessions".to_owned(), activities.scope());
@@ -625,16 +612,16 @@ pub fn sessions<'s>(
     let mut warnings = inputs
         .warnings
         .map(|warnings| builder.new_input(warnings, scatter(|(warning, _): &(OpenWarning, i64)| warning.route())));
-    let (funnel_output, funnel) = builder.new_output();
-    let (traffic_output, traffic) = builder.new_output();
+    let (visit_output, visits) = builder.new_output();
+    let (presence_output, presence) = builder.new_output();
     let (pair_output, pairs) = builder.new_output();
-    let (quality_output, quality) = builder.new_output();
+    let (account_output, accounts) = builder.new_output();
     type Builder<D> = CapacityContainerBuilder<Vec<D>>;
-    let mut funnel_output = OutputBuilder::<_, Builder<Change>>::from(funnel_output);
-    let mut traffic_output = OutputBuilder::<_, Builder<Change>>::from(traffic_output);
+    let mut visit_output = OutputBuilder::<_, Builder<Change>>::from(visit_output);
+    let mut presence_output = OutputBuilder::<_, Builder<FactChange<Presence>>>::from(presence_output);
     let mut pair_output = OutputBuilder::<_, Builder<PairChange>>::from(pair_output);
-    let mut quality_output = OutputBuilder::<_, Builder<Change>>::from(quality_output);
-    let mut state = Sessions::new(shared.clone(), parts, peers);
+    let mut account_output = OutputBuilder::<_, Builder<FactChange<Account>>>::from(account_output);
+    let mut state = Sessions::new(shared.clone(), uses, peers);
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
@@ -677,13 +664,14 @@ pub fn sessions<'s>(
                 counts.set(Keeps::Sessions, &mut counted, state.open());
                 counts.set(Keeps::SettledContributions, &mut counted_settled, state.retirement.settled_total);
                 let out = &mut state.out;
-                funnel_output.activate().session(&held[0]).give_iterator(out.funnel.drain(epoch));
-                traffic_output.activate().session(&held[1]).give_iterator(out.traffic.drain(epoch));
+                let present = out.presence.drain(..).map(|(fact, times)| (fact, epoch, times));
+                visit_output.activate().session(&held[0]).give_iterator(out.visits.drain(epoch));
+                presence_output.activate().session(&held[1]).give_iterator(present);
                 pair_output.activate().session(&held[2]).give_iterator(out.pairs.drain());
-                quality_output.activate().session(&held[3]).give_iterator(out.quality.drain(epoch));
+                account_output.activate().session(&held[3]).give_iterator(out.accounts.drain(epoch));
             }
             capabilities.release(open);
         }
     });
-    SessionStreams { funnel, traffic, pairs, quality }
+    SessionStreams { visits, presence, pairs, accounts }
 }

@@ -1,7 +1,7 @@
 //! Users: who is active when, and who is not in the users dimension.
 //!
 //! ```text
-//! accepted events and user records ──by user──▶ [users] ──▶ traffic rows (active users) · warnings
+//! accepted events and user records ──by user──▶ [users] ──▶ presence · warnings
 //! ```
 //!
 //! A user's state is the ascending list of minutes with an event, 4 bytes each, in a tree where they are many; hours and days follow
@@ -11,13 +11,12 @@
 
 use crate::context::{Buckets, Keeps, Shared};
 use crate::durable::{OpenWarning, Unknown};
+use crate::facts::{Account, Counted, FactChange, Presence, Present, Tally, Uses};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
-use crate::operators::sessions::{IdHasher, Parts};
-use crate::rows::{Change, Netting};
-use crate::views::{quality, traffic};
+use crate::operators::sessions::IdHasher;
 use millrace_schema::calendar::MICROS_PER_MINUTE;
-use millrace_schema::{Body, Event, Id, Kind, Warning};
+use millrace_schema::{Body, Event, Id, Kind, Name, Warning};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -179,7 +178,7 @@ fn count_unknown(unknown: &mut Vec<Unbooked>, hour: i64, partition: u16) {
 
 struct Users {
     shared: Shared,
-    parts: Parts,
+    uses: Uses,
     users: hashbrown::HashMap<Id, User, BuildHasherDefault<IdHasher>>,
     /// The minutes of users who have many.
     many: FxHashMap<Id, BTreeSet<u32>>,
@@ -187,8 +186,8 @@ struct Users {
     forgets: bool,
     /// Users with so many minutes that they lie apart, by one of these: looked at once no event is of it any more.
     crowded: BTreeMap<u32, Vec<Id>>,
-    traffic: Netting,
-    quality: Netting,
+    presence: Vec<Presence>,
+    accounts: Tally<Account>,
 }
 
 impl Users {
@@ -216,17 +215,17 @@ impl Users {
             user.known = true;
             for (hour, partition, count) in user.unknown.drain(..) {
                 let source = self.shared.partitions.source(partition);
-                self.quality.add(quality::warning_key(hour, source, Warning::UnknownUser), quality::WARNED, -count);
+                self.accounts.add(unknown_user(hour, source), -count);
             }
             return;
         }
-        if self.parts.quality && !user.known {
+        if self.uses.accounts && !user.known {
             let hour = self.buckets.of(sighting.booked_at).hour;
             count_unknown(&mut user.unknown, hour, sighting.partition);
             let source = self.shared.partitions.source(sighting.partition);
-            self.quality.add(quality::warning_key(hour, source, Warning::UnknownUser), quality::WARNED, 1);
+            self.accounts.add(unknown_user(hour, source), 1);
         }
-        if self.parts.traffic && sighting.kind == SightingKind::Event {
+        if self.uses.presence && sighting.kind == SightingKind::Event {
             let minute = minute_of(sighting.time);
             let id = sighting.user;
             let Some(Entered { before, after, crowded }) = user.enter(id, minute, &mut self.many) else { return };
@@ -235,11 +234,9 @@ impl Users {
             let mut at = |minute: u32| self.buckets.of(i64::from(minute) * MICROS_PER_MINUTE);
             let others = [before, after, beyond].map(|other| other.map(&mut at));
             let bucket = at(minute);
-            for grain in traffic::GRAINS {
-                let key = grain.key(bucket, 0);
-                if !others.iter().flatten().any(|other| grain.key(*other, 0) == key) {
-                    self.traffic.add(key, traffic::ACTIVE_USERS, 1);
-                }
+            let first_in = bucket.apart_from(others.iter().flatten());
+            if first_in != 0 {
+                self.presence.push(Presence { bucket, what: Present::User, first_in });
             }
         }
     }
@@ -287,34 +284,38 @@ fn forget_before(minutes: &mut Minutes, first: u32) {
     }
 }
 
-/// Builds the operator: rows of `traffic`, rows of `quality`.
+fn unknown_user(hour: i64, source: Name) -> Account {
+    Account { hour, source, what: Counted::Warned(Warning::UnknownUser) }
+}
+
+/// Builds the operator: when users are present, and warnings about those that are not known.
 pub fn users<'s>(
     sightings: StreamVec<'s, u64, Sighting>,
     watermarks: Option<StreamVec<'s, u64, i64>>,
     warnings: Option<StreamVec<'s, u64, (OpenWarning, i64)>>,
     shared: &Shared,
-    parts: Parts,
-) -> (StreamVec<'s, u64, Change>, StreamVec<'s, u64, Change>) {
+    uses: Uses,
+) -> (StreamVec<'s, u64, FactChange<Presence>>, StreamVec<'s, u64, FactChange<Account>>) {
     let mut builder = OperatorBuilder::new("Users".to_owned(), sightings.scope());
     let mut input = builder.new_input(sightings, scatter(|sighting: &Sighting| sighting.user.low));
     let mut watermarks = watermarks.map(|watermarks| builder.new_input(watermarks, Pipeline));
     let mut warnings = warnings
         .map(|warnings| builder.new_input(warnings, scatter(|(warning, _): &(OpenWarning, i64)| warning.route())));
-    let (traffic_output, traffic) = builder.new_output();
-    let (quality_output, quality) = builder.new_output();
+    let (presence_output, presence) = builder.new_output();
+    let (account_output, accounts) = builder.new_output();
     type Builder<D> = CapacityContainerBuilder<Vec<D>>;
-    let mut traffic_output = OutputBuilder::<_, Builder<Change>>::from(traffic_output);
-    let mut quality_output = OutputBuilder::<_, Builder<Change>>::from(quality_output);
+    let mut presence_output = OutputBuilder::<_, Builder<FactChange<Presence>>>::from(presence_output);
+    let mut account_output = OutputBuilder::<_, Builder<FactChange<Account>>>::from(account_output);
     let mut state = Users {
         buckets: Buckets::new(shared.context.calendar.clone()),
         shared: shared.clone(),
-        parts,
+        uses,
         users: hashbrown::HashMap::default(),
         many: FxHashMap::default(),
         forgets: shared.context.horizons.any(),
         crowded: BTreeMap::new(),
-        traffic: Netting::default(),
-        quality: Netting::default(),
+        presence: Vec::new(),
+        accounts: Tally::default(),
     };
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);
@@ -345,11 +346,12 @@ pub fn users<'s>(
                     state.forget(horizons.limit(Kind::PageView, watermark));
                 }
                 counts.set(Keeps::Users, &mut counted, state.users.len());
-                traffic_output.activate().session(&held[0]).give_iterator(state.traffic.drain(epoch));
-                quality_output.activate().session(&held[1]).give_iterator(state.quality.drain(epoch));
+                let present = state.presence.drain(..).map(|fact| (fact, epoch, 1));
+                presence_output.activate().session(&held[0]).give_iterator(present);
+                account_output.activate().session(&held[1]).give_iterator(state.accounts.drain(epoch));
             }
             capabilities.release(open);
         }
     });
-    (traffic, quality)
+    (presence, accounts)
 }

@@ -77,6 +77,17 @@ impl Asked {
         time.is_some_and(|time| days.contains(&self.calendar.date(time)))
     }
 
+    /// The first instant of the hour that an instant is in.
+    pub fn hour_start(&self, time: i64) -> i64 {
+        parse_rfc3339(&self.calendar.hour(time)).expect("an hour is shown by its first instant")
+    }
+
+    /// Whether a day, by its text, is among those asked for.
+    pub fn holds_day(&self, day: &str) -> bool {
+        let Some((first, last)) = self.days else { return true };
+        (format_day(first).as_str()..=format_day(last).as_str()).contains(&day)
+    }
+
     /// The text that a column of time shows for an instant.
     pub fn time_label(&self, column: &str, time: i64) -> String {
         let calendar = &self.calendar;

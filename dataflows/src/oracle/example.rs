@@ -2,20 +2,13 @@
 
 use super::{Observed, Outcome};
 use crate::query::{Query, QueryError};
-use crate::settings::{FunnelSettings, Horizons, RelatedSettings, ViewContext};
+use crate::settings::ViewContext;
 use crate::table::Table;
-use millrace_schema::calendar::{Calendar, parse_rfc3339};
-use millrace_schema::{Cents, Currency, Kind, OwnedRecord, Page, Place};
+use millrace_schema::calendar::parse_rfc3339;
+use millrace_schema::{Cents, Kind, OwnedRecord, Page, Place};
 
 pub fn context() -> ViewContext {
-    ViewContext {
-        calendar: Calendar::utc(),
-        default_currency: Currency::USD,
-        allowed_lateness_micros: 600_000_000,
-        funnel: FunnelSettings::default().plan().expect("the default is usable"),
-        related: RelatedSettings::default(),
-        horizons: Horizons::NONE,
-    }
+    ViewContext::default()
 }
 
 /// `2T07:30` is 07:30 UTC on 2 October 2019.

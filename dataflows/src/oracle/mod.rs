@@ -15,7 +15,7 @@
 //! - Whether there are several currencies is asked of all accepted sales facts, whatever the filters and days.
 
 pub mod accept;
-mod asked;
+pub(crate) mod asked;
 mod calendar;
 #[cfg(test)]
 pub(crate) mod example;
@@ -58,7 +58,7 @@ const NONE: &str = "(none)";
 const UNKNOWN: &str = "(unknown)";
 
 impl Observed {
-    fn accepted(&self) -> Option<&OwnedRecord> {
+    pub(crate) fn accepted(&self) -> Option<&OwnedRecord> {
         self.record.as_ref().filter(|_| self.outcome == Outcome::Accepted)
     }
 }
@@ -68,13 +68,13 @@ fn events(observed: &[Observed]) -> impl Iterator<Item = &OwnedRecord> {
     observed.iter().filter_map(Observed::accepted).filter(|record| !record.kind.is_dimension())
 }
 
-fn is_sold_line(record: &OwnedRecord) -> bool {
+pub(crate) fn is_sold_line(record: &OwnedRecord) -> bool {
     record.kind == Kind::Purchase && record.quantity >= 0
 }
 
 /// The units and the amount that a return line or a refund brings back; `None` for anything else. A refund of the whole order
 /// brings no units.
-fn returned(record: &OwnedRecord) -> Option<(i64, Cents)> {
+pub(crate) fn returned(record: &OwnedRecord) -> Option<(i64, Cents)> {
     match record.kind {
         Kind::Purchase if record.quantity < 0 => Some((-i64::from(record.quantity), -record.amount)),
         Kind::Refund if record.product_id.is_empty() => Some((0, record.amount)),
@@ -84,7 +84,7 @@ fn returned(record: &OwnedRecord) -> Option<(i64, Cents)> {
 }
 
 /// Sold lines, return lines and refunds.
-fn sales_facts(observed: &[Observed]) -> impl Iterator<Item = &OwnedRecord> {
+pub(crate) fn sales_facts(observed: &[Observed]) -> impl Iterator<Item = &OwnedRecord> {
     events(observed).filter(|record| matches!(record.kind, Kind::Purchase | Kind::Refund))
 }
 
@@ -113,15 +113,23 @@ fn currencies(context: &ViewContext, observed: &[Observed]) -> BTreeSet<String> 
 /// Currencies whose amounts together come near what 64 bits hold: their money is not shown. Of each line counts its size, rounded up
 /// to whole units of 2^20 minor units, and more than 2^43 units are too many. `size` gives a line's in minor units.
 fn too_large(observed: &[Observed], size: impl Fn(&OwnedRecord) -> u128) -> BTreeSet<Currency> {
+    too_large_among(sales_facts(observed), size)
+}
+
+/// The same of some lines.
+pub(crate) fn too_large_among<'a>(
+    lines: impl Iterator<Item = &'a OwnedRecord>,
+    size: impl Fn(&OwnedRecord) -> u128,
+) -> BTreeSet<Currency> {
     let mut units: BTreeMap<Currency, u128> = BTreeMap::new();
-    for record in sales_facts(observed) {
+    for record in lines {
         *units.entry(record.currency).or_default() += size(record) / (1 << 20) + 1;
     }
     units.into_iter().filter(|(_, units)| *units > 1 << 43).map(|(currency, _)| currency).collect()
 }
 
 /// A sum of money in an answer.
-fn money(sum: i128, currency: Currency) -> Value {
+pub(crate) fn money(sum: i128, currency: Currency) -> Value {
     Value::Money(Cents::try_from(sum).expect("sums that may not fit are refused before"), currency)
 }
 

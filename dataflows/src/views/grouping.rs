@@ -5,7 +5,7 @@ use crate::rows::{Measures, Sums};
 use crate::table::Value;
 use crate::views::AnswerContext;
 use millrace_schema::calendar::{self, Calendar, Hour, format_day, format_month};
-use millrace_schema::{Currency, Name};
+use millrace_schema::{Currency, Id, Name};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The sums of the groups, by the parts of the group columns in order.
@@ -23,6 +23,8 @@ pub enum GroupType {
     Month,
     Name,
     Currency,
+    /// A user: the name of one is taken from the id.
+    User,
 }
 
 impl GroupType {
@@ -33,7 +35,7 @@ impl GroupType {
             GroupType::Day if part == NO_DAY => Value::Null,
             GroupType::Day => Value::text(format_day(part as i64)),
             GroupType::Month => Value::text(format_month(part as i64)),
-            GroupType::Name => Value::Text(context.text(Name(part))),
+            GroupType::Name | GroupType::User => Value::Text(context.text(Name(part))),
             GroupType::Currency if part == 0 => Value::text(crate::context::NONE_TEXT),
             GroupType::Currency => Value::text(currency(part).to_string()),
         }
@@ -53,6 +55,7 @@ impl GroupType {
                 .map(|day| day as u64)
                 .ok_or_else(|| bad("a month from 1970 to 2199 such as 2019-10")),
             GroupType::Name => Ok(Name::of(text).0),
+            GroupType::User => Ok(Name::of_user(Id::of(text)).0),
             GroupType::Currency if text == crate::context::NONE_TEXT => Ok(0),
             GroupType::Currency => {
                 Currency::parse(text).map(Currency::code).ok_or_else(|| bad("a currency code such as USD"))
@@ -66,12 +69,12 @@ pub fn currency(part: u64) -> Currency {
 }
 
 /// The columns of a view that it may be grouped by, with their types.
-pub struct GroupColumns {
+pub struct GroupColumns<'a> {
     pub view: &'static str,
-    pub known: &'static [(&'static str, GroupType)],
+    pub known: &'a [(&'static str, GroupType)],
 }
 
-impl GroupColumns {
+impl GroupColumns<'_> {
     pub fn find(&self, column: &str) -> Result<GroupType, QueryError> {
         self.known.iter().find(|(name, _)| *name == column).map(|&(_, kind)| kind).ok_or_else(|| {
             let known: Vec<&str> = self.known.iter().map(|(name, _)| *name).collect();
@@ -107,7 +110,7 @@ pub fn days_asked(
             GroupType::Minute | GroupType::Hour => Some((calendar.day(part), calendar.day(part))),
             GroupType::Day => Some((part, part)),
             GroupType::Month => Some((part, Calendar::month_of_day(part + 31) - 1)),
-            GroupType::Name | GroupType::Currency => None,
+            GroupType::Name | GroupType::Currency | GroupType::User => None,
         }
     };
     let spans = filters.iter().filter_map(of_filter).chain(days);

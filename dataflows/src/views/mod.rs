@@ -1,21 +1,22 @@
-//! The views. One file (or folder) a view, one line here.
+//! The views: a file (or folder) each, and a line in the list.
+//!
+//! A view says by itself what it is called, what it answers, which columns it has and which facts it is made of. Settings, commands,
+//! files, the manifest, gRPC, verification and the tests follow from the list.
 
-pub mod funnel;
+mod additive;
 mod grouping;
 pub mod magnitude;
-pub mod quality;
-pub mod related_products;
-pub mod sales;
 pub mod scores;
-pub mod traffic;
 
 use crate::context::Shared;
+use crate::facts::{Facts, Uses};
 use crate::oracle::Observed;
 use crate::query::{Query, QueryError};
 use crate::row_set::RowSet;
 use crate::rows::{Key, Rows};
 use crate::settings::ViewContext;
 use crate::table::Table;
+pub use additive::Additive;
 use millrace_schema::calendar::Calendar;
 use millrace_schema::{Name, Names};
 use std::collections::BTreeSet;
@@ -23,18 +24,67 @@ use std::sync::Arc;
 
 pub type MakeView = fn(&ViewContext) -> Box<dyn View>;
 
-/// Every view there is: name and maker.
-pub const VIEWS: [(&str, MakeView); 5] = [
-    ("sales", |_| Box::new(sales::Sales::new())),
-    ("funnel", |context| Box::new(funnel::Funnel::new(context))),
-    ("related_products", |_| Box::new(related_products::RelatedProducts::new())),
-    ("traffic", |_| Box::new(traffic::Traffic::new())),
-    ("quality", |_| Box::new(quality::Quality::new())),
-];
+/// Declares the file of each view, and lists them.
+macro_rules! views {
+    ($($name:ident: $make:expr,)*) => {
+        $(pub mod $name;)*
+
+        /// Every view there is: name and maker.
+        pub const VIEWS: &[(&str, MakeView)] = &[$((stringify!($name), $make)),*];
+    };
+}
+
+views! {
+    sales: |_| Box::new(sales::Sales::new()),
+    funnel: |context| Box::new(funnel::Funnel::new(context)),
+    related_products: |_| Box::new(related_products::RelatedProducts::new()),
+    traffic: |_| Box::new(traffic::Traffic::new()),
+    customers: |_| Box::new(customers::Customers::new()),
+    trending: |_| Box::new(trending::Trending::new()),
+    quality: |_| Box::new(quality::Quality::new()),
+}
 
 /// The view of a name.
 pub fn view(name: &str, context: &ViewContext) -> Option<Box<dyn View>> {
-    VIEWS.into_iter().find(|(known, _)| *known == name).map(|(_, make)| make(context))
+    VIEWS.iter().find(|(known, _)| *known == name).map(|(_, make)| make(context))
+}
+
+/// Where a view stands in [`VIEWS`].
+///
+/// # Panics
+/// Where there is no view of that name.
+pub fn position_of(name: &str) -> usize {
+    VIEWS.iter().position(|(known, _)| *known == name).expect("the view is one of the list")
+}
+
+/// All views, in the order of [`VIEWS`].
+pub fn all(context: &ViewContext) -> impl Iterator<Item = Box<dyn View>> + '_ {
+    VIEWS.iter().map(move |(_, make)| make(context))
+}
+
+/// The views that are maintained: those of these names, and those that always are.
+pub fn maintained<'a>(enabled: &'a [String], context: &'a ViewContext) -> impl Iterator<Item = Box<dyn View>> + 'a {
+    all(context).filter(|view| view.definition().always || enabled.iter().any(|on| on == view.name()))
+}
+
+/// What a view is, as data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    pub name: &'static str,
+    /// Another one where the meaning of a row changes, or of a value.
+    pub version: u32,
+    /// What it answers, in English.
+    pub question: &'static str,
+    /// Whether it is maintained where nothing else is said.
+    pub by_default: bool,
+    /// Whether it is maintained whatever is said: it carries the accounts.
+    pub always: bool,
+    pub uses: Uses,
+    /// The columns that an answer may be grouped and filtered by.
+    pub groups: Vec<String>,
+    /// The columns that an answer gives.
+    pub values: Vec<String>,
+    pub schema: ViewSchema,
 }
 
 /// A maintained answer.
@@ -42,23 +92,39 @@ pub fn view(name: &str, context: &ViewContext) -> Option<Box<dyn View>> {
 /// # Contract
 /// - The rows of `render`, accumulated up to any closed epoch and asked by `answer`, are what `oracle` computes from
 ///   the records accepted up to that epoch. (Tested for any order, duplication, partitioning and epoch slicing.)
-/// - `render` depends on nothing but its inputs: no clock, no arrival order within an epoch.
-/// - A change of the meaning of a row or of a contribution is a new `version`.
+/// - `render` depends on nothing but its facts and the settings that `depends_on` names: no clock, no arrival order within an epoch.
+///   A fact may be taken back.
+/// - A change of the meaning of a row or of a contribution is a new version.
 pub trait View: Send + Sync {
-    fn name(&self) -> &'static str;
+    fn definition(&self) -> &Definition;
 
-    fn version(&self) -> u32;
+    fn name(&self) -> &'static str {
+        self.definition().name
+    }
+
+    fn version(&self) -> u32 {
+        self.definition().version
+    }
 
     /// What the parts and measures of a row are.
-    fn schema(&self) -> &ViewSchema;
+    fn schema(&self) -> &ViewSchema {
+        &self.definition().schema
+    }
 
     /// The columns that an answer may be grouped and filtered by.
-    fn group_columns(&self) -> &[String];
+    fn group_columns(&self) -> &[String] {
+        &self.definition().groups
+    }
 
     /// The columns that an answer gives.
-    fn value_columns(&self) -> &[String];
+    fn value_columns(&self) -> &[String] {
+        &self.definition().values
+    }
 
-    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s>;
+    /// The settings that its rows depend on, and what they are: where one is another, the rows have to be made anew.
+    fn depends_on(&self, context: &ViewContext) -> Vec<(&'static str, String)>;
+
+    fn render<'s>(&self, facts: &Facts<'s>, shared: &Shared) -> Rows<'s>;
 
     /// What an index adds up beforehand, so that common questions find whole sums.
     fn roller(&self, _context: &ViewContext) -> Roller {
@@ -76,7 +142,12 @@ pub trait View: Send + Sync {
         BTreeSet::new()
     }
 
-    /// The naive answer from all records.
+    /// The groups that verification asks for: by default each column alone, and all together.
+    fn verified_by(&self) -> Vec<Vec<&str>> {
+        self.group_columns().iter().map(|column| vec![column.as_str()]).chain([Vec::new()]).collect()
+    }
+
+    /// The naive answer from all records: the reference that `answer` is held against.
     ///
     /// # Errors
     /// As [`View::answer`].
@@ -91,15 +162,6 @@ pub fn filters_of_nothing(view: &dyn View, rows: &dyn RowSet, context: &AnswerCo
     };
     let named = query.filters.iter().filter(is_nothing);
     named.map(|(column, text)| format!("nothing in {} has {column} = {text:?}", view.name())).collect()
-}
-
-/// The collections that views are made of, shared so that no state is kept twice.
-pub struct Inputs<'s> {
-    pub sales: Rows<'s>,
-    pub funnel: Rows<'s>,
-    pub related: Rows<'s>,
-    pub traffic: Rows<'s>,
-    pub quality: Rows<'s>,
 }
 
 /// What an answer depends on besides the rows.
@@ -181,6 +243,8 @@ pub enum Part {
     Choice(&'static str, Vec<&'static str>),
     /// As `Hour`, `u64::MAX` where it is not known.
     KnownHour,
+    /// The name of a user, under this column: see [`Name::of_user`].
+    User(&'static str),
 }
 
 /// One measure.

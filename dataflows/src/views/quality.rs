@@ -4,24 +4,27 @@
 //! hour is that of `received_at`, or of the event itself where the transport has no clock, or unknown where the record
 //! did not even decode.
 
+use crate::context::Shared;
+use crate::facts::{Account, Counted, Facts, Uses};
+use crate::netted::rows_of;
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
 use crate::row_set::{RowSet, Span};
-use crate::rows::{Key, Measures, Rows};
+use crate::rows::{Key, Measures, Rows, State};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
 use crate::views::grouping::{GroupColumns, GroupType, Groups, NO_DAY, days_asked, instants_of, sum, zero_filled};
-use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use crate::views::{AnswerContext, Definition, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::{Name, Rule, Warning};
 use std::collections::{BTreeMap, BTreeSet};
 
-pub const READ: usize = 0;
-pub const ACCEPTED: usize = 1;
-pub const DUPLICATES: usize = 2;
-pub const QUARANTINED: usize = 3;
-pub const PENDING: usize = 4;
-pub const LATE: usize = 5;
-pub const WARNED: usize = 6;
+const READ: usize = 0;
+const ACCEPTED: usize = 1;
+const DUPLICATES: usize = 2;
+const QUARANTINED: usize = 3;
+const PENDING: usize = 4;
+const LATE: usize = 5;
+const WARNED: usize = 6;
 
 /// The part of a key for no rule, for lateness, for the first reject rule, for the first warning.
 const NO_RULE: u64 = 0;
@@ -29,28 +32,30 @@ const LATE_RULE: u64 = 1;
 const FIRST_REJECT: u64 = 2;
 const FIRST_WARNING: u64 = FIRST_REJECT + Rule::ALL.len() as u64;
 
-/// The part of a key for an unknown hour.
-pub const UNKNOWN_HOUR: i64 = -1;
-
-fn key(hour: i64, source: Name, rule: u64) -> Key {
-    Key::new(0, [hour as u64, source.0, rule])
+/// Where an account is counted: the row of its source's hour, or of a rule in it; and the measure.
+fn place(account: &Account) -> (Key, usize) {
+    let (rule, measure) = match account.what {
+        Counted::Read => (NO_RULE, READ),
+        Counted::Accepted => (NO_RULE, ACCEPTED),
+        Counted::Duplicate => (NO_RULE, DUPLICATES),
+        Counted::Pending => (NO_RULE, PENDING),
+        Counted::Late => (LATE_RULE, LATE),
+        Counted::Rejected(rule) => (FIRST_REJECT + rule as u64, QUARANTINED),
+        Counted::Warned(warning) => (FIRST_WARNING + warning as u64, WARNED),
+    };
+    (Key::new(0, [account.hour as u64, account.source.0, rule]), measure)
 }
 
-/// The row of a source's hour.
-pub fn total_key(hour: i64, source: Name) -> Key {
-    key(hour, source, NO_RULE)
-}
-
-pub fn late_key(hour: i64, source: Name) -> Key {
-    key(hour, source, LATE_RULE)
-}
-
-pub fn reject_key(hour: i64, source: Name, rule: Rule) -> Key {
-    key(hour, source, FIRST_REJECT + rule as u64)
-}
-
-pub fn warning_key(hour: i64, source: Name, warning: Warning) -> Key {
-    key(hour, source, FIRST_WARNING + warning as u64)
+/// The rows of accounts that are in no dataflow.
+pub fn rows(accounts: impl IntoIterator<Item = (Account, i64)>) -> State {
+    let mut state = State::default();
+    for (account, times) in accounts {
+        let (key, measure) = place(&account);
+        let mut measures = Measures::default();
+        measures.add(measure, times);
+        state.apply(key, &measures);
+    }
+    state
 }
 
 fn rule_texts() -> Vec<&'static str> {
@@ -110,7 +115,7 @@ pub fn rejected(rows: &dyn RowSet) -> BTreeMap<&'static str, i64> {
     counts
 }
 
-const COLUMNS: GroupColumns = GroupColumns {
+const COLUMNS: GroupColumns<'static> = GroupColumns {
     view: "quality",
     known: &[
         ("hour", GroupType::Hour),
@@ -121,9 +126,7 @@ const COLUMNS: GroupColumns = GroupColumns {
 };
 
 pub struct Quality {
-    schema: ViewSchema,
-    groups: Vec<String>,
-    values: Vec<String>,
+    definition: Definition,
 }
 
 impl Quality {
@@ -133,12 +136,20 @@ impl Quality {
         let mut values = counts.map(String::from).to_vec();
         values.push("quality_score".to_owned());
         Quality {
-            schema: ViewSchema {
-                tables: vec![TableSchema::new("quality", parts)],
-                measures: counts.map(Measure::count).to_vec(),
+            definition: Definition {
+                name: "quality",
+                version: 2,
+                question: "How good is the data, by rule and source?",
+                by_default: true,
+                always: true,
+                uses: Uses { accounts: true, ..Uses::NOTHING },
+                groups: ["hour", "day", "source", "rule"].map(String::from).to_vec(),
+                values,
+                schema: ViewSchema {
+                    tables: vec![TableSchema::new("quality", parts)],
+                    measures: counts.map(Measure::count).to_vec(),
+                },
             },
-            groups: ["hour", "day", "source", "rule"].map(String::from).to_vec(),
-            values,
         }
     }
 }
@@ -150,28 +161,20 @@ impl Default for Quality {
 }
 
 impl View for Quality {
-    fn name(&self) -> &'static str {
-        "quality"
+    fn definition(&self) -> &Definition {
+        &self.definition
     }
 
-    fn version(&self) -> u32 {
-        2
+    /// Nothing: its history is of records that are not there any more, and stays as it was counted.
+    fn depends_on(&self, _context: &ViewContext) -> Vec<(&'static str, String)> {
+        Vec::new()
     }
 
-    fn schema(&self) -> &ViewSchema {
-        &self.schema
-    }
-
-    fn group_columns(&self) -> &[String] {
-        &self.groups
-    }
-
-    fn value_columns(&self) -> &[String] {
-        &self.values
-    }
-
-    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
-        inputs.quality.clone()
+    fn render<'s>(&self, facts: &Facts<'s>, _shared: &Shared) -> Rows<'s> {
+        rows_of(facts.accounts.clone(), "Quality", |account, out| {
+            let (key, measure) = place(account);
+            out.add(key, measure, 1);
+        })
     }
 
     fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
@@ -240,7 +243,7 @@ impl View for Quality {
             totals.entry(group).or_default();
         }
         let by_rule = query.group_by.iter().position(|column| column == "rule");
-        let mut table = Table::new(query.group_by.iter().chain(&self.values));
+        let mut table = Table::new(query.group_by.iter().chain(&self.definition.values));
         let nothing = BTreeMap::new();
         for (group, total) in &totals {
             let caught = caught.get(group).unwrap_or(&nothing);
@@ -274,6 +277,11 @@ impl View for Quality {
             }
         }
         query.arrange(table)
+    }
+
+    /// Of what was rejected and of duplicates there are no events to compute it from.
+    fn verified_by(&self) -> Vec<Vec<&str>> {
+        Vec::new()
     }
 
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {

@@ -9,6 +9,8 @@
 //! Rows are the listed pairs (see [`crate::operators::pairs`]), the n of every product and the N of each kind; scores
 //! and ranks are computed when read, because a score with n_a in it would move every pair of a at each touch.
 
+use crate::context::Shared;
+use crate::facts::{Facts, Uses};
 use crate::operators::pairs::{ITEM_TABLE, PAIR_TABLE, RelatedKind, TOTAL_TABLE};
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
@@ -17,16 +19,14 @@ use crate::rows::{Key, Rows};
 use crate::settings::{RelatedSettings, ViewContext};
 use crate::table::{Table, Value};
 use crate::views::scores::{Counts, Ranked, Score};
-use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use crate::views::{AnswerContext, Definition, Measure, Part, TableSchema, View, ViewSchema};
 use millrace_schema::Name;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub struct RelatedProducts {
-    schema: ViewSchema,
-    groups: Vec<String>,
-    values: Vec<String>,
+    definition: Definition,
 }
 
 impl RelatedProducts {
@@ -38,9 +38,19 @@ impl RelatedProducts {
             TableSchema::new("total", vec![kind()]),
         ];
         RelatedProducts {
-            schema: ViewSchema { tables, measures: vec![Measure::count("n"), Measure::count("capped")] },
-            groups: ["kind", "product_id", "rank"].map(String::from).to_vec(),
-            values: ["related_id", "n_ab", "n_a", "n_b", "cosine", "jaccard", "lift", "llr"].map(String::from).to_vec(),
+            definition: Definition {
+                name: "related_products",
+                version: 2,
+                question: "Which products are viewed or bought together?",
+                by_default: true,
+                always: false,
+                uses: Uses { together: true, ..Uses::NOTHING },
+                groups: ["kind", "product_id", "rank"].map(String::from).to_vec(),
+                values: ["related_id", "n_ab", "n_a", "n_b", "cosine", "jaccard", "lift", "llr"]
+                    .map(String::from)
+                    .to_vec(),
+                schema: ViewSchema { tables, measures: vec![Measure::count("n"), Measure::count("capped")] },
+            },
         }
     }
 }
@@ -107,28 +117,23 @@ fn best<T: Copy>(
 }
 
 impl View for RelatedProducts {
-    fn name(&self) -> &'static str {
-        "related_products"
+    fn definition(&self) -> &Definition {
+        &self.definition
     }
 
-    fn version(&self) -> u32 {
-        2
+    fn depends_on(&self, context: &ViewContext) -> Vec<(&'static str, String)> {
+        let related = &context.related;
+        // What is listed of a product is the largest of either: ranking among them happens when an answer is read.
+        vec![
+            context.session_gap(),
+            ("views.related_products.list_length", related.list_length.to_string()),
+            ("views.related_products.candidates", related.candidates.to_string()),
+            ("views.related_products.max_products_per_session", related.max_products_per_session.to_string()),
+        ]
     }
 
-    fn schema(&self) -> &ViewSchema {
-        &self.schema
-    }
-
-    fn group_columns(&self) -> &[String] {
-        &self.groups
-    }
-
-    fn value_columns(&self) -> &[String] {
-        &self.values
-    }
-
-    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
-        inputs.related.clone()
+    fn render<'s>(&self, facts: &Facts<'s>, _shared: &Shared) -> Rows<'s> {
+        facts.together.clone()
     }
 
     fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
@@ -160,7 +165,7 @@ impl View for RelatedProducts {
             });
             last.into_iter().for_each(&mut keep);
         }
-        let mut table = Table::new(self.groups.iter().chain(&self.values));
+        let mut table = Table::new(self.definition.groups.iter().chain(&self.definition.values));
         for ((_, text), product) in lists {
             let kind = RelatedKind::ALL[product.kind as usize];
             let all = of(Key::new(TOTAL_TABLE, [product.kind]));
@@ -193,6 +198,11 @@ impl View for RelatedProducts {
             }
         }
         query.arrange(table)
+    }
+
+    /// All scores stand in the rows.
+    fn verified_by(&self) -> Vec<Vec<&str>> {
+        vec![vec!["kind", "product_id", "rank"]]
     }
 
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {

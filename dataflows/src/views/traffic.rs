@@ -8,11 +8,13 @@
 //! Distinct counts do not add up over time, so each grain has its rows. Purchases and net sales are in the rows of
 //! their currency, everything else in those of none; with one currency an answer adds the two.
 
-use crate::context::Bucket;
+use crate::context::{Bucket, Buckets, Shared};
+use crate::facts::{Facts, LineKind, OrderLine, Presence, Present, Uses};
+use crate::netted::{Out, rows_of};
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
 use crate::row_set::{RowSet, Span};
-use crate::rows::{Key, Measures, Netting, Rows};
+use crate::rows::{Key, Measures, Rows};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
 use crate::views::grouping::{
@@ -20,42 +22,37 @@ use crate::views::grouping::{
     zero_filled,
 };
 use crate::views::magnitude::{self, Magnitudes};
-use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
-use millrace_schema::{Cents, Currency};
+use crate::views::{AnswerContext, Definition, Measure, Part, TableSchema, View, ViewSchema};
+use millrace_schema::Currency;
 use std::collections::BTreeSet;
 
-pub const PAGE_VIEWS: usize = 0;
-pub const CART_ADDITIONS: usize = 1;
-pub const PURCHASES: usize = 2;
-pub const ACTIVE_SESSIONS: usize = 3;
-pub const ACTIVE_USERS: usize = 4;
-pub const NET_SALES: usize = 5;
+const PAGE_VIEWS: usize = 0;
+const CART_ADDITIONS: usize = 1;
+const PURCHASES: usize = 2;
+const ACTIVE_SESSIONS: usize = 3;
+const ACTIVE_USERS: usize = 4;
+const NET_SALES: usize = 5;
 /// How many lines a currency's row stands for, so that one whose sums happen to be 0 is still there.
-pub const FACTS: usize = 6;
+const FACTS: usize = 6;
 /// See [`magnitude`].
 const MAGNITUDE: usize = 7;
 const MAGNITUDE_TABLE: u8 = Grain::All as u8 + 1;
 
-/// Adds to the magnitude of a line's currency, once for each line.
-pub fn weigh(currency: Currency, amount: Cents, out: &mut Netting) {
-    out.add(magnitude::key(MAGNITUDE_TABLE, currency), MAGNITUDE, magnitude::of_line(amount, 0));
-}
-
-/// How long a bucket is.
+/// How long a bucket is: the numbers are those of the bits of [`Presence::first_in`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Grain {
-    Minute,
-    Hour,
-    Day,
-    All,
+enum Grain {
+    Minute = Bucket::MINUTE,
+    Hour = Bucket::HOUR,
+    Day = Bucket::DAY,
+    All = Bucket::ALL,
 }
 
-pub const GRAINS: [Grain; 4] = [Grain::Minute, Grain::Hour, Grain::Day, Grain::All];
+const GRAINS: [Grain; 4] = [Grain::Minute, Grain::Hour, Grain::Day, Grain::All];
 
 impl Grain {
     /// The row of a bucket; `currency` is its code or 0.
-    pub fn key(self, bucket: Bucket, currency: u64) -> Key {
+    fn key(self, bucket: &Bucket, currency: u64) -> Key {
         let part = match self {
             Grain::Minute => bucket.minute,
             Grain::Hour => bucket.hour,
@@ -66,7 +63,7 @@ impl Grain {
     }
 }
 
-const COLUMNS: GroupColumns = GroupColumns {
+const COLUMNS: GroupColumns<'static> = GroupColumns {
     view: "traffic",
     known: &[
         ("minute", GroupType::Minute),
@@ -77,9 +74,7 @@ const COLUMNS: GroupColumns = GroupColumns {
 };
 
 pub struct Traffic {
-    schema: ViewSchema,
-    groups: Vec<String>,
-    values: Vec<String>,
+    definition: Definition,
 }
 
 impl Traffic {
@@ -97,9 +92,17 @@ impl Traffic {
         measures.push(Measure::money("net_sales"));
         measures.extend(["facts", magnitude::NAME].map(Measure::count));
         Traffic {
-            schema: ViewSchema { tables, measures },
-            groups: ["minute", "hour", "day"].map(String::from).to_vec(),
-            values: names.map(String::from).to_vec(),
+            definition: Definition {
+                name: "traffic",
+                version: 2,
+                question: "What is going on in the shop, by the minute?",
+                by_default: true,
+                always: false,
+                uses: Uses { presence: true, lines: true, ..Uses::NOTHING },
+                groups: ["minute", "hour", "day"].map(String::from).to_vec(),
+                values: names.map(String::from).to_vec(),
+                schema: ViewSchema { tables, measures },
+            },
         }
     }
 }
@@ -111,28 +114,19 @@ impl Default for Traffic {
 }
 
 impl View for Traffic {
-    fn name(&self) -> &'static str {
-        "traffic"
+    fn definition(&self) -> &Definition {
+        &self.definition
     }
 
-    fn version(&self) -> u32 {
-        2
+    fn depends_on(&self, context: &ViewContext) -> Vec<(&'static str, String)> {
+        vec![context.time_zone(), context.session_gap()]
     }
 
-    fn schema(&self) -> &ViewSchema {
-        &self.schema
-    }
-
-    fn group_columns(&self) -> &[String] {
-        &self.groups
-    }
-
-    fn value_columns(&self) -> &[String] {
-        &self.values
-    }
-
-    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
-        inputs.traffic.clone()
+    fn render<'s>(&self, facts: &Facts<'s>, shared: &Shared) -> Rows<'s> {
+        let mut buckets = Buckets::new(shared.context.calendar.clone());
+        let presence = rows_of(facts.presence.clone(), "Traffic of sessions and users", present);
+        let sales = rows_of(facts.lines.clone(), "Traffic of sales", move |line, out| sold(line, &mut buckets, out));
+        presence.concat(sales)
     }
 
     fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
@@ -198,7 +192,7 @@ impl View for Traffic {
         for group in zero_filled(&columns, &filters, query.days, &filled, calendar)? {
             groups.entry(group).or_default();
         }
-        let mut table = Table::new(columns.iter().map(|(column, _)| column).chain(&self.values));
+        let mut table = Table::new(columns.iter().map(|(column, _)| column).chain(&self.definition.values));
         let currency_at = columns.iter().position(|(column, _)| column == "currency");
         for (parts, measures) in &groups {
             let mut row: Vec<Value> =
@@ -222,6 +216,41 @@ impl View for Traffic {
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
         oracle::traffic::answer(context, observed, query)
     }
+}
+
+/// An event counts in each of its buckets, and who is present once in each.
+fn present(presence: &Presence, out: &mut Out<'_>) {
+    let (event, whose) = match presence.what {
+        Present::PageView => (Some(PAGE_VIEWS), ACTIVE_SESSIONS),
+        Present::CartAddition => (Some(CART_ADDITIONS), ACTIVE_SESSIONS),
+        Present::OtherEvent => (None, ACTIVE_SESSIONS),
+        Present::User => (None, ACTIVE_USERS),
+    };
+    for grain in GRAINS {
+        let is_first = presence.first_in >> grain as u8 & 1 != 0;
+        if event.is_none() && !is_first {
+            continue;
+        }
+        let key = grain.key(&presence.bucket, 0);
+        event.into_iter().for_each(|measure| out.add(key, measure, 1));
+        out.add(key, whose, i64::from(is_first));
+    }
+}
+
+fn sold(line: &OrderLine, buckets: &mut Buckets, out: &mut Out<'_>) {
+    let (purchases, net) = match line.kind {
+        LineKind::Sold => (1, line.amount),
+        LineKind::Returned | LineKind::Refunded => (0, -line.amount),
+    };
+    let bucket = buckets.of(line.time);
+    for grain in GRAINS {
+        let key = grain.key(&bucket, line.currency.code());
+        out.add(key, PURCHASES, purchases);
+        out.add(key, NET_SALES, net);
+        out.add(key, FACTS, 1);
+    }
+    let magnitude = magnitude::of_line(line.amount, 0);
+    out.add(magnitude::key(MAGNITUDE_TABLE, line.currency), MAGNITUDE, magnitude);
 }
 
 fn values(measures: &Measures, currency: Currency) -> Vec<Value> {

@@ -43,36 +43,12 @@ fn check(name: &str) {
 }
 
 #[test]
-fn sales() {
-    check("sales.story");
-}
-
-#[test]
-fn funnel() {
-    check("funnel.story");
-}
-
-#[test]
-fn related_products() {
-    check("related_products.story");
-}
-
-#[test]
-fn traffic() {
-    check("traffic.story");
-}
-
-#[test]
-fn quality() {
-    check("quality.story");
-}
-
-#[test]
-fn clocks() {
-    check("clocks.story");
-}
-
-#[test]
-fn ties() {
-    check("ties.story");
+fn every_story_is_told() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stories");
+    let entries = std::fs::read_dir(folder).expect("there are stories");
+    let names = entries.map(|entry| entry.expect("a folder can be listed").file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".story")).collect();
+    names.sort();
+    assert!(names.len() >= 9, "there are stories: {names:?}");
+    names.iter().for_each(|name| check(name));
 }

@@ -92,7 +92,7 @@ fn group(view: &dyn View, key: &Key, shared: &Shared) -> String {
         Part::Minute | Part::Hour | Part::KnownHour => Some(calendar.format_instant(value as i64)),
         Part::Day => Some(format_day(value as i64)),
         Part::Month => Some(format_month(value as i64)),
-        Part::Name(_) => Some(shared.names.text(Name(value)).to_string()),
+        Part::Name(_) | Part::User(_) => Some(shared.names.text(Name(value)).to_string()),
         Part::Currency => Some(Currency::from_code(value).map_or("-".to_owned(), |currency| currency.to_string())),
         Part::Count(_) => Some(value.to_string()),
         Part::Choice(_, texts) => Some(texts[value as usize].to_owned()),

@@ -13,7 +13,7 @@ use millrace_dataflows::row_set::RowSet;
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::quality::Accounting;
-use millrace_dataflows::views::{AnswerContext, VIEWS, View, view};
+use millrace_dataflows::views::{AnswerContext, VIEWS, View, position_of, view};
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
 use millrace_schema::{OwnedRecord, Place, Rule};
 use std::collections::BTreeMap;
@@ -151,7 +151,7 @@ pub fn check(ran: &Ran, lines: &[Line], seed: u64, questions: usize) {
                 }
             }
         }
-        let accounting = Accounting::of(&states[VIEWS.len() - 1]);
+        let accounting = Accounting::of(&states[position_of("quality")]);
         assert!(accounting.balances(), "epoch {epoch}: {accounting:?}");
         assert_eq!(accounting.read, observed.len() as i64, "epoch {epoch}");
     }

@@ -9,7 +9,7 @@ pub mod compare;
 pub mod questions;
 pub mod run;
 
-use millrace_dataflows::settings::{FunnelSettings, Horizons, RelatedSettings, ViewContext};
+use millrace_dataflows::settings::{FunnelSettings, RelatedSettings, ViewContext};
 use millrace_schema::calendar::{Calendar, parse_rfc3339};
 use millrace_schema::{Currency, Place};
 
@@ -45,7 +45,7 @@ pub fn context_of(zone: &str, funnel: &FunnelSettings, related: &RelatedSettings
         allowed_lateness_micros: LATENESS_MICROS,
         funnel: funnel.plan().expect("usable settings"),
         related: related.clone(),
-        horizons: Horizons::NONE,
+        ..ViewContext::default()
     }
 }
 

@@ -2,6 +2,7 @@
 
 use millrace_dataflows::query::Query;
 use millrace_dataflows::settings::ViewContext;
+use millrace_dataflows::views::Part;
 use millrace_schema::calendar::{format_day, format_month};
 use rand::rngs::SmallRng;
 use rand::seq::{IndexedRandom, SliceRandom};
@@ -12,7 +13,7 @@ use crate::properties::zones::instants;
 
 /// Questions that are always asked: everything as one row, and by each column.
 pub fn fixed(view: &str) -> Vec<Query> {
-    let by = |columns: &[&str]| Query::group_by(columns.iter().copied());
+    let by = |columns: &[&String]| Query::group_by(columns.iter().copied());
     match view {
         "related_products" => {
             let ranked = |score: &str| Query { rank_by: Some(score.to_owned()), ..Query::default() };
@@ -22,14 +23,15 @@ pub fn fixed(view: &str) -> Vec<Query> {
     }
 }
 
-fn columns(view: &str) -> &'static [&'static str] {
-    match view {
-        "sales" => &["hour", "day", "month", "product_id", "category", "category_as_was", "currency"],
-        "funnel" => &["day", "month", "category", "referrer", "device"],
-        "traffic" => &["minute", "hour", "day", "currency"],
-        "quality" => &["hour", "day", "source", "rule"],
-        _ => &["kind", "product_id", "rank"],
+/// What a view is grouped by: what it says, and the currency where it has one.
+fn columns(view: &str) -> Vec<String> {
+    let view = millrace_dataflows::views::view(view, &ViewContext::default()).expect("the list names it");
+    let mut columns = view.group_columns().to_vec();
+    let has_currency = view.schema().tables.iter().any(|table| table.parts.contains(&Part::Currency));
+    if has_currency && !columns.iter().any(|column| column == "currency") {
+        columns.push("currency".to_owned());
     }
+    columns
 }
 
 fn is_time(column: &str) -> bool {
@@ -43,13 +45,13 @@ pub fn random(view: &str, context: &ViewContext, seed: u64, count: usize) -> Vec
 
 fn one(view: &str, context: &ViewContext, random: &mut SmallRng) -> Query {
     let mut query = Query::default();
-    let mut known = columns(view).to_vec();
+    let mut known = columns(view);
     known.shuffle(random);
     for column in known {
         // Two times at once are an error: seldom.
-        let second_time = is_time(column) && query.group_by.iter().any(|known| is_time(known));
+        let second_time = is_time(&column) && query.group_by.iter().any(|known| is_time(known));
         if random.random_bool(if second_time { 0.03 } else { 0.4 }) {
-            query.group_by.push(column.to_owned());
+            query.group_by.push(column);
         }
     }
     while random.random_bool(0.3) {
@@ -82,10 +84,10 @@ fn instant(context: &ViewContext, random: &mut SmallRng) -> i64 {
 
 fn filter(view: &str, context: &ViewContext, random: &mut SmallRng) -> (String, String) {
     let filterable = match view {
-        "related_products" => &["kind", "product_id", "related_id"],
+        "related_products" => ["kind", "product_id", "related_id"].map(String::from).to_vec(),
         _ => columns(view),
     };
-    let column = *filterable.choose(random).expect("there are columns");
+    let column = &**filterable.choose(random).expect("there are columns");
     let calendar = &context.calendar;
     let instant = |random: &mut SmallRng| instant(context, random);
     let one_of = |random: &mut SmallRng, texts: &[&str]| (*texts.choose(random).expect("one of some")).to_owned();
@@ -98,6 +100,8 @@ fn filter(view: &str, context: &ViewContext, random: &mut SmallRng) -> (String, 
         "currency" => one_of(random, &["USD", "JPY"]),
         "referrer" => one_of(random, &[&REFERRERS[..], &["(none)"]].concat()),
         "device" => one_of(random, &[&DEVICES[..], &["(none)"]].concat()),
+        "user_id" => one_of(random, &["u", "v", "w"]),
+        "segment" => one_of(random, &["champions", "loyal", "new", "promising", "lost", "(none)"]),
         "source" => one_of(random, &["shop", "web"]),
         "kind" => one_of(random, &["viewed_together", "bought_together"]),
         "rule" => one_of(random, &["late", "id_conflict", "unknown_product", "malformed_json", "order_disagrees"]),

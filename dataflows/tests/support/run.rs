@@ -5,6 +5,7 @@ use super::compare::watermarks;
 use super::{Line, SOURCES};
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::durable::{Base, Kept, OpenWarning, PairCount, Restored, Settled};
+use millrace_dataflows::facts::{Account, FactChange};
 use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::receipts::Receipts;
@@ -176,7 +177,7 @@ pub fn run_on(context: &Arc<ViewContext>, lines: &[Line], how: How, before: Left
 
 struct Inputs {
     events: InputHandleVec<u64, Event>,
-    receipts: InputHandleVec<u64, Change>,
+    receipts: InputHandleVec<u64, FactChange<Account>>,
     watermarks: InputHandleVec<u64, i64>,
     kept: InputHandleVec<u64, Kept>,
     pairs: InputHandleVec<u64, PairCount>,
@@ -222,13 +223,8 @@ impl Reader {
             let (settled_input, settled) = scope.new_input();
             let (warnings_input, warnings) = scope.new_input();
             let wanted = |(index, _): &(usize, &str)| how.only.is_none_or(|only| only == *index);
-            let enabled: Vec<String> = VIEWS
-                .map(|(name, _)| name)
-                .into_iter()
-                .enumerate()
-                .filter(wanted)
-                .map(|(_, name)| name.to_owned())
-                .collect();
+            let names = VIEWS.iter().map(|(name, _)| *name).enumerate();
+            let enabled: Vec<String> = names.filter(wanted).map(|(_, name)| name.to_owned()).collect();
             let restored = Some(Restored { kept, pairs, settled, warnings });
             let sources = Sources { events, receipts, watermarks: Some(watermarks), restored, recalled: None };
             let outputs = graph::build(scope, sources, shared, &enabled, true);
@@ -258,7 +254,7 @@ impl Reader {
                 warnings: warnings_input,
             }
         });
-        let (names, receipts) = (NameCache::new(shared.names.clone()), Receipts::new(shared));
+        let (names, receipts) = (NameCache::new(shared.names.clone()).keeping_users(true), Receipts::new(shared));
         let (watermarks, recalled) = (BTreeMap::new(), BTreeMap::new());
         Reader {
             lines,
@@ -353,7 +349,7 @@ impl Reader {
 /// The event of a line, by the names of a run.
 pub fn event_of(line: &Line, shared: &Shared) -> Option<Event> {
     let line = Line { pending: false, ..line.clone() };
-    read_line(&line, &mut NameCache::new(shared.names.clone()), &mut Receipts::new(shared))
+    read_line(&line, &mut NameCache::new(shared.names.clone()).keeping_users(true), &mut Receipts::new(shared))
 }
 
 fn read_line(line: &Line, names: &mut NameCache, receipts: &mut Receipts) -> Option<Event> {

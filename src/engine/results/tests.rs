@@ -65,7 +65,7 @@ fn row(view: &dyn View, table: usize, names: &Names, measure: i64) -> (Key, Meas
 #[test]
 fn a_column_has_one_type_in_every_file_of_a_view() {
     let place = Place::new();
-    for (name, _) in VIEWS {
+    for (name, _) in VIEWS.iter().copied() {
         let view = place.view(name);
         let schema_of = |rows: &[(Key, Measures)]| {
             let bytes = place.written(&*view, rows, &BTreeSet::new());

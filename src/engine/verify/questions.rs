@@ -5,32 +5,19 @@ use millrace_dataflows::oracle::Observed;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::settings::{FunnelUnit, ViewContext};
 use millrace_dataflows::table::{Table, Value};
+use millrace_dataflows::views;
 use millrace_schema::OwnedRecord;
 use millrace_schema::calendar::format_day;
 use std::collections::{BTreeSet, HashSet};
 
-/// What sales are grouped by, besides a time.
-const OF_SALES: [&[&str]; 3] = [&["product_id", "category"], &["category", "category_as_was"], &[]];
-const TIMES_OF_SALES: [&[&str]; 4] = [&["hour"], &["day"], &["month"], &[]];
-
 /// Every question, by its view. "Now" is the same for all.
-pub fn questions(now: Option<i64>) -> Vec<(&'static str, Query)> {
-    let mut asked = vec![("sales", vec!["hour", "product_id", "category", "category_as_was"])];
-    for time in TIMES_OF_SALES {
-        asked.extend(OF_SALES.map(|of| ("sales", [time, of].concat())));
+pub fn questions(now: Option<i64>, context: &ViewContext) -> Vec<(&'static str, Query)> {
+    let mut asked = Vec::new();
+    for view in views::all(context) {
+        let query = |columns: Vec<&str>| (view.name(), Query { as_of: now, ..Query::group_by(columns) });
+        asked.extend(view.verified_by().into_iter().map(query));
     }
-    asked.extend([
-        ("funnel", vec!["day", "category", "referrer", "device"]),
-        ("funnel", vec!["day"]),
-        // All scores stand in the rows.
-        ("related_products", vec!["kind", "product_id", "rank"]),
-        ("traffic", vec!["minute"]),
-        ("traffic", vec!["hour"]),
-        ("traffic", vec!["day"]),
-        ("traffic", vec![]),
-    ]);
-    let query = |columns| Query { as_of: now, ..Query::group_by(columns) };
-    asked.into_iter().map(|(view, columns)| (view, query(columns))).collect()
+    asked
 }
 
 /// Some days and products, evenly spread over those there are.

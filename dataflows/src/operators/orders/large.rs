@@ -3,6 +3,7 @@
 //! An order that has become large stays so. What it contributed as a small one was taken back in that epoch; all of its lines are counted
 //! anew, one by one, and later lines each when they come.
 
+use super::customers::Customers;
 use super::warnings::Oddities;
 use super::{Orders, touches};
 use crate::operators::pairs::RelatedKind;
@@ -16,6 +17,7 @@ pub(super) const LARGE: usize = if cfg!(debug_assertions) { 4 } else { 128 };
 pub(super) struct Large {
     sales: LargeOrder,
     oddities: Oddities,
+    customers: Customers,
 }
 
 /// Lines of large orders whose product's category changes.
@@ -36,11 +38,12 @@ impl Orders {
         for line in std::mem::take(&mut self.at_hand) {
             self.count_in_large(order, &line);
         }
+        self.settle_large(order);
     }
 
     /// Counts a line that has joined a large order.
     pub(super) fn add_to_large(&mut self, order: u32, line: &Line) {
-        if self.parts.related {
+        if self.uses.together {
             let cap = self.shared.context.related.max_products_per_session;
             if let Some(set) = self.touched.get_mut(&order) {
                 touches(std::slice::from_ref(line))
@@ -50,10 +53,13 @@ impl Orders {
         self.count_in_large(order, line);
     }
 
-    /// Counts the products of a large order that have been touched since the last time.
+    /// Counts the products of a large order that have been touched since the last time, and whose customers are.
     pub(super) fn settle_large(&mut self, order: u32) {
         if let Some(set) = self.touched.get_mut(&order) {
             set.settle(RelatedKind::BoughtTogether, &self.locals, &mut self.out.pairs);
+        }
+        if let Some(large) = self.large.get_mut(&order) {
+            large.customers.count(&mut self.buckets, &mut self.out.orders);
         }
     }
 
@@ -66,12 +72,15 @@ impl Orders {
                 unknown: self.shared.unknown,
                 locals: &mut self.locals,
                 buckets: &mut self.buckets,
-                out: &mut self.out.sales,
+                out: &mut self.out.cells,
             };
             large.sales.add(line, &mut around);
         }
-        if self.parts.quality {
-            large.oddities.add(line, &self.shared, &mut self.buckets, &mut self.out.quality);
+        if self.uses.accounts {
+            large.oddities.add(line, &self.shared, &mut self.buckets, &mut self.out.accounts);
+        }
+        if self.uses.orders {
+            large.customers.add(line);
         }
     }
 
@@ -93,7 +102,7 @@ impl Orders {
                 unknown: self.shared.unknown,
                 locals: &mut self.locals,
                 buckets: &mut self.buckets,
-                out: &mut self.out.sales,
+                out: &mut self.out.cells,
             };
             if let Some(large) = self.large.get_mut(&order) {
                 large.sales.restate(product, &lines, sign, &mut around);

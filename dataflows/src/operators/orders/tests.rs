@@ -24,15 +24,16 @@ fn takes(newest_first: bool, lines: usize) -> Duration {
         events.reverse();
     }
     let run = |_| {
-        let others = Parts { funnel: false, related: true, traffic: true, quality: true };
-        let mut orders = Orders::new(shared.clone(), OrderParts { sales: true, others }, 1);
+        let uses = Uses { cells: true, lines: true, orders: true, together: true, accounts: true, ..Uses::NOTHING };
+        let mut orders = Orders::new(shared.clone(), uses, 1);
         let began = ThreadTime::now();
         for (epoch, event) in (0..).zip(&events) {
             orders.epoch(Vec::new(), vec![vec![*event]]);
-            orders.out.sales.drain(epoch).for_each(drop);
-            orders.out.traffic.drain(epoch).for_each(drop);
+            orders.out.cells.drain(epoch).for_each(drop);
+            orders.out.lines.clear();
+            orders.out.orders.drain(epoch).for_each(drop);
             orders.out.pairs.drain().for_each(drop);
-            orders.out.quality.drain(epoch).for_each(drop);
+            orders.out.accounts.drain(epoch).for_each(drop);
         }
         began.elapsed()
     };

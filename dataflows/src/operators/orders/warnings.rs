@@ -5,9 +5,8 @@
 //!   was. Its return lines and refunds are warned about.
 
 use crate::context::{Buckets, Shared};
-use crate::rows::Netting;
-use crate::views::quality;
-use crate::views::sales::{Line, LineKind};
+use crate::facts::{Account, Counted, LineKind, Tally};
+use crate::views::sales::Line;
 use millrace_schema::{Cents, Currency, Warning};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
@@ -19,13 +18,13 @@ fn booking(line: &Line, buckets: &mut Buckets) -> Booking {
     (buckets.of(line.booked_at).hour, line.partition)
 }
 
-fn count((hour, partition): Booking, warning: Warning, count: i64, shared: &Shared, out: &mut Netting) {
-    let key = quality::warning_key(hour, shared.partitions.source(partition), warning);
-    out.add(key, quality::WARNED, count);
+fn count((hour, partition): Booking, warning: Warning, count: i64, shared: &Shared, out: &mut Tally<Account>) {
+    let source = shared.partitions.source(partition);
+    out.add(Account { hour, source, what: Counted::Warned(warning) }, count);
 }
 
 /// Warns `sign` times about all lines of a small order.
-pub(super) fn warn(lines: &[Line], shared: &Shared, buckets: &mut Buckets, sign: i64, out: &mut Netting) {
+pub(super) fn warn(lines: &[Line], shared: &Shared, buckets: &mut Buckets, sign: i64, out: &mut Tally<Account>) {
     let mut add = |line: &Line, warning| count(booking(line, buckets), warning, sign, shared, out);
     let purchased = || lines.iter().filter(|line| line.kind != LineKind::Refunded);
     let mut first_user = 0;
@@ -81,7 +80,7 @@ struct OfCurrency {
 
 impl Oddities {
     /// Takes one line more, and counts what it changes.
-    pub(super) fn add(&mut self, line: &Line, shared: &Shared, buckets: &mut Buckets, out: &mut Netting) {
+    pub(super) fn add(&mut self, line: &Line, shared: &Shared, buckets: &mut Buckets, out: &mut Tally<Account>) {
         let at = booking(line, buckets);
         if line.kind != LineKind::Refunded {
             self.disagrees |= *self.session.get_or_insert(line.session) != line.session;

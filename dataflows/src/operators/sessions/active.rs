@@ -1,10 +1,9 @@
-//! What a session's events count in the traffic: an event once, and its session once for each minute, hour and day.
+//! When a session is present: at each of its events, and in which minutes, hours and days that is the only one so far.
 
 use super::SessionEvent;
 use crate::context::{Bucket, Buckets};
+use crate::facts::{Presence, Present};
 use crate::operators::activity::Act;
-use crate::rows::Netting;
-use crate::views::traffic;
 
 /// Of events in order of time, what [`Buckets::beyond_gap`] asks for.
 pub(super) fn beyond_gap(buckets: &mut Buckets, time: i64, events: &[SessionEvent]) -> Option<i64> {
@@ -14,30 +13,14 @@ pub(super) fn beyond_gap(buckets: &mut Buckets, time: i64, events: &[SessionEven
     buckets.beyond_gap(time, last_before, |limit| time_at(first(limit)))
 }
 
-/// Counts an event `sign` times, and its session where no neighbour in time is in the same bucket.
-pub(super) fn count_traffic(
-    buckets: &mut Buckets,
-    out: &mut Netting,
-    event: &SessionEvent,
-    neighbours: [Option<i64>; 3],
-    sign: i64,
-) {
-    let measure = if event.act().is_page_view() {
-        Some(traffic::PAGE_VIEWS)
-    } else if event.act() == Act::AddToCart {
-        Some(traffic::CART_ADDITIONS)
-    } else {
-        None
+/// An event of a session, whose neighbours in time are at these instants.
+pub(super) fn presence(buckets: &mut Buckets, event: &SessionEvent, neighbours: [Option<i64>; 3]) -> Presence {
+    let what = match event.act() {
+        Act::AddToCart => Present::CartAddition,
+        act if act.is_page_view() => Present::PageView,
+        _ => Present::OtherEvent,
     };
     let neighbours: [Option<Bucket>; 3] = neighbours.map(|time| time.map(|time| buckets.of(time)));
     let bucket = buckets.of(event.time);
-    for grain in traffic::GRAINS {
-        let key = grain.key(bucket, 0);
-        if let Some(measure) = measure {
-            out.add(key, measure, sign);
-        }
-        if !neighbours.iter().flatten().any(|other| grain.key(*other, 0) == key) {
-            out.add(key, traffic::ACTIVE_SESSIONS, sign);
-        }
-    }
+    Presence { bucket, what, first_in: bucket.apart_from(neighbours.iter().flatten()) }
 }

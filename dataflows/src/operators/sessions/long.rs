@@ -118,9 +118,9 @@ mod tests {
     use super::*;
     use crate::context::{Partitions, Shared};
     use crate::operators::activity::Act;
-    use crate::settings::{FunnelSettings, Horizons, RelatedSettings, Step, ViewContext};
+    use crate::settings::{FunnelSettings, Step, ViewContext};
+    use millrace_schema::Names;
     use millrace_schema::calendar::Calendar;
-    use millrace_schema::{Currency, Names};
     use proptest::prelude::*;
     use proptest::sample::select;
     use std::sync::Arc;
@@ -136,12 +136,9 @@ mod tests {
             ..FunnelSettings::default()
         };
         let context = ViewContext {
-            calendar: Calendar::utc(),
-            default_currency: Currency::USD,
             allowed_lateness_micros: 0,
             funnel: funnel.plan().expect("a plan"),
-            related: RelatedSettings::default(),
-            horizons: Horizons::NONE,
+            ..ViewContext::default()
         };
         Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()))
     }

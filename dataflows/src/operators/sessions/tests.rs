@@ -28,13 +28,13 @@ fn takes(newest_first: bool, events: usize) -> Duration {
         activities.reverse();
     }
     let run = |_| {
-        let parts = Parts { funnel: true, related: true, traffic: true, quality: true };
-        let mut sessions = Sessions::new(shared.clone(), parts, 1);
+        let uses = Uses { visits: true, together: true, presence: true, accounts: true, ..Uses::NOTHING };
+        let mut sessions = Sessions::new(shared.clone(), uses, 1);
         let began = ThreadTime::now();
         for (epoch, activity) in (0..).zip(&activities) {
             sessions.epoch(&[vec![*activity]]);
-            sessions.out.funnel.drain(epoch).for_each(drop);
-            sessions.out.traffic.drain(epoch).for_each(drop);
+            sessions.out.visits.drain(epoch).for_each(drop);
+            sessions.out.presence.clear();
             sessions.out.pairs.drain().for_each(drop);
         }
         began.elapsed()

@@ -9,7 +9,7 @@
 
 use super::long::LONG;
 use super::spans::Span;
-use super::{Products, Session, SessionEvent, Sessions, beyond_gap, count_traffic};
+use super::{Products, Session, SessionEvent, Sessions, beyond_gap, presence};
 use crate::operators::pairs::RelatedKind;
 use crate::operators::touched::emit_difference;
 use smallvec::SmallVec;
@@ -113,9 +113,9 @@ impl Sessions {
         let beside = beside.take();
         if let Some(before) = contribution.take() {
             let category = self.categories[before.first_product as usize];
-            self.keys.emit(&before, category, &self.locals, -1, &mut self.out.funnel);
+            self.keys.emit(&before, category, &self.locals, -1, &mut self.out.visits);
         }
-        if self.parts.related {
+        if self.uses.together {
             let kind = RelatedKind::ViewedTogether;
             match beside.and_then(|beside| beside.touched) {
                 Some(touched) => touched.take_back(kind, &self.locals, &mut self.out.pairs),
@@ -128,11 +128,11 @@ impl Sessions {
                 }
             }
         }
-        if self.parts.traffic {
+        if self.uses.presence {
             for (at, event) in events.iter().enumerate().rev() {
                 let beyond = beyond_gap(&mut self.buckets, event.time, &events[..at]);
                 let neighbours = [at.checked_sub(1).map(|before| events[before].time), None, beyond];
-                count_traffic(&mut self.buckets, &mut self.out.traffic, event, neighbours, -1);
+                self.out.presence.push((presence(&mut self.buckets, event, neighbours), -1));
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::views::grouping::{GroupColumns, GroupType, days_asked, zero_filled};
 use millrace_schema::calendar::Calendar;
 use std::collections::{BTreeMap, BTreeSet};
 
-const COLUMNS: GroupColumns = GroupColumns {
+const COLUMNS: GroupColumns<'static> = GroupColumns {
     view: "funnel",
     known: &[
         ("day", GroupType::Day),

@@ -19,6 +19,7 @@ pub mod long;
 
 use crate::context::{Buckets, Shared};
 use crate::durable::Settled;
+use crate::facts::{Facts, Uses};
 use crate::operators::activity::Act;
 use crate::operators::local::LocalNames;
 use crate::operators::sessions::SessionEvent;
@@ -29,7 +30,7 @@ use crate::row_set::RowSet;
 use crate::rows::{Key, Netting, Rows};
 use crate::settings::{FunnelPlan, MAX_FUNNEL_STEPS, Matcher, ViewContext};
 use crate::table::Table;
-use crate::views::{AnswerContext, Inputs, Measure, Part, TableSchema, View, ViewSchema};
+use crate::views::{AnswerContext, Definition, Measure, Part, TableSchema, View, ViewSchema};
 use chain::{StepOrder, Steps};
 use millrace_schema::{Kind, Name, Page};
 
@@ -293,9 +294,7 @@ fn steps_of(plan: &FunnelPlan, act: Act) -> Steps {
 
 /// The view.
 pub struct Funnel {
-    schema: ViewSchema,
-    groups: Vec<String>,
-    values: Vec<String>,
+    definition: Definition,
 }
 
 impl Funnel {
@@ -309,43 +308,53 @@ impl Funnel {
         let mut with_bucket = groups.clone();
         with_bucket.push(Part::Count("duration_bucket"));
         Funnel {
-            schema: ViewSchema {
-                tables: vec![TableSchema::new("counters", groups), TableSchema::new("durations", with_bucket)],
-                measures,
+            definition: Definition {
+                name: "funnel",
+                version: 2,
+                question: "How far do visits come, from a view to a purchase, and how long does it take?",
+                by_default: true,
+                always: false,
+                uses: Uses { visits: true, ..Uses::NOTHING },
+                groups: ["day", "month", "category", "referrer", "device"].map(String::from).to_vec(),
+                values: answer::value_columns(&steps),
+                schema: ViewSchema {
+                    tables: vec![TableSchema::new("counters", groups), TableSchema::new("durations", with_bucket)],
+                    measures,
+                },
             },
-            groups: ["day", "month", "category", "referrer", "device"].map(String::from).to_vec(),
-            values: answer::value_columns(&steps),
         }
     }
 }
 
 impl View for Funnel {
-    fn name(&self) -> &'static str {
-        "funnel"
+    fn definition(&self) -> &Definition {
+        &self.definition
     }
 
-    fn version(&self) -> u32 {
-        2
+    fn depends_on(&self, context: &ViewContext) -> Vec<(&'static str, String)> {
+        let FunnelPlan { unit, steps, window_micros, max_events } = &context.funnel;
+        let window = window_micros.map_or("unlimited".to_owned(), |micros| format!("{}s", micros / 1_000_000));
+        let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
+        vec![
+            context.time_zone(),
+            context.session_gap(),
+            ("views.funnel.unit", unit.as_str().to_owned()),
+            ("views.funnel.steps", steps.join(", ")),
+            ("views.funnel.window", window),
+            ("views.funnel.max_events_per_session", max_events.to_string()),
+        ]
     }
 
-    fn schema(&self) -> &ViewSchema {
-        &self.schema
-    }
-
-    fn group_columns(&self) -> &[String] {
-        &self.groups
-    }
-
-    fn value_columns(&self) -> &[String] {
-        &self.values
-    }
-
-    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
-        inputs.funnel.clone()
+    fn render<'s>(&self, facts: &Facts<'s>, _shared: &Shared) -> Rows<'s> {
+        facts.visits.clone()
     }
 
     fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
-        answer::answer(&self.values, rows, context, query)
+        answer::answer(&self.definition.values, rows, context, query)
+    }
+
+    fn verified_by(&self) -> Vec<Vec<&str>> {
+        vec![vec!["day", "category", "referrer", "device"], vec!["day"]]
     }
 
     fn oracle(&self, context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {

@@ -35,7 +35,7 @@ pub const VALUES: [&str; 12] = [
     "average_order_value",
 ];
 
-const COLUMNS: GroupColumns = GroupColumns {
+const COLUMNS: GroupColumns<'static> = GroupColumns {
     view: "sales",
     known: &[
         ("hour", GroupType::Hour),

@@ -11,8 +11,9 @@
 //! are held in order of (group, day, hour), so that those of one group, at any length of time, lie side by side.
 
 use super::grain::{COARSER, Cell, Grain, Time};
-use super::{FACTS, Line, LineKind, ORDERS, RETURNS_AS_SOLD, measures_of};
+use super::{FACTS, Line, ORDERS, RETURNS_AS_SOLD, measures_of};
 use crate::context::Buckets;
+use crate::facts::LineKind;
 use crate::operators::categories::History;
 use crate::operators::local::LocalNames;
 use crate::rows::Netting;

@@ -19,6 +19,7 @@ pub mod large;
 mod rollup;
 
 use crate::context::{Buckets, Shared};
+use crate::facts::{Facts, LineKind, Uses};
 use crate::operators::local::LocalNames;
 use crate::oracle::{self, Observed};
 use crate::query::{Query, QueryError};
@@ -27,7 +28,7 @@ use crate::rows::{Key, Netting, Rows};
 use crate::settings::ViewContext;
 use crate::table::Table;
 use crate::views::magnitude::{self, Magnitudes};
-use crate::views::{AnswerContext, Inputs, Measure, Part, Roller, TableSchema, View, ViewSchema};
+use crate::views::{AnswerContext, Definition, Measure, Part, Roller, TableSchema, View, ViewSchema};
 use grain::{COARSER, Cell, Grain};
 use millrace_schema::{Cents, Currency, Name};
 use std::collections::BTreeSet;
@@ -45,15 +46,6 @@ const FACTS: usize = 8;
 /// See [`magnitude`]: in a table of its own, after those of the grains.
 const MAGNITUDE: usize = 9;
 const MAGNITUDE_TABLE: u8 = Grain::COUNT as u8;
-
-/// What a line does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineKind {
-    Sold,
-    /// A purchase of negative quantity.
-    Returned,
-    Refunded,
-}
 
 /// One line of an order. Returns carry what came back: units ≥ 0 and the amount paid back.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -225,9 +217,7 @@ impl SaleTimes {
 
 /// The view.
 pub struct Sales {
-    schema: ViewSchema,
-    groups: Vec<String>,
-    values: Vec<String>,
+    definition: Definition,
 }
 
 impl Sales {
@@ -245,19 +235,24 @@ impl Sales {
         };
         let counts = ["lines", "orders", "units", "units_returned"].map(Measure::count);
         let money = ["gross_sales", "order_revenue", "returns", "returns_as_sold"].map(Measure::money);
+        let schema = ViewSchema {
+            tables: grain::all().iter().map(table).chain([magnitude::table()]).collect(),
+            measures: counts.into_iter().chain(money).chain(["facts", magnitude::NAME].map(Measure::count)).collect(),
+        };
         Sales {
-            schema: ViewSchema {
-                tables: grain::all().iter().map(table).chain([magnitude::table()]).collect(),
-                measures: counts
-                    .into_iter()
-                    .chain(money)
-                    .chain(["facts", magnitude::NAME].map(Measure::count))
-                    .collect(),
+            definition: Definition {
+                name: "sales",
+                version: 2,
+                question: "How much was sold and returned, of what, when?",
+                by_default: true,
+                always: false,
+                uses: Uses { cells: true, ..Uses::NOTHING },
+                groups: ["hour", "day", "month", "product_id", "category", "category_as_was", "currency"]
+                    .map(String::from)
+                    .to_vec(),
+                values: answer::VALUES.map(String::from).to_vec(),
+                schema,
             },
-            groups: ["hour", "day", "month", "product_id", "category", "category_as_was", "currency"]
-                .map(String::from)
-                .to_vec(),
-            values: answer::VALUES.map(String::from).to_vec(),
         }
     }
 }
@@ -269,28 +264,16 @@ impl Default for Sales {
 }
 
 impl View for Sales {
-    fn name(&self) -> &'static str {
-        "sales"
+    fn definition(&self) -> &Definition {
+        &self.definition
     }
 
-    fn version(&self) -> u32 {
-        2
+    fn depends_on(&self, context: &ViewContext) -> Vec<(&'static str, String)> {
+        vec![context.time_zone()]
     }
 
-    fn schema(&self) -> &ViewSchema {
-        &self.schema
-    }
-
-    fn group_columns(&self) -> &[String] {
-        &self.groups
-    }
-
-    fn value_columns(&self) -> &[String] {
-        &self.values
-    }
-
-    fn render<'s>(&self, inputs: &Inputs<'s>) -> Rows<'s> {
-        inputs.sales.clone()
+    fn render<'s>(&self, facts: &Facts<'s>, _shared: &Shared) -> Rows<'s> {
+        facts.cells.clone()
     }
 
     fn roller(&self, context: &ViewContext) -> Roller {
@@ -299,6 +282,14 @@ impl View for Sales {
 
     fn answer(&self, rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Result<Table, QueryError> {
         answer::answer(rows, context, query)
+    }
+
+    fn verified_by(&self) -> Vec<Vec<&str>> {
+        const OF: [&[&str]; 3] = [&["product_id", "category"], &["category", "category_as_was"], &[]];
+        let of_time = |time: &[&'static str]| OF.map(|of| [time, of].concat());
+        let mut asked = vec![vec!["hour", "product_id", "category", "category_as_was"]];
+        [&["hour"][..], &["day"], &["month"], &[]].iter().for_each(|time| asked.extend(of_time(time)));
+        asked
     }
 
     fn untrusted(&self, rows: &dyn RowSet) -> BTreeSet<u64> {
