@@ -10,7 +10,7 @@
 //! With `--data-dir` the server is in this process, on threads of its own, and may be given new epochs all the while.
 
 use clap::Parser;
-use millrace::engine::{Kept, kept};
+use millrace::commands::{Kept, kept};
 use millrace::serve::commit::Changed;
 use millrace::serve::status::{Engine, EngineStatus};
 use millrace::serve::{Commit, Publisher, ServeSettings, Server};

@@ -8,13 +8,13 @@ use super::beside::{Beside, Helper, Job, Task};
 use super::compact::{Compactor, Replacement};
 use super::files::{FileEntry, Kind};
 use super::free::prefix;
+use super::listener::{CommitListener, Merging};
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
 use super::names::write_texts;
 use super::open::{Lake, put, put_trail};
 use super::protocol::{Decision, Superseded};
 use super::sweep::Sweep;
 use super::views::{At, ViewFiles, Written};
-use crate::live::{Feed, Merging};
 use crate::serve::Published;
 use crate::settings::Settings;
 use anyhow::Context;
@@ -207,7 +207,12 @@ impl Committer {
     ///
     /// # Errors
     /// Where the store fails for good, another engine has taken over: [`Superseded`], or the lake is gone: [`super::Gone`].
-    pub fn run(mut self, incoming: &Receiver<Incoming>, cuts: &Receiver<Cut>, feed: &Feed) -> anyhow::Result<()> {
+    pub fn run(
+        mut self,
+        incoming: &Receiver<Incoming>,
+        cuts: &Receiver<Cut>,
+        listener: &dyn CommitListener,
+    ) -> anyhow::Result<()> {
         for message in incoming {
             match message {
                 Incoming::File { worker, file } => {
@@ -226,12 +231,12 @@ impl Committer {
                         let Ok(cut) = cuts.recv() else { break };
                         assert_eq!(cut.version.epoch, epoch, "cuts come in the order of the checkpoints");
                         self.commit(epoch, &cut)?;
-                        feed.committed(epoch);
+                        listener.committed(epoch);
                         if !cut.merged.is_empty() {
                             super::crash::point("late-merged");
-                            feed.release();
+                            listener.release();
                         }
-                        self.begin_job(epoch, feed.merging());
+                        self.begin_job(epoch, listener.merging());
                     }
                 }
             }

@@ -5,7 +5,7 @@ use super::manifest::{Manifest, ViewEntry};
 use super::open::read_newest;
 use super::present::advice;
 use super::sums::Sums;
-use crate::engine::results;
+use super::view_rows;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
@@ -82,7 +82,7 @@ pub fn rows_of(
     names: &Names,
 ) -> anyhow::Result<Vec<(Key, Measures)>> {
     check_version(entry, view)?;
-    let read = |file: &FileEntry| results::read(&file.key, checked(store, file)?, view, names);
+    let read = |file: &FileEntry| view_rows::read(&file.key, checked(store, file)?, view, names);
     let mut rows = entry.snapshot.as_ref().map(read).transpose()?.unwrap_or_default();
     if entry.changes.is_empty() {
         return Ok(rows);

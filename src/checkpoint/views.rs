@@ -2,7 +2,7 @@
 
 use super::files::FileEntry;
 use super::manifest::ViewEntry;
-use crate::engine::results::{self, OfIndex, Sorted};
+use super::view_rows::{self, OfIndex, Sorted};
 use crate::serve::ViewRows;
 use millrace_connectors::lake::{Compression, Unfinished};
 use millrace_connectors::store::Store;
@@ -75,7 +75,7 @@ impl ViewFiles {
                 let key = format!("changes/{name}/epoch={epoch}/{}.parquet", at.name);
                 let mut rows = Sorted::of_rows(&added);
                 written.changes =
-                    Some(results::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
+                    Some(view_rows::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
             }
         }
         let rows = index.rows() as u64;
@@ -85,7 +85,7 @@ impl ViewFiles {
             let key = format!("views/{name}/epoch={epoch}/{}.parquet", at.name);
             let mut rows = OfIndex { own: &mut self.own, index };
             written.snapshot =
-                Some(results::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
+                Some(view_rows::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
         }
         Ok(written)
     }

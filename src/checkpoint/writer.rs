@@ -2,8 +2,7 @@
 
 use super::commit::Incoming;
 use super::queue::{Entry, Exit, queue};
-use crate::engine::ingest::{Outlet, StateRun};
-use crate::live::PartitionTable;
+use crate::ingest::{Outlet, PartitionTable, StateRun};
 use anyhow::Context;
 use millrace_connectors::lake::{
     EventFiles, PendingFiles, PendingRecord, QuarantineFiles, Rejected, StagedEvents, Unfinished,

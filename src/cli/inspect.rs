@@ -1,9 +1,9 @@
 //! `millrace inspect`: what a lake holds.
 
 use super::SettingsArgs;
-use super::output::{Format, Layout, print};
 use crate::checkpoint::{FileEntry, Kind, Manifest, files_of, is_claim, kept_manifests, open_store};
 use crate::log;
+use crate::output::{Format, Layout, print};
 use clap::{Args, ValueEnum};
 use millrace_connectors::source::log::partition_end;
 use millrace_dataflows::table::{Table, Value};

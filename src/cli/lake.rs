@@ -1,9 +1,9 @@
 //! `millrace lake`: which files there are at a checkpoint, and what S3 removes by itself.
 
-use super::output::{Format, Layout, print};
 use super::{SettingsArgs, Usage};
 use crate::checkpoint::{FileEntry, Kind, Manifest, checkpoint_at, open_store};
 use crate::log;
+use crate::output::{Format, Layout, print};
 use clap::{Args, Subcommand};
 use millrace_dataflows::table::{Table, Value};
 use std::io::Write;

@@ -2,8 +2,9 @@
 
 use super::SettingsArgs;
 use crate::checkpoint::{checkpoint_at, open_store};
-use crate::engine::{Difference, Extent, Files, verify};
+use crate::commands::{Difference, Extent, Files, verify};
 use crate::log;
+use crate::output::terminal;
 use clap::Args;
 use millrace_dataflows::table::Value;
 use std::io::Write;
@@ -90,9 +91,9 @@ impl VerifyArgs {
 }
 
 fn print(difference: &Difference, out: &mut dyn Write) -> anyhow::Result<()> {
-    writeln!(out, "{}:", super::terminal::plain(&difference.question, usize::MAX))?;
+    writeln!(out, "{}:", terminal::plain(&difference.question, usize::MAX))?;
     let mut line = |sign: &str, cells: &[String]| {
-        writeln!(out, "  {sign:10}  {}", super::terminal::plain(&cells.join(" | "), usize::MAX))
+        writeln!(out, "  {sign:10}  {}", terminal::plain(&cells.join(" | "), usize::MAX))
     };
     let mut columns: &[String] = &[];
     for (sign, table) in [("kept", &difference.kept), ("recomputed", &difference.recomputed)] {

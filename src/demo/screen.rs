@@ -1,6 +1,6 @@
 //! What a person sees of the demonstration: one version of all views on one screen.
 
-use crate::cli::{Format, Layout, print};
+use crate::output::{Format, Layout, print};
 use crate::serve::Published;
 use crate::serve::status::EngineStatus;
 use millrace_dataflows::query::Query;

@@ -1,10 +1,10 @@
 //! The running engine, as serving sees it.
 
-use super::feed::{Feed, Merging};
-use super::publish::PartitionTable;
+use super::feed::Feed;
 use super::rejects::{RecentRejects, RejectExample};
-use crate::engine::{QUARANTINE_COLUMNS, usage};
-use crate::memory::Memory;
+use crate::checkpoint::{CommitListener, Merging};
+use crate::ingest::{PartitionTable, QUARANTINE_COLUMNS};
+use crate::memory::{Memory, usage};
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, SourceStatus};
 use millrace_dataflows::context::Shared;

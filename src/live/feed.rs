@@ -10,12 +10,12 @@
 //! does not depend on the workers. Epochs in the queue never fall.
 
 use super::again::ReadAgain;
-use super::believed::EventTimes;
 use super::checkpoints::Checkpoints;
-use super::clock::Clock;
 use super::pace::{Moment, Pace};
 use super::watermarks::Watermarks;
-use crate::checkpoint::{Late, LookedUp};
+use crate::checkpoint::{CommitListener, Late, LookedUp, Merging};
+use crate::clock::Clock;
+use crate::ingest::EventTimes;
 use crate::memory::{Level, Memory};
 use millrace_connectors::source::{Chunk, Remembered, SourceStatus};
 use millrace_dataflows::durable::Kept;
@@ -42,16 +42,6 @@ pub struct Stamp {
     pub forgets: bool,
     /// It is counted on from the last checkpoint, for what an earlier run may have read is read again.
     pub again: bool,
-}
-
-/// How far it is with merging what is pending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merging {
-    No,
-    /// It is being looked up, while everything goes on.
-    Asked,
-    /// No epoch after this one forgets anything, until it is in.
-    Held(u64),
 }
 
 /// What a worker finds.
@@ -273,15 +263,6 @@ impl Feed {
         state.checkpoints.hurry();
     }
 
-    pub fn merging(&self) -> Merging {
-        self.lock().merging
-    }
-
-    /// What was merged is safe.
-    pub fn release(&self) {
-        self.lock().merging = Merging::No;
-    }
-
     /// Has what was pending merged, in one epoch with what it takes to do so. Where there is nothing, things are forgotten again.
     fn merge(&self, late: Option<Late>) {
         let late = late.map(|Late { recalled, chunks, files }| (in_parts(recalled), chunks, files));
@@ -421,11 +402,6 @@ impl Feed {
         all
     }
 
-    /// A checkpoint is safe: that of this epoch.
-    pub fn committed(&self, epoch: u64) {
-        self.lock().checkpoints.committed(epoch);
-    }
-
     /// The epoch of the last checkpoint that is safe.
     pub fn last_committed(&self) -> u64 {
         self.lock().checkpoints.last_committed()
@@ -514,6 +490,20 @@ impl Feed {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the feed panics")
+    }
+}
+
+impl CommitListener for Feed {
+    fn committed(&self, epoch: u64) {
+        self.lock().checkpoints.committed(epoch);
+    }
+
+    fn release(&self) {
+        self.lock().merging = Merging::No;
+    }
+
+    fn merging(&self) -> Merging {
+        self.lock().merging
     }
 }
 

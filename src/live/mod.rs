@@ -7,7 +7,6 @@
 mod again;
 mod believed;
 mod checkpoints;
-mod clock;
 mod engine;
 mod feed;
 mod pace;
@@ -23,13 +22,10 @@ mod state_rows;
 mod watermarks;
 mod worker;
 
-pub use believed::EventTimes;
-pub use clock::{Clock, SystemClock};
 pub use engine::LiveEngine;
-pub use feed::{Feed, Merging, Numbering, Rules};
+pub use feed::{Numbering, Rules};
 pub use pace::Pace;
 pub use patience::Patience;
-pub use publish::PartitionTable;
 pub use rejects::RejectExample;
 pub use run::{Live, Plan, check_settings, start_with};
 pub use start::{Starting, start};

@@ -4,17 +4,15 @@ use super::feed::{Closed, Feed};
 use super::watermarks::Watermarks;
 use super::worker::Report;
 use crate::checkpoint::Cut;
+use crate::ingest::PartitionTable;
 use crate::serve::{Commit, Published, Publisher, SourcePositions};
 use millrace_connectors::source::PartitionInfo;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 /// Publishing takes at most about a fifth of the time: where it is dear, several epochs show at once.
 const REST: u32 = 4;
-
-/// The table of partitions, which grows.
-pub type PartitionTable = Arc<RwLock<Vec<PartitionInfo>>>;
 
 /// Puts the reports of all workers together.
 pub struct Collector {
@@ -217,11 +215,11 @@ pub fn publish(
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::SetClock;
     use super::super::feed::{Numbering, Rules};
     use super::super::pace::Pace;
     use super::*;
-    use crate::checkpoint::{Late, LookedUp};
+    use crate::checkpoint::{CommitListener, Late, LookedUp};
+    use crate::clock::SetClock;
     use crate::settings::Settings;
     use millrace_connectors::source::{MessageChunk, SourceStatus};
     use millrace_dataflows::context::{Partitions, Shared};

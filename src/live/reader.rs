@@ -1,9 +1,8 @@
 //! The reader thread: moves chunks from the source to the feed, and keeps the epochs going.
 
 use super::feed::Feed;
-use super::publish::PartitionTable;
 use crate::checkpoint::{self, Released};
-use crate::engine::enter_sources;
+use crate::ingest::{PartitionTable, enter_sources};
 use millrace_connectors::source::{Chunk, LiveSource};
 use millrace_dataflows::context::Shared;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,8 +1,7 @@
 //! The latest rejected records, in memory: what the view `quarantine` answers while the engine runs. And one of each rule, to show.
 
 use crate::checkpoint::LakeWriter;
-use crate::engine::QUARANTINE_COLUMNS;
-use crate::engine::ingest::{Outlet, StateRun};
+use crate::ingest::{Outlet, QUARANTINE_COLUMNS, StateRun};
 use millrace_connectors::lake::{PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::PartitionInfo;
 use millrace_dataflows::table::{Table, Value};

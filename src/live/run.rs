@@ -1,19 +1,19 @@
 //! Starts a running engine: its threads, and what connects them.
 
-use super::clock::{Clock, SystemClock};
 use super::engine::LiveEngine;
 use super::feed::{Feed, Rules};
-use super::publish::{Collector, PartitionTable, by_source, publish};
+use super::publish::{Collector, by_source, publish};
 use super::reader::{enter_new, read};
 use super::rejects::{OutletOfWorker, RecentRejects};
 use super::start::Restored;
 use super::watermarks::Watermarks;
 use super::worker::{self, Plan as WorkerPlan};
+use crate::checkpoint::Found;
 use crate::checkpoint::{
     self, Claim, Committer, Lake, LakeWriter, Manifest, Mode, Outgoing, RestoredRows, ViewFiles, load_names, load_views,
 };
-use crate::engine::Found;
-use crate::engine::ingest::Ingest;
+use crate::clock::{Clock, SystemClock};
+use crate::ingest::{Ingest, PartitionTable};
 use crate::memory::{self, Memory, Sampler};
 use crate::serve::{Board, Publisher};
 use crate::settings::{Settings, Validated};
@@ -240,7 +240,7 @@ fn start_plan(
         let feed = feed.clone();
         threads.first("committer", move || {
             let ends = CommitsEnd(feed);
-            committer.run(&received, &cut_receiver, &ends.0)
+            committer.run(&received, &cut_receiver, &*ends.0)
         })?;
     }
 

@@ -3,8 +3,9 @@
 use super::engine::LiveEngine;
 use super::run::resume_of;
 use crate::checkpoint::Manifest;
-use crate::engine::{QUARANTINE_COLUMNS, usage};
-use crate::live::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
+use crate::ingest::QUARANTINE_COLUMNS;
+use crate::memory::usage;
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace_connectors::source::{PartitionInfo, Resume};
 use millrace_dataflows::table::Table;

@@ -1,6 +1,6 @@
 //! One worker's accepted events on their way to the state, in runs that end with checkpoints.
 
-use crate::engine::ingest::{Ingest, StateRun};
+use crate::ingest::{Ingest, StateRun};
 use millrace_dataflows::durable::{Kept, Needed, RowWriter};
 use millrace_schema::Event;
 use std::collections::VecDeque;

@@ -3,7 +3,7 @@
 use super::feed::{Feed, Stamp, Work};
 use super::state_rows::StateRows;
 use crate::checkpoint::RestoredRows;
-use crate::engine::ingest::{Ingest, ReadAs};
+use crate::ingest::{Ingest, ReadAs};
 use crate::serve::commit::Changed;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, Needed, OpenWarning, PairCount, Restored, Settled};

@@ -1,7 +1,7 @@
 //! The clock of all workers, turned by hand.
 
-use super::super::clock::SetClock;
 use super::*;
+use crate::clock::SetClock;
 use millrace_connectors::source::MessageChunk;
 use millrace_dataflows::durable::Needed;
 use millrace_schema::{Body, Event, Id, Name, Place, Warnings};

@@ -2,7 +2,7 @@
 
 use super::super::support::{Place, SHOP};
 use millrace::client::{cells, query_of, table_of};
-use millrace::engine::{Kept, kept};
+use millrace::commands::{Kept, kept};
 use millrace::serve::commit::Changed;
 use millrace::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace::serve::{Board, Commit, Publisher, ServeSettings, Server, SourcePositions};

@@ -10,7 +10,10 @@
 //! everything up to its positions. Where there are no views and no changes, it goes on at the first record that is in: what is read
 //! again is known by its id.
 
-use crate::checkpoint::{FileEntry, Kind, Manifest, generation_of, pending_table};
+use super::files::{FileEntry, Kind};
+use super::free::generation_of;
+use super::late::pending_table;
+use super::manifest::Manifest;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{Column, Columns, read_event_rows, read_table};

@@ -1,6 +1,6 @@
 //! One worker's way from bytes to events: decoding, counting, and keeping what the lake needs until the verdict.
 
-use crate::live::EventTimes;
+use super::times::EventTimes;
 use millrace_connectors::lake::{EventColumns, PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::Chunk;
 use millrace_dataflows::context::{Buckets, Partitions, Shared};

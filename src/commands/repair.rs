@@ -5,12 +5,11 @@
 //!       pending records ──read as what they are────────▶ + what they add ─┴─▶ checkpoint: nothing is pending
 //! ```
 //! Nothing has been forgotten then, so it is also decided rightly what is a copy, and which session goes on. Where the manifest is lost,
-//! or what quality counted, everything is made anew from the records instead: see [`super::rebuild`].
+//! or what quality counted, everything is made anew from the records instead: see [`crate::checkpoint::Found`].
 
-use super::rebuild::Found;
 use crate::checkpoint::{
-    Kind, Lake, Manifest, Mode, Needs, check_whole, checked, chunks_of, files_of, is_left, open_store, pending_of,
-    read_newest,
+    Found, Kind, Lake, Manifest, Mode, Needs, check_whole, checked, chunks_of, files_of, is_left, open_store,
+    pending_of, read_newest,
 };
 use crate::live::{Live, Numbering, Pace, Plan, Rules, check_settings, start_with};
 use crate::serve::Published;
