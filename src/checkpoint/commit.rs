@@ -279,16 +279,17 @@ impl Committer {
         let carried = std::mem::take(&mut self.carried);
         let mut lake_files = if self.mode == Mode::Continue { self.lake.files.clone() } else { carried.clone() };
         next.added.extend(carried);
-        (next.number, next.epoch) = (before.number + 1, epoch);
+        (next.number, next.epoch, next.epoch_at_ms) = (before.number + 1, epoch, Some(cut.version.at_ms));
         next.live = self.live;
         next.settings = deciding(&self.settings);
-        next.written_at = rfc3339_micros((self.now_ms)() as i64 * 1_000);
+        let now_ms = (self.now_ms)();
+        next.written_at = rfc3339_micros(now_ms as i64 * 1_000);
         next.watermark = cut.version.watermark;
         next.state.read_under = cut.read_under;
         next.sources = sources(cut);
         next.accounted = accounted(&cut.version);
 
-        for view in self.write_views(epoch, cut)? {
+        for view in self.write_views(epoch, now_ms, cut)? {
             files.extend(view);
         }
         next.views = self.views.iter().map(|view| view.entry.clone()).collect();
@@ -315,7 +316,7 @@ impl Committer {
         lake_files.extend(of_lake.iter().cloned());
         next.added.extend(of_lake);
         self.take_replacements(&mut next, &mut lake_files);
-        let forgotten = self.forget(&mut next, &mut lake_files)?;
+        let forgotten = self.forget(now_ms, &mut next, &mut lake_files)?;
         self.write_catalog(&mut next, &lake_files)?;
 
         super::crash::point("before-manifest");
@@ -350,7 +351,7 @@ impl Committer {
     }
 
     /// Takes event files of days that are kept no longer off the list, and changes of views that are; returns them.
-    fn forget(&self, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
+    fn forget(&self, now_ms: u64, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
         let lake = &self.settings.lake;
         let first_day = match (lake.keep_days as i64, next.watermark) {
             (days @ 1.., Some(watermark)) => {
@@ -358,11 +359,11 @@ impl Committer {
             }
             _ => None,
         };
-        let first_change = if self.live { next.epoch.saturating_sub(lake.keep_changes_ms) } else { 0 };
+        let first_change = if self.live { now_ms.saturating_sub(lake.keep_changes_ms) } else { 0 };
         let is_old = |file: &FileEntry| {
             let day = file.key.strip_prefix("events/event_date=").and_then(|rest| rest.split('/').next());
             day.zip(first_day.as_deref()).is_some_and(|(day, first)| day < first)
-                || file.epoch < first_change && Kind::of(&file.key) == Some(Kind::Changes)
+                || file.written_ms() < first_change && Kind::of(&file.key) == Some(Kind::Changes)
         };
         let gone: Vec<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
         next.removed.extend(gone.iter().cloned());
@@ -371,7 +372,7 @@ impl Committer {
         Ok(gone)
     }
 
-    fn write_views(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
+    fn write_views(&mut self, epoch: u64, now_ms: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
         let name = self.name();
         let at =
             At { store: &self.store, name: &name, epoch, names: &self.names, compression: compression(&self.settings) };
@@ -382,7 +383,8 @@ impl Committer {
                 let key = file.key().to_owned();
                 Ok(FileEntry::of(file.finish().with_context(|| format!("writing {key}"))?, epoch))
             };
-            let (changes, snapshot) = (changes.map(finish).transpose()?, snapshot.map(finish).transpose()?);
+            let (mut changes, snapshot) = (changes.map(finish).transpose()?, snapshot.map(finish).transpose()?);
+            changes.iter_mut().for_each(|changes| changes.written_ms = Some(now_ms));
             all.push(view.finish(index, changes, snapshot));
         }
         Ok(all)

@@ -371,7 +371,7 @@ mod tests {
     }
 
     fn file(key: &str, bytes: u64) -> FileEntry {
-        FileEntry { key: key.to_owned(), rows: bytes / 10, bytes, checksum: String::new(), epoch: 1 }
+        FileEntry { key: key.to_owned(), rows: bytes / 10, bytes, epoch: 1, ..FileEntry::default() }
     }
 
     #[test]

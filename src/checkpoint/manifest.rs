@@ -40,6 +40,9 @@ pub struct Manifest {
     pub live: bool,
     /// The last epoch that is in; 0 where nothing is.
     pub epoch: u64,
+    /// The time of that epoch, in milliseconds since 1970: whatever was read before is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_at_ms: Option<u64>,
     /// When it was written, RFC 3339.
     pub written_at: String,
     /// How far the sources are complete, UTC microseconds.
@@ -137,6 +140,7 @@ impl Manifest {
             run: String::new(),
             live: false,
             epoch: 0,
+            epoch_at_ms: None,
             written_at: String::new(),
             watermark: None,
             sources: SourceState::default(),
@@ -148,6 +152,12 @@ impl Manifest {
             added: Vec::new(),
             removed: Vec::new(),
         }
+    }
+
+    /// The time of its epoch, in milliseconds since 1970. A manifest that does not say it was written when epochs were times; of one
+    /// that was counted, answers are as old as can be.
+    pub fn epoch_at_ms(&self) -> u64 {
+        self.epoch_at_ms.unwrap_or(self.epoch)
     }
 
     pub fn key(number: u64) -> String {
@@ -218,6 +228,18 @@ mod tests {
             let text = serde_json::to_string(&entry).expect("plain data");
             assert_eq!(serde_json::from_str::<PartitionEntry>(&text).expect("it is whole"), entry);
         }
+    }
+
+    /// The time of an epoch came later than the manifest.
+    #[test]
+    fn a_manifest_without_the_time_of_its_epoch_is_read_as_before() {
+        let old = Manifest { epoch: 1_796_000_000_000, ..Manifest::empty(&Settings::default()) };
+        assert!(!String::from_utf8(old.to_bytes()).expect("text").contains("epoch_at_ms"));
+        assert_eq!(Manifest::of_bytes(&old.to_bytes()).expect("it is whole").epoch_at_ms(), 1_796_000_000_000);
+        let mut counted = old;
+        (counted.epoch, counted.epoch_at_ms) = (3, Some(1_796_000_000_000));
+        let read = Manifest::of_bytes(&counted.to_bytes()).expect("it is whole");
+        assert_eq!((read.epoch, read.epoch_at_ms()), (3, 1_796_000_000_000));
     }
 
     #[test]

@@ -117,7 +117,7 @@ mod tests {
     use crate::settings::Settings;
 
     fn file(key: &str) -> FileEntry {
-        FileEntry { key: key.to_owned(), rows: 1, bytes: 10, checksum: String::new(), epoch: 1 }
+        FileEntry { key: key.to_owned(), rows: 1, bytes: 10, epoch: 1, ..FileEntry::default() }
     }
 
     #[test]

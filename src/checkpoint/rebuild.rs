@@ -180,7 +180,7 @@ impl Found {
 /// An entry of a file that is whole, as far as it says itself.
 fn entry_of(key: &str, bytes: &Bytes) -> anyhow::Result<FileEntry> {
     let checksum = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes));
-    Ok(FileEntry { key: key.to_owned(), rows: 0, bytes: bytes.len() as u64, checksum, epoch: 0 })
+    Ok(FileEntry { key: key.to_owned(), bytes: bytes.len() as u64, checksum, ..FileEntry::default() })
 }
 
 fn texts(key: &str, table: &Columns, name: &str) -> anyhow::Result<Vec<String>> {
@@ -359,7 +359,7 @@ mod tests {
     use super::*;
 
     fn file(key: &str) -> FileEntry {
-        FileEntry { key: key.to_owned(), rows: 0, bytes: 1, checksum: String::new(), epoch: 0 }
+        FileEntry { key: key.to_owned(), bytes: 1, ..FileEntry::default() }
     }
 
     #[test]

@@ -139,6 +139,7 @@ fn plan(
     workers: usize,
     reads_pending: bool,
 ) -> Plan {
+    let read_at_ms = Some(lake.manifest.epoch_at_ms());
     Plan {
         validated,
         workers,
@@ -154,6 +155,7 @@ fn plan(
             checkpoint_ms: None,
             only_the_end_counts: true,
             reads_pending,
+            read_at_ms,
             ahead_ms: None,
         },
         partition_idle_ms: 0,

@@ -66,6 +66,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
             checkpoint_ms: Some(settings.replay.checkpoint_ms).filter(|interval| *interval > 0),
             only_the_end_counts: true,
             reads_pending: false,
+            read_at_ms: None,
             ahead_ms: None,
         },
         partition_idle_ms: 0,

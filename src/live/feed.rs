@@ -29,11 +29,17 @@ const RECALLED_AT_ONCE: usize = if cfg!(debug_assertions) { 1 } else { 4_096 };
 /// Chunks that may wait for a worker, and how many where memory is scarce.
 const QUEUE_CHUNKS: usize = 16;
 const QUEUE_CHUNKS_SCARCE: usize = 2;
+/// While reading is behind, a worker nets the changes of so many milliseconds of the clock before it reports them. All workers end a
+/// report with the same epochs, those that are the last of such a time, so that there are epochs up to which all have reported everything.
+const REPORT_MS: u64 = 2_000;
 
 /// What a record is read under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     pub epoch: u64,
+    /// The wall-clock time of the epoch: when it began, in milliseconds since 1970. Whatever was read before is in by then. Where only what
+    /// an earlier run has read is read, it is that run's: see [`Rules::read_at_ms`].
+    pub at_ms: u64,
     /// How far everything was complete when the epoch began, UTC microseconds.
     pub watermark: i64,
     /// The last epoch before it that ends a checkpoint; 0 where none does.
@@ -63,6 +69,8 @@ pub enum Work {
 pub struct Closed {
     /// The last of them.
     pub epoch: u64,
+    /// See [`Stamp::at_ms`].
+    pub at_ms: u64,
     pub watermark: i64,
     /// The watermark that its records were read under: an earlier one, and no later than that of any epoch after it. `watermark`
     /// may be later than what those in flight meanwhile are read under.
@@ -93,6 +101,8 @@ struct State {
     in_flight: VecDeque<Stamp>,
     /// The first open epoch of each worker.
     open_of: Vec<u64>,
+    /// The last epochs of reports, of those that some worker has not closed. See [`REPORT_MS`].
+    report_ends: VecDeque<u64>,
     /// What closed and is not published.
     closed: VecDeque<Closed>,
     /// Event times by epoch, by partition and the first offset of their chunks: the order of the records, whoever decoded them first.
@@ -107,6 +117,15 @@ struct State {
     done: bool,
 }
 
+/// What a worker is told when it has closed epochs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// There is more that could have been read: nobody waits for this epoch more than for those after it.
+    pub is_behind: bool,
+    /// Of the epochs that it has closed since it was last told, those that end a report, ascending.
+    pub report_ends: Vec<u64>,
+}
+
 /// What a feed goes by.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
@@ -118,6 +137,9 @@ pub struct Rules {
     pub only_the_end_counts: bool,
     /// All that is read was pending until now.
     pub reads_pending: bool,
+    /// When what is read was read first, in milliseconds since 1970, where an earlier run has read all of it: answers are no fresher for
+    /// being made anew.
+    pub read_at_ms: Option<u64>,
     /// How far an event's time may be ahead of the clock and still say how complete the sources are, in milliseconds; `None` where
     /// the clock decides nothing.
     pub ahead_ms: Option<u64>,
@@ -162,6 +184,7 @@ impl Feed {
             queue: VecDeque::new(),
             open: Stamp {
                 epoch,
+                at_ms: rules.read_at_ms.unwrap_or(now_ms),
                 watermark: watermarks.whole(),
                 checkpoint: 0,
                 forgets: true,
@@ -174,6 +197,7 @@ impl Feed {
             caught_up: false,
             in_flight: VecDeque::new(),
             open_of: vec![0; workers],
+            report_ends: VecDeque::new(),
             closed: VecDeque::new(),
             heard: BTreeMap::new(),
             read: VecDeque::new(),
@@ -328,12 +352,18 @@ impl Feed {
         self.lock().heard.entry(epoch).or_default().insert((partition, offset), times);
     }
 
-    /// A worker has closed every epoch before `open`. Returns whether reading is behind: there is more that could have been
-    /// read.
-    pub fn close(&self, worker: usize, open: u64) -> bool {
+    /// A worker has closed every epoch before `open`.
+    pub fn close(&self, worker: usize, open: u64) -> Progress {
         let mut state = self.lock();
-        state.open_of[worker] = open;
+        let last_open = std::mem::replace(&mut state.open_of[worker], open);
+        assert!(
+            last_open <= open,
+            "worker {worker} has closed the epochs before {last_open} already: {open} is before that"
+        );
+        let report_ends = state.report_ends.iter().copied().filter(|end| (last_open..open).contains(end)).collect();
         let open = state.open_of.iter().copied().min().unwrap_or(0);
+        // All have been told of them.
+        while state.report_ends.pop_front_if(|end| *end < open).is_some() {}
         let now_ms = self.clock.now_ms();
         let cut = self.close_before(&mut state, open, now_ms);
         let is_behind = self.rules.only_the_end_counts || !state.caught_up && state.records > 0 && !state.done;
@@ -341,7 +371,7 @@ impl Feed {
         if cut {
             self.wake();
         }
-        is_behind
+        Progress { is_behind, report_ends }
     }
 
     /// Closes the epochs before `open`. Returns whether another was cut.
@@ -363,7 +393,8 @@ impl Feed {
         closed_any && self.cut_if_due(state, now_ms)
     }
 
-    fn close_epoch(&self, state: &mut State, Stamp { epoch, watermark: read_under, again, .. }: Stamp, now_ms: u64) {
+    fn close_epoch(&self, state: &mut State, stamp: Stamp, now_ms: u64) {
+        let Stamp { epoch, at_ms, watermark: read_under, again, .. } = stamp;
         let most = self.most(now_ms);
         while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() <= epoch) {
             for ((partition, _), times) in entry.remove() {
@@ -384,7 +415,7 @@ impl Feed {
         state.watermarks.ask_few(is_heard, most);
         let watermark = state.watermarks.advance(now_ms, &is_read);
         let checkpoint = state.checkpoints.closed(epoch).then(|| state.watermarks.latests());
-        state.closed.push_back(Closed { epoch, watermark, read_under, positions, merged, again, checkpoint });
+        state.closed.push_back(Closed { epoch, at_ms, watermark, read_under, positions, merged, again, checkpoint });
     }
 
     /// Takes what closed before `open`, as one, up to the end of a checkpoint. `None` where that is nothing.
@@ -448,7 +479,12 @@ impl Feed {
             state.checkpoints.cut(epoch, now_ms);
             state.open.checkpoint = epoch;
         }
+        // Where nobody waits for an answer before the end, reports end with checkpoints alone.
+        if !self.rules.only_the_end_counts && state.opened_ms / REPORT_MS != now_ms / REPORT_MS {
+            state.report_ends.push_back(epoch);
+        }
         state.open = Stamp {
+            at_ms: self.rules.read_at_ms.unwrap_or(now_ms),
             epoch: self.rules.numbering.next(epoch, now_ms, state.again.is_on()),
             watermark,
             forgets: !matches!(state.merging, Merging::Held(_)),

@@ -61,6 +61,7 @@ impl Collector {
         self.merged.extend(closed.merged.iter().cloned());
         Commit {
             epoch: closed.epoch,
+            at_ms: closed.at_ms,
             watermark: known(closed.watermark),
             positions: (!closed.positions.is_empty()).then(|| by_source(&self.positions, partitions)),
             changes,
@@ -237,6 +238,7 @@ mod tests {
             checkpoint_ms: Some(1_000_000),
             only_the_end_counts: false,
             reads_pending: false,
+            read_at_ms: None,
             ahead_ms: None,
         };
         let (clock, status) = (Arc::new(SetClock(AtomicU64::new(2_000_000))), Arc::new(SourceStatus::default()));

@@ -134,7 +134,13 @@ fn start_plan(
         }
         let rows = loaded;
         let Resume { partitions, positions, .. } = resume_of(manifest);
-        publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), rows);
+        publisher.restore(
+            manifest.epoch,
+            manifest.epoch_at_ms(),
+            manifest.watermark,
+            by_source(&positions, &partitions),
+            rows,
+        );
     }
     // What is in the lake's files of views.
     let kept = board.current();
@@ -145,7 +151,13 @@ fn start_plan(
         board = publisher.board();
         let Resume { partitions, positions, .. } = resume_of(manifest);
         let quality = load_quality(lake.as_ref().map(|(lake, _)| &*lake.store), manifest, &board, &names)?;
-        publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), quality);
+        publisher.restore(
+            manifest.epoch,
+            manifest.epoch_at_ms(),
+            manifest.watermark,
+            by_source(&positions, &partitions),
+            quality,
+        );
     }
 
     let (of_views, of_state) = (board.clone(), shared.clone());
@@ -155,7 +167,7 @@ fn start_plan(
     if let (Some(found), Some((lake, _))) = (&mut rebuild, &lake) {
         // Of rejected records their rows are all there is.
         let rejected = found.count_rejected(&*lake.store, &shared)?;
-        publisher.restore(0, None, Arc::default(), [(position_of_quality(&board)?, rejected)]);
+        publisher.restore(0, 0, None, Arc::default(), [(position_of_quality(&board)?, rejected)]);
     }
 
     let mut source = open(before.as_ref().map(resume_of).unwrap_or_default())?;

@@ -99,7 +99,13 @@ impl<'a> Starting<'a> {
             None => publisher,
         };
         let Resume { partitions, positions, .. } = resume_of(&manifest);
-        publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), rows);
+        publisher.restore(
+            manifest.epoch,
+            manifest.epoch_at_ms(),
+            manifest.watermark,
+            by_source(&positions, &partitions),
+            rows,
+        );
         self.standby.shows(&manifest);
         self.board = Some(publisher.board());
         self.restored = Some(Restored { manifest, publisher, shared });
@@ -164,6 +170,7 @@ fn rules(settings: &Settings) -> Rules {
         checkpoint_ms: Some(settings.lake.checkpoint_ms),
         only_the_end_counts: false,
         reads_pending: false,
+        read_at_ms: None,
         ahead_ms: u64::try_from(settings.decode.max_future_ms).ok(),
     }
 }

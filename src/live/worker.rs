@@ -1,6 +1,6 @@
 //! One timely worker of a running engine: takes chunks, drives the dataflow, hands over the changes of closed epochs.
 
-use super::feed::{Feed, Stamp, Work};
+use super::feed::{Feed, Progress, Stamp, Work};
 use super::state_rows::StateRows;
 use crate::checkpoint::RestoredRows;
 use crate::ingest::{Ingest, ReadAs};
@@ -51,11 +51,6 @@ pub struct Report {
     pub open: u64,
     pub changes: Vec<(usize, Changed)>,
 }
-
-/// While reading is behind, nobody waits for the next epoch more than for those after it: a worker nets the changes of
-/// so many milliseconds before it reports them. All workers end a report at the multiples of it, so that there are epochs
-/// up to which all have reported everything.
-const REPORT_MS: u64 = 2_000;
 
 /// What a worker has closed and not reported.
 struct Unreported {
@@ -187,12 +182,12 @@ impl Unreported {
         self.open = open;
         let later = outcomes.changes.borrow_mut().split_off(&open);
         let mut closed = outcomes.changes.replace(later);
-        let is_behind = self.feed.close(self.worker, open);
+        let Progress { is_behind, report_ends } = self.feed.close(self.worker, open);
         loop {
             let checkpoint = self.checkpoints.front().copied().filter(|checkpoint| *checkpoint < open);
             let first = if self.is_empty { closed.keys().next().copied() } else { Some(self.reported) };
-            let multiple = first.map(|first| first - first % REPORT_MS + REPORT_MS - 1).filter(|last| *last < open);
-            let Some(last) = checkpoint.into_iter().chain(multiple).min() else { break };
+            let end = first.and_then(|first| report_ends.iter().copied().find(|end| *end >= first));
+            let Some(last) = checkpoint.into_iter().chain(end).min() else { break };
             let later = closed.split_off(&(last + 1));
             self.report(last + 1, std::mem::replace(&mut closed, later));
             if checkpoint == Some(last) {
@@ -302,6 +297,7 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
         }
         let stamp = Stamp {
             epoch: 0,
+            at_ms: 0,
             watermark: super::watermarks::Watermarks::UNKNOWN,
             checkpoint: 0,
             forgets: true,

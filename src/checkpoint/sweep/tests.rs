@@ -115,7 +115,7 @@ fn write(engine: &mut Engine, files: u8, book: &mut Book) -> Vec<FileEntry> {
         assert!(engine.lake.store.get(&key).is_err(), "{key} is written over");
         engine.lake.store.put(&key, Bytes::from(bytes.clone())).expect("a folder takes it");
         book.files.insert(key.clone(), bytes.clone());
-        let entry = FileEntry { key, rows: 1, bytes: bytes.len() as u64, checksum: String::new(), epoch: 0 };
+        let entry = FileEntry { key, rows: 1, bytes: bytes.len() as u64, ..FileEntry::default() };
         written.push(entry);
     }
     written

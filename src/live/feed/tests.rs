@@ -28,6 +28,7 @@ fn feed_after(
         checkpoint_ms: Some(0),
         only_the_end_counts: false,
         reads_pending: false,
+        read_at_ms: None,
         ahead_ms,
     };
     source.with(|source| source.partitions.resize_with(1, Default::default));
@@ -62,10 +63,35 @@ fn what_is_read_again_is_marked() {
         feed.close(0, u64::MAX - 1);
         closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)));
     }
-    let marks: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.again)).collect();
-    assert_eq!(marks, [(501, true), (502, true), (503, true), (1_060, false)]);
+    let marks: Vec<_> = closed.iter().map(|closed| (closed.epoch, closed.at_ms, closed.again)).collect();
+    let expected = [(501, 1_000, true), (502, 1_020, true), (503, 1_040, true), (1_060, 1_060, false)];
+    assert_eq!(marks, expected, "what epochs are called is no time while they are counted");
     let all_of_before: Vec<_> = closed.iter().map(|closed| closed.positions[&0]).collect();
     assert_eq!(all_of_before, [4, 9, 10, 12]);
+}
+
+/// By the clock, and not by what epochs are called: while what was read before is read again, they are counted.
+#[test]
+fn all_workers_end_reports_with_the_same_epochs() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let source = Arc::new(SourceStatus::default());
+    source.with(|source| source.partitions.resize_with(1, Default::default));
+    source.with(|source| source.partitions[0].end = Some(10));
+    let feed = feed_after(&clock, 2, None, Some(500), source);
+    let mut told = [Vec::new(), Vec::new()];
+    for (ms, (slow, open)) in
+        [(1_900, (501, 501)), (2_100, (501, 502)), (3_900, (501, 503)), (6_000, (503, 503)), (6_100, (504, 504))]
+    {
+        clock.0.store(ms, Ordering::Relaxed);
+        feed.tick();
+        for (worker, open) in [slow, open].into_iter().enumerate() {
+            told[worker].extend(feed.close(worker, open).report_ends);
+        }
+    }
+    feed.finish();
+    (0..2).for_each(|worker| told[worker].extend(feed.close(worker, u64::MAX).report_ends));
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0], [502, 503]);
 }
 
 #[test]

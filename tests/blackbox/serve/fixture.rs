@@ -129,6 +129,7 @@ impl Serving {
         let positions = SourcePositions { source: SOURCE.to_owned(), next_offsets: vec![epoch, epoch / 2] };
         self.publisher.add(Commit {
             epoch,
+            at_ms: epoch,
             watermark: shop().watermark,
             positions: Some(Arc::new([positions])),
             changes: changes.into_iter().map(|(view, changes)| (view, Changed::List(changes))).collect(),
