@@ -5,6 +5,8 @@
 //!     ▲───────────merging───────────┘
 //! ```
 
+use crate::numbers::Epoch;
+
 /// How far it is with merging what is pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merging {
@@ -12,7 +14,7 @@ pub enum Merging {
     /// It is being looked up, while everything goes on.
     Asked,
     /// No epoch after this one forgets anything, until it is in.
-    Held(u64),
+    Held(Epoch),
 }
 
 /// Is told of commits.
@@ -23,7 +25,7 @@ pub enum Merging {
 /// - None of them blocks: the committer waits for it.
 pub trait CommitListener: Send + Sync {
     /// The checkpoint of this epoch is safe.
-    fn committed(&self, epoch: u64);
+    fn committed(&self, epoch: Epoch);
     /// What was merged is safe: things are forgotten again.
     fn release(&self);
     /// How far it is with merging what is pending: it decides what is done beside, once a checkpoint is safe.

@@ -14,6 +14,7 @@ use super::files::{FileEntry, Kind};
 use super::free::generation_of;
 use super::late::pending_table;
 use super::manifest::Manifest;
+use crate::numbers::{Epoch, Generation};
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{Column, Columns, read_event_rows, read_table};
@@ -39,7 +40,7 @@ pub struct Found {
     records: Vec<FileEntry>,
     pub quarantine: Vec<FileEntry>,
     /// The last epoch that was committed, where that is known.
-    until: Option<u64>,
+    until: Option<Epoch>,
     /// Where the manifest says that reading goes on.
     known: Option<(Vec<PartitionInfo>, Vec<u64>)>,
 }
@@ -53,7 +54,7 @@ impl Found {
                 partition: entry.partition,
                 path: entry.path.clone().into(),
             };
-            (info, entry.next_offset)
+            (info, entry.next_offset.0)
         });
         Found::among(files.to_vec(), None, Some(partitions.unzip()))
     }
@@ -62,8 +63,8 @@ impl Found {
     pub fn left(files: &[FileEntry]) -> Found {
         let epoch_of = |file: &FileEntry| {
             let is_last = matches!(Kind::of(&file.key), Some(Kind::View | Kind::Changes));
-            let epoch = file.key.split('/').find_map(|part| part.strip_prefix("epoch=")?.parse::<u64>().ok());
-            epoch.filter(|_| is_last).zip(generation_of(&file.key))
+            let epoch = file.key.split('/').find_map(|part| part.strip_prefix("epoch=")?.parse().ok());
+            epoch.map(Epoch).filter(|_| is_last).zip(generation_of(&file.key))
         };
         let last = files.iter().filter_map(epoch_of).max();
         let is_before =
@@ -72,7 +73,7 @@ impl Found {
         Found::among(files, last.map(|(epoch, _)| epoch), None)
     }
 
-    fn among(files: Vec<FileEntry>, until: Option<u64>, known: Option<(Vec<PartitionInfo>, Vec<u64>)>) -> Found {
+    fn among(files: Vec<FileEntry>, until: Option<Epoch>, known: Option<(Vec<PartitionInfo>, Vec<u64>)>) -> Found {
         let (mut records, mut pending, mut quarantine) = (Vec::new(), Vec::new(), Vec::new());
         for file in files {
             match Kind::of(&file.key) {
@@ -203,7 +204,7 @@ pub struct LakeSource {
     partitions: Vec<PartitionInfo>,
     ordinals: BTreeMap<(String, u32), u16>,
     files: VecDeque<FileEntry>,
-    until: Option<u64>,
+    until: Option<Epoch>,
     /// Positions are those of a manifest.
     is_known: bool,
     /// Ordinal and offset.
@@ -247,7 +248,7 @@ impl LakeSource {
                 format!("reading {key}: restore it from a copy; or remove it, and what only it holds is lost")
             })?;
             for row in rows {
-                if self.until.is_some_and(|until| row.epoch > until) {
+                if self.until.is_some_and(|until| Epoch(row.epoch) > until) {
                     continue;
                 }
                 let ordinal = self.ordinal(&row.source, row.partition)?;
@@ -367,7 +368,7 @@ mod tests {
         let check = |keys: &[&str], until, records: &[&str]| {
             let found = Found::left(&keys.iter().map(|key| file(key)).collect::<Vec<_>>());
             let names: Vec<&str> = found.records.iter().map(|file| &*file.key).collect();
-            assert_eq!((found.until, &names[..]), (until, records), "{keys:?}");
+            assert_eq!((found.until, &names[..]), (until.map(Epoch), records), "{keys:?}");
         };
         let [first, second] =
             ["events/event_date=2026-01-01/g000001-w000-000000.parquet", "dimensions/user/g000002-w000-000000.parquet"];

@@ -6,6 +6,7 @@ use super::open::read_newest;
 use super::present::advice;
 use super::sums::Sums;
 use super::view_rows;
+use crate::numbers::Epoch;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
@@ -105,7 +106,7 @@ pub struct RestoredRows {
     sums: Option<FileEntry>,
     next: AtomicUsize,
     /// The epoch that all of it is of.
-    pub epoch: u64,
+    pub epoch: Epoch,
     pub watermark: Option<i64>,
 }
 
@@ -211,7 +212,7 @@ struct OfLake {
     /// By source and number.
     ordinals: BTreeMap<(String, u32), u16>,
     /// Events up to this epoch are of sessions that were counted whole.
-    whole_until: Option<u64>,
+    whole_until: Option<Epoch>,
 }
 
 impl OfLake {
@@ -224,7 +225,7 @@ impl OfLake {
             let ordinal = self.ordinals.get(&(source.clone(), *partition)).copied();
             let ordinal = ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
             let event = decoded.to_event(Place::new(ordinal, *offset), &mut names)?;
-            let whole = self.whole_until.is_some_and(|until| row.epoch <= until);
+            let whole = self.whole_until.is_some_and(|until| Epoch(row.epoch) <= until);
             each(Kept { event, needed: Needed::ALL.with(Needed::WHOLE, whole) });
         }
         Ok(())

@@ -3,6 +3,7 @@
 use super::files::FileEntry;
 use super::manifest::ViewEntry;
 use super::view_rows::{self, OfIndex, Sorted};
+use crate::numbers::Epoch;
 use crate::serve::ViewRows;
 use millrace_connectors::lake::{Compression, Unfinished};
 use millrace_connectors::store::Store;
@@ -33,7 +34,7 @@ pub struct At<'a> {
     pub store: &'a Arc<dyn Store>,
     /// Begins the names of the files.
     pub name: &'a str,
-    pub epoch: u64,
+    pub epoch: Epoch,
     pub names: &'a Names,
     pub compression: Compression,
 }

@@ -4,6 +4,7 @@ use super::SettingsArgs;
 use crate::checkpoint::{checkpoint_at, open_store};
 use crate::commands::{Difference, Extent, Files, verify};
 use crate::log;
+use crate::numbers::Epoch;
 use crate::output::terminal;
 use clap::Args;
 use millrace_dataflows::table::Value;
@@ -46,7 +47,7 @@ impl VerifyArgs {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
         let (manifest, files) =
-            checkpoint_at(&*store, self.at, &mut |warning| log::note(format!("warning: {warning}")))?;
+            checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?;
         let extent = self.sample.map_or(Extent::Whole, |count| Extent::Sample(count.get()));
         let checked = Files::check(&*store, &manifest, &files)?;
         for (fault, file) in &checked.faults {

@@ -17,6 +17,7 @@ use crate::checkpoint::{CommitListener, Late, LookedUp, Merging};
 use crate::clock::Clock;
 use crate::ingest::EventTimes;
 use crate::memory::{Level, Memory};
+use crate::numbers::{Epoch, Offset};
 use millrace_connectors::source::{Chunk, Remembered, SourceStatus};
 use millrace_dataflows::durable::Kept;
 use std::collections::{BTreeMap, VecDeque};
@@ -36,14 +37,14 @@ const REPORT_MS: u64 = 2_000;
 /// What a record is read under.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// The wall-clock time of the epoch: when it began, in milliseconds since 1970. Whatever was read before is in by then. Where only what
     /// an earlier run has read is read, it is that run's: see [`Rules::read_at_ms`].
     pub at_ms: u64,
     /// How far everything was complete when the epoch began, UTC microseconds.
     pub watermark: i64,
-    /// The last epoch before it that ends a checkpoint; 0 where none does.
-    pub checkpoint: u64,
+    /// The last epoch before it that ends a checkpoint, if one does.
+    pub checkpoint: Epoch,
     /// Whether anything is forgotten at its end.
     pub forgets: bool,
     /// It is counted on from the last checkpoint, for what an earlier run may have read is read again.
@@ -68,7 +69,7 @@ pub enum Work {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closed {
     /// The last of them.
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// See [`Stamp::at_ms`].
     pub at_ms: u64,
     pub watermark: i64,
@@ -76,7 +77,7 @@ pub struct Closed {
     /// may be later than what those in flight meanwhile are read under.
     pub read_under: i64,
     /// Partitions that were read, and the offset after the last record that is in.
-    pub positions: BTreeMap<u16, u64>,
+    pub positions: BTreeMap<u16, Offset>,
     /// Files whose records were pending and are in.
     pub merged: Vec<String>,
     /// See [`Stamp::again`].
@@ -100,20 +101,20 @@ struct State {
     /// Epochs that are cut and not closed.
     in_flight: VecDeque<Stamp>,
     /// The first open epoch of each worker.
-    open_of: Vec<u64>,
+    open_of: Vec<Epoch>,
     /// The last epochs of reports, of those that some worker has not closed. See [`REPORT_MS`].
-    report_ends: VecDeque<u64>,
+    report_ends: VecDeque<Epoch>,
     /// What closed and is not published.
     closed: VecDeque<Closed>,
     /// Event times by epoch, by partition and the first offset of their chunks: the order of the records, whoever decoded them first.
-    heard: BTreeMap<u64, BTreeMap<(u16, u64), EventTimes>>,
+    heard: BTreeMap<Epoch, BTreeMap<(u16, Offset), EventTimes>>,
     /// What was read: epoch, partition, the offset after it.
-    read: VecDeque<(u64, u16, u64)>,
+    read: VecDeque<(Epoch, u16, Offset)>,
     watermarks: Watermarks,
     checkpoints: Checkpoints,
     merging: Merging,
     /// Files whose records were pending: epoch, file.
-    merged: VecDeque<(u64, String)>,
+    merged: VecDeque<(Epoch, String)>,
     done: bool,
 }
 
@@ -123,7 +124,7 @@ pub struct Progress {
     /// There is more that could have been read: nobody waits for this epoch more than for those after it.
     pub is_behind: bool,
     /// Of the epochs that it has closed since it was last told, those that end a report, ascending.
-    pub report_ends: Vec<u64>,
+    pub report_ends: Vec<Epoch>,
 }
 
 /// What a feed goes by.
@@ -172,7 +173,7 @@ impl Feed {
         source: Arc<SourceStatus>,
         watermarks: Watermarks,
         workers: usize,
-        last_epoch: u64,
+        last_epoch: Epoch,
         reads_again: bool,
     ) -> Feed {
         let now_ms = clock.now_ms();
@@ -186,7 +187,7 @@ impl Feed {
                 epoch,
                 at_ms: rules.read_at_ms.unwrap_or(now_ms),
                 watermark: watermarks.whole(),
-                checkpoint: 0,
+                checkpoint: Epoch::NONE,
                 forgets: true,
                 again: is_live && reads_again,
             },
@@ -196,7 +197,7 @@ impl Feed {
             again: ReadAgain::new(reads_again),
             caught_up: false,
             in_flight: VecDeque::new(),
-            open_of: vec![0; workers],
+            open_of: vec![Epoch::NONE; workers],
             report_ends: VecDeque::new(),
             closed: VecDeque::new(),
             heard: BTreeMap::new(),
@@ -227,7 +228,7 @@ impl Feed {
 
     /// Takes a chunk under the open epoch, if there is one, and how far reading has come in the partitions where it has
     /// moved. The reader asks for room before.
-    pub fn push(&self, chunk: Option<Chunk>, moved: &[(u16, u64)]) {
+    pub fn push(&self, chunk: Option<Chunk>, moved: &[(u16, Offset)]) {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
         let stamp = state.open;
@@ -348,12 +349,12 @@ impl Feed {
     }
 
     /// The chunk of a partition that begins at an offset has events of these times, or none.
-    pub fn heard(&self, epoch: u64, (partition, offset): (u16, u64), times: EventTimes) {
+    pub fn heard(&self, epoch: Epoch, (partition, offset): (u16, Offset), times: EventTimes) {
         self.lock().heard.entry(epoch).or_default().insert((partition, offset), times);
     }
 
     /// A worker has closed every epoch before `open`.
-    pub fn close(&self, worker: usize, open: u64) -> Progress {
+    pub fn close(&self, worker: usize, open: Epoch) -> Progress {
         let mut state = self.lock();
         let last_open = std::mem::replace(&mut state.open_of[worker], open);
         assert!(
@@ -361,7 +362,7 @@ impl Feed {
             "worker {worker} has closed the epochs before {last_open} already: {open} is before that"
         );
         let report_ends = state.report_ends.iter().copied().filter(|end| (last_open..open).contains(end)).collect();
-        let open = state.open_of.iter().copied().min().unwrap_or(0);
+        let open = state.open_of.iter().copied().min().unwrap_or_default();
         // All have been told of them.
         while state.report_ends.pop_front_if(|end| *end < open).is_some() {}
         let now_ms = self.clock.now_ms();
@@ -375,13 +376,13 @@ impl Feed {
     }
 
     /// Closes the epochs before `open`. Returns whether another was cut.
-    fn close_before(&self, state: &mut State, open: u64, now_ms: u64) -> bool {
+    fn close_before(&self, state: &mut State, open: Epoch, now_ms: u64) -> bool {
         let mut closed_any = false;
         while let Some(stamp) = state.in_flight.pop_front_if(|stamp| stamp.epoch < open) {
             self.close_epoch(state, stamp, now_ms);
             closed_any = true;
         }
-        if state.done && open == u64::MAX {
+        if state.done && open == Epoch::END {
             let last = state.open;
             state.checkpoints.end_with(last.epoch);
             self.close_epoch(state, last, now_ms);
@@ -419,7 +420,7 @@ impl Feed {
     }
 
     /// Takes what closed before `open`, as one, up to the end of a checkpoint. `None` where that is nothing.
-    pub fn take_closed(&self, open: u64) -> Option<Closed> {
+    pub fn take_closed(&self, open: Epoch) -> Option<Closed> {
         let mut state = self.lock();
         let mut all: Option<Closed> = None;
         while all.as_ref().is_none_or(|all| all.checkpoint.is_none())
@@ -434,7 +435,7 @@ impl Feed {
     }
 
     /// The epoch of the last checkpoint that is safe.
-    pub fn last_committed(&self) -> u64 {
+    pub fn last_committed(&self) -> Epoch {
         self.lock().checkpoints.last_committed()
     }
 
@@ -453,7 +454,7 @@ impl Feed {
     }
 
     /// The open epoch, and how many are in flight.
-    pub fn epochs(&self) -> (u64, usize) {
+    pub fn epochs(&self) -> (Epoch, usize) {
         let state = self.lock();
         (state.open.epoch, state.in_flight.len())
     }
@@ -504,10 +505,12 @@ impl Feed {
     }
 
     /// What is kept of the partitions with these positions.
-    pub fn kept(&self, positions: &[u64]) -> Vec<Remembered> {
+    pub fn kept(&self, positions: &[Offset]) -> Vec<Remembered> {
         self.source.with(|source| {
             let partitions = source.partitions.iter().zip(positions);
-            partitions.map(|(state, &at)| Remembered { mark: state.marks.at(at).cloned(), lost: state.lost }).collect()
+            partitions
+                .map(|(state, &at)| Remembered { mark: state.marks.at(at.0).cloned(), lost: state.lost })
+                .collect()
         })
     }
 
@@ -530,7 +533,7 @@ impl Feed {
 }
 
 impl CommitListener for Feed {
-    fn committed(&self, epoch: u64) {
+    fn committed(&self, epoch: Epoch) {
         self.lock().checkpoints.committed(epoch);
     }
 
@@ -553,10 +556,10 @@ fn in_parts(recalled: Vec<Kept>) -> Vec<Vec<Kept>> {
 }
 
 impl Numbering {
-    fn next(self, last: u64, now_ms: u64, reading_again: bool) -> u64 {
+    fn next(self, last: Epoch, now_ms: u64, reading_again: bool) -> Epoch {
         match self {
-            Numbering::Clock if !reading_again => now_ms.max(last + 1),
-            Numbering::Clock | Numbering::Count => last + 1,
+            Numbering::Clock if !reading_again => Epoch(now_ms).max(last.next()),
+            Numbering::Clock | Numbering::Count => last.next(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::LakeWriter;
 use crate::ingest::{Outlet, QUARANTINE_COLUMNS, StateRun};
+use crate::numbers::Epoch;
 use millrace_connectors::lake::{PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::PartitionInfo;
 use millrace_dataflows::table::{Table, Value};
@@ -156,7 +157,7 @@ impl Outlet for OutletOfWorker {
         self.lake.as_mut().map_or(Ok(()), |lake| lake.pending(record))
     }
 
-    fn seal(&mut self, epoch: u64) -> anyhow::Result<()> {
+    fn seal(&mut self, epoch: Epoch) -> anyhow::Result<()> {
         self.lake.as_mut().map_or(Ok(()), |lake| lake.seal(epoch))
     }
 }

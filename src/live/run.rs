@@ -15,6 +15,7 @@ use crate::checkpoint::{
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::{Ingest, PartitionTable};
 use crate::memory::{self, Memory, Sampler};
+use crate::numbers::{Epoch, Generation, Offset};
 use crate::serve::{Board, Publisher};
 use crate::settings::{Settings, Validated};
 use anyhow::Context;
@@ -89,7 +90,7 @@ fn start_plan(
     let Plan { validated, workers, rules, partition_idle_ms, lake, keeps_state, repair, shown_settings, .. } = plan;
     let memory = watched_memory(settings)?;
     let generation = lake.as_ref().map(|(lake, _)| lake.manifest.generation);
-    let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > 0);
+    let before = lake.as_ref().filter(|(lake, mode)| *mode == Mode::Continue && lake.manifest.epoch > Epoch::NONE);
     let before: Option<Manifest> = before.map(|(lake, _)| lake.manifest.clone());
     let is_shown = |restored: &Restored| before.as_ref().is_some_and(|manifest| restored.is_of(manifest));
     let restored = plan.restored.filter(is_shown);
@@ -132,15 +133,7 @@ fn start_plan(
                 rows => loaded.extend(rows?.into_iter().map(|(_, rows)| (position, rows))),
             }
         }
-        let rows = loaded;
-        let Resume { partitions, positions, .. } = resume_of(manifest);
-        publisher.restore(
-            manifest.epoch,
-            manifest.epoch_at_ms(),
-            manifest.watermark,
-            by_source(&positions, &partitions),
-            rows,
-        );
+        show(&mut publisher, manifest, loaded);
     }
     // What is in the lake's files of views.
     let kept = board.current();
@@ -149,15 +142,8 @@ fn start_plan(
         // Of quality, what is kept is the only record; the other views are made anew.
         publisher = new_publisher();
         board = publisher.board();
-        let Resume { partitions, positions, .. } = resume_of(manifest);
         let quality = load_quality(lake.as_ref().map(|(lake, _)| &*lake.store), manifest, &board, &names)?;
-        publisher.restore(
-            manifest.epoch,
-            manifest.epoch_at_ms(),
-            manifest.watermark,
-            by_source(&positions, &partitions),
-            quality,
-        );
+        show(&mut publisher, manifest, quality);
     }
 
     let (of_views, of_state) = (board.clone(), shared.clone());
@@ -185,9 +171,9 @@ fn start_plan(
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let status = source.status();
-    let last_epoch = before.as_ref().map_or(0, |manifest| manifest.epoch);
+    let last_epoch = before.as_ref().map_or(Epoch::NONE, |manifest| manifest.epoch);
     // An earlier run may have published epochs, even where it has left no checkpoint.
-    let reads_again = last_epoch > 0 || generation.is_some_and(|generation| generation > 1);
+    let reads_again = last_epoch > Epoch::NONE || generation.is_some_and(|generation| generation > Generation(1));
     let feed = Feed::new(rules, clock.clone(), status.clone(), watermarks, workers, last_epoch, reads_again);
     let feed = Arc::new(feed.within(memory.clone()));
     let rejects = Arc::new(RecentRejects::default());
@@ -203,7 +189,7 @@ fn start_plan(
         memory: memory.clone(),
         stop: lake.as_ref().map_or_else(Arc::default, |(lake, _)| lake.waiting.stop.clone()),
     });
-    let positions = status.with(|state| state.partitions.iter().map(|partition| partition.next).collect());
+    let positions = status.with(|state| state.partitions.iter().map(|partition| Offset(partition.next)).collect());
     let collector = Collector::new(workers, positions);
     let (reports, reported) = mpsc::channel();
     let mut threads = Threads { engine: engine.clone(), started: Vec::new() };
@@ -375,7 +361,7 @@ fn position_of_quality(board: &Board) -> anyhow::Result<usize> {
 /// # Errors
 /// Where it was; it names the settings.
 pub fn check_settings(manifest: &Manifest, settings: &Settings, place: &str) -> anyhow::Result<()> {
-    if manifest.epoch == 0 {
+    if manifest.epoch == Epoch::NONE {
         return Ok(());
     }
     anyhow::ensure!(
@@ -409,10 +395,22 @@ pub(super) fn resume_of(manifest: &Manifest) -> Resume {
     for entry in &manifest.sources.partitions {
         let (source, path) = (entry.source.clone(), entry.path.clone().into());
         resume.partitions.push(PartitionInfo { source, partition: entry.partition, path });
-        resume.positions.push(entry.next_offset);
+        resume.positions.push(entry.next_offset.0);
         resume.kept.push(Remembered { mark: entry.mark.clone(), lost: entry.lost });
     }
     resume
+}
+
+/// Publishes what a manifest holds: these rows, by the position of their view.
+pub(super) fn show(
+    publisher: &mut Publisher,
+    manifest: &Manifest,
+    rows: impl IntoIterator<Item = (usize, checkpoint::ViewRowsByKey)>,
+) {
+    let partitions = resume_of(manifest).partitions;
+    let positions: Vec<Offset> = manifest.sources.partitions.iter().map(|entry| entry.next_offset).collect();
+    let positions = by_source(&positions, &partitions);
+    publisher.restore(manifest.epoch.0, manifest.epoch_at_ms(), manifest.watermark, positions, rows);
 }
 
 /// What a worker's writer needs.

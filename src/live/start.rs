@@ -7,11 +7,11 @@
 
 use super::feed::{Numbering, Rules};
 use super::pace::Pace;
-use super::publish::by_source;
-use super::run::{Live, Plan, check_settings, rendered, resume_of, start_with};
+use super::run::{Live, Plan, check_settings, rendered, resume_of, show, start_with};
 use super::source;
 use super::standby::Standby;
 use crate::checkpoint::{self, Lake, Manifest, Mode, Needs, load_names, load_views};
+use crate::numbers::{Epoch, Generation};
 use crate::serve::{Board, Publisher};
 use crate::settings::{Settings, ValidatedLive};
 use millrace_connectors::source::{LiveSource, Resume};
@@ -71,7 +71,7 @@ impl<'a> Starting<'a> {
         let store = checkpoint::open_store(url, self.settings)?;
         loop {
             let newest = checkpoint::look(&*store)?;
-            let Some(manifest) = newest.manifest.filter(|manifest| manifest.epoch > 0) else {
+            let Some(manifest) = newest.manifest.filter(|manifest| manifest.epoch > Epoch::NONE) else {
                 return Ok(self.board.clone());
             };
             check_settings(&manifest, self.settings, url)?;
@@ -98,14 +98,7 @@ impl<'a> Starting<'a> {
             Some(board) => publisher.onto(board.clone()),
             None => publisher,
         };
-        let Resume { partitions, positions, .. } = resume_of(&manifest);
-        publisher.restore(
-            manifest.epoch,
-            manifest.epoch_at_ms(),
-            manifest.watermark,
-            by_source(&positions, &partitions),
-            rows,
-        );
+        show(&mut publisher, &manifest, rows);
         self.standby.shows(&manifest);
         self.board = Some(publisher.board());
         self.restored = Some(Restored { manifest, publisher, shared });
@@ -131,7 +124,7 @@ impl<'a> Starting<'a> {
     ///
     /// # Errors
     /// Where the lake cannot be taken over or taken up.
-    pub fn run(&mut self, generation: Option<u64>) -> anyhow::Result<Live> {
+    pub fn run(&mut self, generation: Option<Generation>) -> anyhow::Result<Live> {
         let (settings, url) = (self.settings, &self.settings.lake.url);
         let fits = |manifest: &Manifest| check_settings(manifest, settings, url);
         let claim = || Lake::claim_if(url, settings, generation, Needs::State, &fits);

@@ -27,7 +27,7 @@ const FLOORS: [&[&str]; 9] = [
     &["log"],
     &["settings"],
     &["client", "generate", "memory", "output", "serve"],
-    &["allocator", "clock"],
+    &["allocator", "clock", "numbers"],
 ];
 
 /// The dependencies of a package, those of its targets and its build included; dev-dependencies are free.
