@@ -1,7 +1,7 @@
 //! What a start serves before its engine runs: the answers of the lake, and why it does not run yet.
 
 use super::engine::LiveEngine;
-use super::run::resume_of;
+use super::restore::resume_of;
 use crate::checkpoint::Manifest;
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::QUARANTINE_COLUMNS;

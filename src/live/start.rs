@@ -7,7 +7,8 @@
 
 use super::feed::{Numbering, Rules};
 use super::pace::Pace;
-use super::run::{Live, Plan, check_settings, rendered, resume_of, show, start_with};
+use super::restore::{check_settings, rendered, resume_of, show};
+use super::run::{Live, Plan, start_with};
 use super::source;
 use super::standby::Standby;
 use crate::checkpoint::{self, Lake, Manifest, Mode, Needs, load_names, load_views};

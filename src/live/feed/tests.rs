@@ -1,10 +1,12 @@
 //! The clock of all workers, turned by hand.
 
+use super::super::read_queue::RECALLED_AT_ONCE;
 use super::*;
 use crate::clock::SetClock;
 use millrace_connectors::source::MessageChunk;
-use millrace_dataflows::durable::Needed;
+use millrace_dataflows::durable::{Kept, Needed};
 use millrace_schema::{Body, Event, Id, Name, Place, Warnings};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PACE: Pace = Pace { tick_ms: 10, behind_tick_ms: 10, idle_tick_ms: 10, epoch_records: 100, epochs_in_flight: 2 };
