@@ -10,7 +10,7 @@
 //! With `--data-dir` the server is in this process, on threads of its own, and may be given new epochs all the while.
 
 use clap::Parser;
-use millrace::engine::{Kept, kept};
+use millrace::commands::{Kept, kept};
 use millrace::serve::commit::Changed;
 use millrace::serve::status::{Engine, EngineStatus};
 use millrace::serve::{Commit, Publisher, ServeSettings, Server};
@@ -164,7 +164,7 @@ impl Local {
             .iter()
             .map(|(view, rows)| (*view, rows.iter().step_by(rows.len() / 200 + 1).cloned().collect()))
             .collect();
-        publisher.add(Commit { epoch, watermark, positions: None, changes: listed(changes) });
+        publisher.add(Commit { epoch, at_ms: epoch, watermark, positions: None, changes: listed(changes) });
         publisher.publish();
         let server = Server::start(&settings, publisher.board(), Arc::new(NoEngine), Arc::new(|| 0))?;
         let publishing = Arc::new(AtomicBool::new(options.publish_every > 0));
@@ -174,7 +174,13 @@ impl Local {
             while going.load(Relaxed) {
                 std::thread::sleep(every);
                 epoch += 1;
-                publisher.add(Commit { epoch, watermark, positions: None, changes: listed(touched.clone()) });
+                publisher.add(Commit {
+                    epoch,
+                    at_ms: epoch,
+                    watermark,
+                    positions: None,
+                    changes: listed(touched.clone()),
+                });
                 publisher.publish();
             }
         });

@@ -7,7 +7,7 @@
 //! 2026-12-01T02:39:35.130Z warning: rejected 40 of 40 records (100 %): …
 //! ```
 
-use crate::live::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::settings::without_url_credentials;
 use millrace_schema::calendar::rfc3339_micros;
 use std::fmt::Display;

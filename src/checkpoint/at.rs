@@ -4,6 +4,7 @@ use super::files::FileEntry;
 use super::manifest::Manifest;
 use super::open::{files_of, found, numbers, passed_over, read_newest};
 use super::protocol::Found;
+use crate::numbers::Epoch;
 use millrace_connectors::store::Store;
 
 /// The manifests that are kept and whole, by number; what was passed over goes to `warn`.
@@ -33,7 +34,7 @@ pub fn kept_manifests(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow
 /// Where there is none; it names those there are.
 pub fn checkpoint_at(
     store: &dyn Store,
-    epoch: Option<u64>,
+    epoch: Option<Epoch>,
     warn: &mut dyn FnMut(String),
 ) -> anyhow::Result<(Manifest, Vec<FileEntry>)> {
     let Some(epoch) = epoch else { return read_newest(store, warn) };

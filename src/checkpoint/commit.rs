@@ -8,13 +8,14 @@ use super::beside::{Beside, Helper, Job, Task};
 use super::compact::{Compactor, Replacement};
 use super::files::{FileEntry, Kind};
 use super::free::prefix;
+use super::listener::{CommitListener, Merging};
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
 use super::names::{Text, write_texts};
 use super::open::{Lake, put, put_trail};
 use super::protocol::{Decision, Superseded};
 use super::sweep::Sweep;
 use super::views::{At, ViewFiles, Written};
-use crate::live::{Feed, Merging};
+use crate::numbers::{Epoch, Generation, Offset};
 use crate::serve::Published;
 use crate::settings::Settings;
 use anyhow::Context;
@@ -40,7 +41,7 @@ pub enum Incoming {
     /// A file that belongs to the checkpoint that its worker seals next.
     File { worker: usize, file: Unfinished },
     /// Everything of the epochs up to this one has been handed over.
-    Sealed { worker: usize, epoch: u64 },
+    Sealed { worker: usize, epoch: Epoch },
 }
 
 /// What the publisher knows at a checkpoint.
@@ -49,7 +50,7 @@ pub struct Cut {
     /// The watermark that the records of its last epoch were read under, UTC microseconds.
     pub read_under: Option<i64>,
     /// By partition ordinal: the offset after the last record that is in.
-    pub positions: Vec<u64>,
+    pub positions: Vec<Offset>,
     /// By partition ordinal.
     pub latests: Vec<Option<i64>>,
     /// By partition ordinal: what is kept with the position.
@@ -82,8 +83,8 @@ impl Released {
         self.0.lock().expect("no holder of the positions panics").take()
     }
 
-    fn put(&self, positions: &[u64]) {
-        let positions = (0..).zip(positions.iter().copied()).collect();
+    fn put(&self, positions: &[Offset]) {
+        let positions = (0..).zip(positions.iter().map(|position| position.0)).collect();
         *self.0.lock().expect("no holder of the positions panics") = Some(positions);
     }
 }
@@ -93,7 +94,7 @@ impl Released {
 struct Share {
     files: Vec<FileEntry>,
     /// Sealed checkpoints: the epoch, and the files.
-    sealed: VecDeque<(u64, Vec<FileEntry>)>,
+    sealed: VecDeque<(Epoch, Vec<FileEntry>)>,
 }
 
 pub struct Committer {
@@ -114,7 +115,7 @@ pub struct Committer {
     next_file: usize,
     helper: Option<Helper>,
     /// Since when nothing was forgotten when pending records were last looked up.
-    looked_up: Option<u64>,
+    looked_up: Option<Epoch>,
     /// Files of pending records that are in with the first checkpoint, and with it a state that is written anew.
     repaired: Option<Vec<String>>,
     /// Files that stay as they are, in [`Mode::Rebuild`].
@@ -207,7 +208,12 @@ impl Committer {
     ///
     /// # Errors
     /// Where the store fails for good, another engine has taken over: [`Superseded`], or the lake is gone: [`super::Gone`].
-    pub fn run(mut self, incoming: &Receiver<Incoming>, cuts: &Receiver<Cut>, feed: &Feed) -> anyhow::Result<()> {
+    pub fn run(
+        mut self,
+        incoming: &Receiver<Incoming>,
+        cuts: &Receiver<Cut>,
+        listener: &dyn CommitListener,
+    ) -> anyhow::Result<()> {
         for message in incoming {
             match message {
                 Incoming::File { worker, file } => {
@@ -215,7 +221,7 @@ impl Committer {
                     let key = file.key().to_owned();
                     let file = file.finish().with_context(|| format!("writing {key}"))?;
                     super::crash::point("file-written");
-                    self.shares[worker].files.push(FileEntry::of(file, 0));
+                    self.shares[worker].files.push(FileEntry::of(file, Epoch::NONE));
                 }
                 Incoming::Sealed { worker, epoch } => {
                     let share = &mut self.shares[worker];
@@ -224,14 +230,14 @@ impl Committer {
                     if let Some(epoch) = self.complete() {
                         super::crash::point("before-cut");
                         let Ok(cut) = cuts.recv() else { break };
-                        assert_eq!(cut.version.epoch, epoch, "cuts come in the order of the checkpoints");
+                        assert_eq!(Epoch(cut.version.epoch), epoch, "cuts come in the order of the checkpoints");
                         self.commit(epoch, &cut)?;
-                        feed.committed(epoch);
+                        listener.committed(epoch);
                         if !cut.merged.is_empty() {
                             super::crash::point("late-merged");
-                            feed.release();
+                            listener.release();
                         }
-                        self.begin_job(epoch, feed.merging());
+                        self.begin_job(epoch, listener.merging());
                     }
                 }
             }
@@ -240,9 +246,9 @@ impl Committer {
     }
 
     /// The checkpoint that every worker has sealed and that is not committed.
-    fn complete(&self) -> Option<u64> {
+    fn complete(&self) -> Option<Epoch> {
         let first = |share: &Share| share.sealed.front().map(|(epoch, _)| *epoch);
-        let epochs: Option<Vec<u64>> = self.shares.iter().map(first).collect();
+        let epochs: Option<Vec<Epoch>> = self.shares.iter().map(first).collect();
         let epochs = epochs?;
         assert!(epochs.windows(2).all(|pair| pair[0] == pair[1]), "all workers seal the same checkpoints: {epochs:?}");
         epochs.first().copied()
@@ -253,7 +259,7 @@ impl Committer {
         format!("{}-c-{:06}", prefix(self.lake.manifest.generation), self.next_file)
     }
 
-    fn commit(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<()> {
+    fn commit(&mut self, epoch: Epoch, cut: &Cut) -> anyhow::Result<()> {
         self.lake.check_there()?;
         if let Err(error) = self.sweep.look(&*self.store) {
             crate::log::warning(format_args!("what earlier runs have left is not removed yet: {error:#}"));
@@ -274,16 +280,17 @@ impl Committer {
         let carried = std::mem::take(&mut self.carried);
         let mut lake_files = if self.mode == Mode::Continue { self.lake.files.clone() } else { carried.clone() };
         next.added.extend(carried);
-        (next.number, next.epoch) = (before.number + 1, epoch);
+        (next.number, next.epoch, next.epoch_at_ms) = (before.number + 1, epoch, Some(cut.version.at_ms));
         next.live = self.live;
         next.settings = deciding(&self.settings);
-        next.written_at = rfc3339_micros((self.now_ms)() as i64 * 1_000);
+        let now_ms = (self.now_ms)();
+        next.written_at = rfc3339_micros(now_ms as i64 * 1_000);
         next.watermark = cut.version.watermark;
         next.state.read_under = cut.read_under;
         next.sources = sources(cut);
         next.accounted = accounted(&cut.version);
 
-        for view in self.write_views(epoch, cut)? {
+        for view in self.write_views(epoch, now_ms, cut)? {
             files.extend(view);
         }
         next.views = self.views.iter().map(|view| view.entry.clone()).collect();
@@ -310,7 +317,7 @@ impl Committer {
         lake_files.extend(of_lake.iter().cloned());
         next.added.extend(of_lake);
         self.take_replacements(&mut next, &mut lake_files);
-        let forgotten = self.forget(&mut next, &mut lake_files)?;
+        let forgotten = self.forget(now_ms, &mut next, &mut lake_files)?;
         self.write_catalog(&mut next, &lake_files)?;
 
         super::crash::point("before-manifest");
@@ -345,7 +352,7 @@ impl Committer {
     }
 
     /// Takes event files of days that are kept no longer off the list, and changes of views that are; returns them.
-    fn forget(&self, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
+    fn forget(&self, now_ms: u64, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
         let lake = &self.settings.lake;
         let first_day = match (lake.keep_days as i64, next.watermark) {
             (days @ 1.., Some(watermark)) => {
@@ -353,11 +360,11 @@ impl Committer {
             }
             _ => None,
         };
-        let first_change = if self.live { next.epoch.saturating_sub(lake.keep_changes_ms) } else { 0 };
+        let first_change = if self.live { now_ms.saturating_sub(lake.keep_changes_ms) } else { 0 };
         let is_old = |file: &FileEntry| {
             let day = file.key.strip_prefix("events/event_date=").and_then(|rest| rest.split('/').next());
             day.zip(first_day.as_deref()).is_some_and(|(day, first)| day < first)
-                || file.epoch < first_change && Kind::of(&file.key) == Some(Kind::Changes)
+                || file.written_ms() < first_change && Kind::of(&file.key) == Some(Kind::Changes)
         };
         let gone: Vec<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
         next.removed.extend(gone.iter().cloned());
@@ -366,7 +373,7 @@ impl Committer {
         Ok(gone)
     }
 
-    fn write_views(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
+    fn write_views(&mut self, epoch: Epoch, now_ms: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
         let name = self.name();
         let at =
             At { store: &self.store, name: &name, epoch, names: &self.names, compression: compression(&self.settings) };
@@ -377,13 +384,14 @@ impl Committer {
                 let key = file.key().to_owned();
                 Ok(FileEntry::of(file.finish().with_context(|| format!("writing {key}"))?, epoch))
             };
-            let (changes, snapshot) = (changes.map(finish).transpose()?, snapshot.map(finish).transpose()?);
+            let (mut changes, snapshot) = (changes.map(finish).transpose()?, snapshot.map(finish).transpose()?);
+            changes.iter_mut().for_each(|changes| changes.written_ms = Some(now_ms));
             all.push(view.finish(index, changes, snapshot));
         }
         Ok(all)
     }
 
-    fn write_names(&mut self, epoch: u64, next: &mut Manifest) -> anyhow::Result<()> {
+    fn write_names(&mut self, epoch: Epoch, next: &mut Manifest) -> anyhow::Result<()> {
         let texts = self.names.since(usize::try_from(next.state.texts).unwrap_or(usize::MAX));
         if texts.is_empty() {
             return Ok(());
@@ -430,7 +438,7 @@ impl Committer {
 
     /// Has the helper work on the checkpoint. While pending records are merged, no files are: those that have been looked through stay
     /// the same, and what is recalled stays in the state until that is done.
-    fn begin_job(&mut self, epoch: u64, merging: Merging) {
+    fn begin_job(&mut self, epoch: Epoch, merging: Merging) {
         let Some(helper) = self.helper.as_mut().filter(|helper| !helper.is_busy()) else { return };
         let task = match merging {
             Merging::No if self.settings.lake.compaction => Task::Compact,
@@ -464,7 +472,7 @@ fn sources(cut: &Cut) -> SourceState {
             source: info.source.clone(),
             partition: info.partition,
             path: info.path.to_string_lossy().into_owned(),
-            next_offset: cut.positions.get(ordinal).copied().unwrap_or(0),
+            next_offset: cut.positions.get(ordinal).copied().unwrap_or_default(),
             latest: cut.latests.get(ordinal).copied().flatten(),
             mark,
             lost,

@@ -187,7 +187,7 @@ impl Compactor {
             true => merge_quarantine(&self.store, key, read, self.compression)?,
             false => merge_events(&self.store, key, read, self.compression, ROW_GROUP_ROWS)?,
         };
-        let epoch = files.iter().map(|file| file.epoch).max().unwrap_or(0);
+        let epoch = files.iter().map(|file| file.epoch).max().unwrap_or_default();
         Ok(Some(FileEntry::of(merged.finish()?, epoch)))
     }
 
@@ -291,6 +291,7 @@ fn fitting(mut files: Vec<&FileEntry>, bytes_most: u64, rows_most: u64) -> Vec<F
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numbers::Epoch;
     use crate::settings::Settings;
     use millrace_connectors::store::Local;
     use millrace_dataflows::context::Partitions;
@@ -370,7 +371,7 @@ mod tests {
     }
 
     fn file(key: &str, bytes: u64) -> FileEntry {
-        FileEntry { key: key.to_owned(), rows: bytes / 10, bytes, checksum: String::new(), epoch: 1 }
+        FileEntry { key: key.to_owned(), rows: bytes / 10, bytes, epoch: Epoch(1), ..FileEntry::default() }
     }
 
     #[test]
@@ -415,7 +416,7 @@ mod tests {
             manifest.state.deltas.push(delta);
             let key = format!("_state/names/{checkpoint}.json");
             let names = Unfinished::of_bytes(&store, key, format!("[\"{checkpoint}\"]").into_bytes(), 1);
-            manifest.state.names.push(FileEntry::of(names.finish().expect("it is written"), 1));
+            manifest.state.names.push(FileEntry::of(names.finish().expect("it is written"), Epoch(1)));
             let mut replacement = Replacement::default();
             let job = Job { manifest: manifest.clone(), files: Vec::new() };
             compactor.work(&job, &mut replacement).expect("they are joined");

@@ -1,5 +1,6 @@
 //! Files that a manifest names.
 
+use crate::numbers::Epoch;
 use millrace_connectors::lake::LakeFile;
 use millrace_connectors::store::Entry;
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ impl Kind {
 /// The folders that hold nothing but what manifests name.
 pub const FOLDERS: [&str; 7] = ["events", "dimensions", "quarantine", "pending", "changes", "views", "_state"];
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
     pub key: String,
     pub rows: u64,
@@ -59,18 +60,26 @@ pub struct FileEntry {
     /// XXH3 of the bytes, as 16 hexadecimal digits.
     pub checksum: String,
     /// The epoch of the checkpoint that brought it.
-    pub epoch: u64,
+    pub epoch: Epoch,
+    /// When that checkpoint was written, in milliseconds since 1970: of what goes by its age, which changes of views do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_ms: Option<u64>,
 }
 
 impl FileEntry {
-    pub fn of(file: LakeFile, epoch: u64) -> FileEntry {
+    pub fn of(file: LakeFile, epoch: Epoch) -> FileEntry {
         let checksum = format!("{:016x}", file.checksum);
-        FileEntry { key: file.key, rows: file.rows, bytes: file.bytes, checksum, epoch }
+        FileEntry { key: file.key, rows: file.rows, bytes: file.bytes, checksum, epoch, written_ms: None }
     }
 
     /// Of a file that no manifest tells of.
     pub fn left(entry: &Entry) -> FileEntry {
-        FileEntry { key: entry.key.clone(), rows: 0, bytes: entry.bytes, checksum: String::new(), epoch: 0 }
+        FileEntry { key: entry.key.clone(), bytes: entry.bytes, ..FileEntry::default() }
+    }
+
+    /// When it was written, in milliseconds since 1970. An entry that does not say it was written when epochs were times.
+    pub fn written_ms(&self) -> u64 {
+        self.written_ms.unwrap_or(self.epoch.0)
     }
 
     /// Whether these are its bytes.

@@ -5,6 +5,7 @@
 //! which there have to be. Where one is missing, somebody has removed it, and what it named is spared for good.
 
 use super::manifest::Manifest;
+use crate::numbers::{Epoch, Generation};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -22,7 +23,7 @@ pub fn is_claim(manifest: &Manifest, before: Option<&Manifest>) -> bool {
         before.generation != manifest.generation
             && (before.epoch, &before.written_at) == (manifest.epoch, &manifest.written_at)
     };
-    manifest.epoch == 0 || before.is_some_and(repeats)
+    manifest.epoch == Epoch::NONE || before.is_some_and(repeats)
 }
 
 /// Those that are no longer kept: all before the last so many checkpoints. Claims are none: however often an engine starts in vain,
@@ -41,7 +42,7 @@ pub struct Trail {
     pub oldest: u64,
     pub newest: u64,
     /// What engines of generations before this one have left, and no manifest names, stays.
-    pub spared: u64,
+    pub spared: Generation,
 }
 
 impl Trail {
@@ -54,18 +55,18 @@ impl Trail {
 }
 
 /// Begins the names of all files that a generation writes.
-pub fn prefix(generation: u64) -> String {
+pub fn prefix(generation: Generation) -> String {
     format!("g{generation:06}")
 }
 
 /// The generation that a file is of; `None` for one that is not ours.
-pub fn generation_of(key: &str) -> Option<u64> {
+pub fn generation_of(key: &str) -> Option<Generation> {
     let name = key.rsplit('/').next().unwrap_or(key);
-    name.strip_prefix('g')?.split('-').next().filter(|digits| digits.len() >= 6)?.parse().ok()
+    name.strip_prefix('g')?.split('-').next().filter(|digits| digits.len() >= 6)?.parse().ok().map(Generation)
 }
 
 /// Whether a file that no manifest names was left by an engine that is gone: one before `ours`, that a manifest tells of.
-pub fn is_left_over(key: &str, ours: u64, told_of: &BTreeSet<u64>, spared: u64) -> bool {
+pub fn is_left_over(key: &str, ours: Generation, told_of: &BTreeSet<Generation>, spared: Generation) -> bool {
     generation_of(key).is_some_and(|of| of < ours && of >= spared && told_of.contains(&of))
 }
 
@@ -92,8 +93,8 @@ mod tests {
     #[test]
     fn a_claim_repeats_the_one_before() {
         let of = |generation, epoch, written_at: &str| Manifest {
-            generation,
-            epoch,
+            generation: Generation(generation),
+            epoch: Epoch(epoch),
             written_at: written_at.to_owned(),
             ..Manifest::empty(&Settings::default())
         };
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_manifest_that_is_missing_is_missed() {
-        let trail = Trail { oldest: 4, newest: 7, spared: 0 };
+        let trail = Trail { oldest: 4, newest: 7, spared: Generation(0) };
         for numbers in [&[4, 5, 6, 7][..], &[3, 4, 5, 6, 7], &[4, 5, 6, 7, 8, 9]] {
             assert!(trail.is_whole(numbers), "{numbers:?}");
         }
@@ -120,8 +121,10 @@ mod tests {
 
     #[test]
     fn only_what_is_ours_and_told_of_is_left_over() {
-        let told_of = BTreeSet::from([2, 3, 5]);
-        let check = |key: &str, expected| assert_eq!(is_left_over(key, 5, &told_of, 3), expected, "{key}");
+        let told_of = BTreeSet::from([2, 3, 5].map(Generation));
+        let check = |key: &str, expected| {
+            assert_eq!(is_left_over(key, Generation(5), &told_of, Generation(3)), expected, "{key}")
+        };
         check("events/event_date=2026-01-01/g000003-w000-000001.parquet", true);
         check("views/sales/epoch=7/g000003-c-000001.parquet", true);
         check("events/event_date=2026-01-01/g000002-w000-000001.parquet", false);

@@ -6,6 +6,7 @@
 //! Event files grow to many: a manifest lists those that came since the last *catalog*, a file with the list at that time.
 
 use super::files::FileEntry;
+use crate::numbers::{Epoch, Generation, Offset};
 use crate::settings::Settings;
 use millrace_connectors::source::{Lost, Mark};
 use serde::{Deserialize, Serialize};
@@ -33,13 +34,16 @@ pub struct Manifest {
     /// They have no gaps.
     pub number: u64,
     /// One more with each start of an engine.
-    pub generation: u64,
+    pub generation: Generation,
     /// Tells this run's manifests from any other's.
     pub run: String,
     /// Whether a running engine has written it, and may go on.
     pub live: bool,
     /// The last epoch that is in; 0 where nothing is.
-    pub epoch: u64,
+    pub epoch: Epoch,
+    /// The time of that epoch, in milliseconds since 1970: whatever was read before is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch_at_ms: Option<u64>,
     /// When it was written, RFC 3339.
     pub written_at: String,
     /// How far the sources are complete, UTC microseconds.
@@ -69,7 +73,7 @@ pub struct PartitionEntry {
     pub partition: u32,
     pub path: String,
     /// Every record below it is in.
-    pub next_offset: u64,
+    pub next_offset: Offset,
     /// The latest event time that is in, UTC microseconds.
     pub latest: Option<i64>,
     /// By what it is known again, where its source has something.
@@ -108,7 +112,7 @@ pub struct StateEntry {
     /// Whether it is complete: a replay that was not asked to leaves none.
     pub complete: bool,
     /// The last epoch of a replay or a repair, which count sessions whole. Later ones are counted by visits, where a horizon cuts them.
-    pub whole_until: Option<u64>,
+    pub whole_until: Option<Epoch>,
     /// The watermark that the epoch's records were read under, UTC microseconds. What comes later may be older than the manifest's
     /// watermark, for it can have been in flight when the epoch closed, and is no older than this one: what is forgotten is judged by it.
     pub read_under: Option<i64>,
@@ -133,10 +137,11 @@ impl Manifest {
     pub fn empty(settings: &Settings) -> Manifest {
         Manifest {
             number: 0,
-            generation: 0,
+            generation: Generation::default(),
             run: String::new(),
             live: false,
-            epoch: 0,
+            epoch: Epoch::NONE,
+            epoch_at_ms: None,
             written_at: String::new(),
             watermark: None,
             sources: SourceState::default(),
@@ -148,6 +153,12 @@ impl Manifest {
             added: Vec::new(),
             removed: Vec::new(),
         }
+    }
+
+    /// The time of its epoch, in milliseconds since 1970. A manifest that does not say it was written when epochs were times; of one
+    /// that was counted, answers are as old as can be.
+    pub fn epoch_at_ms(&self) -> u64 {
+        self.epoch_at_ms.unwrap_or(self.epoch.0)
     }
 
     pub fn key(number: u64) -> String {
@@ -220,9 +231,21 @@ mod tests {
         }
     }
 
+    /// The time of an epoch came later than the manifest.
+    #[test]
+    fn a_manifest_without_the_time_of_its_epoch_is_read_as_before() {
+        let old = Manifest { epoch: Epoch(1_796_000_000_000), ..Manifest::empty(&Settings::default()) };
+        assert!(!String::from_utf8(old.to_bytes()).expect("text").contains("epoch_at_ms"));
+        assert_eq!(Manifest::of_bytes(&old.to_bytes()).expect("it is whole").epoch_at_ms(), 1_796_000_000_000);
+        let mut counted = old;
+        (counted.epoch, counted.epoch_at_ms) = (Epoch(3), Some(1_796_000_000_000));
+        let read = Manifest::of_bytes(&counted.to_bytes()).expect("it is whole");
+        assert_eq!((read.epoch, read.epoch_at_ms()), (Epoch(3), 1_796_000_000_000));
+    }
+
     #[test]
     fn whole_or_refused() {
-        let manifest = Manifest { number: 7, epoch: 3, ..Manifest::empty(&Settings::default()) };
+        let manifest = Manifest { number: 7, epoch: Epoch(3), ..Manifest::empty(&Settings::default()) };
         let bytes = manifest.to_bytes();
         assert_eq!(Manifest::of_bytes(&bytes).expect("it is whole"), manifest);
         for length in 0..bytes.len() {

@@ -16,6 +16,7 @@ pub mod crash;
 mod files;
 mod free;
 mod late;
+mod listener;
 mod manifest;
 mod names;
 mod open;
@@ -24,9 +25,11 @@ mod patient;
 mod present;
 mod protocol;
 mod queue;
+mod rebuild;
 mod restore;
 mod sums;
 mod sweep;
+mod view_rows;
 mod views;
 mod writer;
 
@@ -36,6 +39,7 @@ pub use commit::{Committer, Cut, Mode, Parts, Released, compression};
 pub use files::{FileEntry, Kind};
 pub use free::{generation_of, is_claim, prefix};
 pub use late::{LATE_AT_ONCE, Late, LookedUp, check_whole, chunks_of, pending_of, pending_table};
+pub use listener::{CommitListener, Merging};
 pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
 pub use names::load_names;
 #[cfg(feature = "s3")]
@@ -44,6 +48,7 @@ pub use open::{Claim, Gone, Lake, files_of, is_left, look, open_store, read_mani
 pub use patient::Waiting;
 pub use present::{Needs, advice, list_all, missing};
 pub use protocol::Superseded;
+pub use rebuild::Found;
 pub use restore::{RestoredRows, ViewRowsByKey, check_version, checked, load_views, rows_of};
 pub use views::{ViewFiles, sums_too_large};
 pub use writer::{LakeWriter, Outgoing, QUEUE_BYTES};

@@ -6,6 +6,7 @@
 use super::files::FileEntry;
 use super::manifest::Manifest;
 use super::restore::checked;
+use crate::numbers::Epoch;
 use anyhow::Context;
 use millrace_connectors::lake::Unfinished;
 use millrace_connectors::store::Store;
@@ -46,7 +47,7 @@ impl Text {
 ///
 /// # Errors
 /// Where they cannot be written.
-pub fn write_texts(store: &Arc<dyn Store>, name: &str, texts: &[Text], epoch: u64) -> anyhow::Result<FileEntry> {
+pub fn write_texts(store: &Arc<dyn Store>, name: &str, texts: &[Text], epoch: Epoch) -> anyhow::Result<FileEntry> {
     let key = format!("_state/names/{name}.json");
     let bytes = serde_json::to_vec(texts).context("writing names")?;
     let file = Unfinished::of_bytes(store, key.clone(), bytes, texts.len() as u64);

@@ -6,6 +6,7 @@ use super::manifest::{FOLDER, Manifest, Unreadable};
 use super::patient::{Patient, Waiting};
 use super::present::{self, Needs, list_all, missing};
 use super::protocol::{self, Decision, Found, Newest, Outcome, Superseded};
+use crate::numbers::{Epoch, Generation};
 use crate::settings::{Settings, near_a_url};
 use anyhow::Context;
 use bytes::Bytes;
@@ -38,7 +39,7 @@ pub struct Lake {
     /// The manifest as the store lists it.
     pub(super) entry: Option<Entry>,
     /// See [`Trail::spared`].
-    pub(super) spared: u64,
+    pub(super) spared: Generation,
 }
 
 /// A lake that was there and is not any more.
@@ -82,7 +83,7 @@ impl Lake {
     pub fn claim_if(
         place: &str,
         settings: &Settings,
-        ours: Option<u64>,
+        ours: Option<Generation>,
         needs: Needs,
         fits: &dyn Fn(&Manifest) -> anyhow::Result<()>,
     ) -> anyhow::Result<Lake> {
@@ -95,7 +96,7 @@ impl Lake {
         loop {
             let newest = look(&*store)?;
             let listed = list_all(&*store)?;
-            let theirs = newest.manifest.as_ref().map_or(0, |manifest| manifest.generation);
+            let theirs = newest.manifest.as_ref().map_or(Generation::default(), |manifest| manifest.generation);
             if let Some(ours) = ours.filter(|ours| *ours != theirs) {
                 return Err(Superseded { place: store.place(), ours, theirs }.into());
             }
@@ -119,7 +120,7 @@ impl Lake {
                     Vec::new()
                 }
             };
-            let last_generation = listed.iter().filter_map(|entry| generation_of(&entry.key)).max().unwrap_or(0);
+            let last_generation = listed.iter().filter_map(|entry| generation_of(&entry.key)).max().unwrap_or_default();
             let manifest = protocol::claim(&newest, Manifest::empty(settings), &run, last_generation);
             let spared = spare(&*store, &newest, &listed, manifest.generation)?;
             if let (Decision::Done, entry) = put(&*store, &manifest, None)? {
@@ -155,7 +156,7 @@ impl Lake {
             let left: BTreeSet<&str> = left_behind(&listed).into_iter().collect();
             let files: Vec<FileEntry> =
                 listed.iter().filter(|entry| left.contains(&*entry.key)).map(FileEntry::left).collect();
-            let last_generation = files.iter().filter_map(|file| generation_of(&file.key)).max().unwrap_or(0);
+            let last_generation = files.iter().filter_map(|file| generation_of(&file.key)).max().unwrap_or_default();
             let empty = Manifest { added: files.clone(), ..Manifest::empty(settings) };
             let newest = Newest { manifest: None, ..newest };
             let manifest = protocol::claim(&newest, empty, &run, last_generation);
@@ -205,7 +206,7 @@ impl Lake {
 
 /// Whether it is the claim of [`Lake::claim_left`].
 pub(super) fn is_unfinished(manifest: &Manifest) -> bool {
-    manifest.epoch == 0 && !manifest.added.is_empty()
+    manifest.epoch == Epoch::NONE && !manifest.added.is_empty()
 }
 
 fn check_finished(place: &str, manifest: &Manifest) -> anyhow::Result<()> {
@@ -254,7 +255,7 @@ pub(super) fn left_behind(listed: &[Entry]) -> Vec<&str> {
 
 /// Before which generation nothing is removed that no manifest names: where a manifest is missing that has to be there, before this
 /// one, and that is written down before anything else is.
-fn spare(store: &dyn Store, newest: &Newest, listed: &[Entry], generation: u64) -> anyhow::Result<u64> {
+fn spare(store: &dyn Store, newest: &Newest, listed: &[Entry], generation: Generation) -> anyhow::Result<Generation> {
     let numbers: Vec<u64> = listed.iter().filter_map(|entry| Manifest::number_of(&entry.key)).collect();
     let trail = read_trail(store)?;
     let is_new = trail.is_none() && numbers.is_empty();

@@ -1,6 +1,6 @@
 //! How what is away is tried again, and how that is said.
 
-use crate::live::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use millrace_schema::calendar::rfc3339_micros;
 use std::time::{Duration, Instant};
 

@@ -114,10 +114,11 @@ fn are_missing(files: &[&FileEntry]) -> &'static str {
 mod tests {
     use super::*;
     use crate::checkpoint::manifest::ViewEntry;
+    use crate::numbers::Epoch;
     use crate::settings::Settings;
 
     fn file(key: &str) -> FileEntry {
-        FileEntry { key: key.to_owned(), rows: 1, bytes: 10, checksum: String::new(), epoch: 1 }
+        FileEntry { key: key.to_owned(), rows: 1, bytes: 10, epoch: Epoch(1), ..FileEntry::default() }
     }
 
     #[test]

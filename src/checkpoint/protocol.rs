@@ -10,6 +10,7 @@
 //! emptied or removed. It takes its own back and stops. A claim whose engine fails before it has shown anything is taken back, too.
 
 use super::manifest::Manifest;
+use crate::numbers::Generation;
 
 /// Another engine has taken the lake over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,8 +20,8 @@ use super::manifest::Manifest;
 )]
 pub struct Superseded {
     pub place: String,
-    pub ours: u64,
-    pub theirs: u64,
+    pub ours: Generation,
+    pub theirs: Generation,
 }
 
 /// What is found under a manifest's number.
@@ -61,9 +62,11 @@ pub fn newest<E>(numbers: &[u64], mut read: impl FnMut(u64) -> Result<Found, E>)
 
 /// What to claim a lake with: the content of its newest manifest under the next number. There are files up to generation `files`:
 /// where manifests were removed that is more than any manifest says, and no file may be written over.
-pub fn claim(newest: &Newest, empty: Manifest, run: &str, files: u64) -> Manifest {
+pub fn claim(newest: &Newest, empty: Manifest, run: &str, files: Generation) -> Manifest {
     let last = newest.manifest.clone();
-    let generation = last.as_ref().map_or(0, |last| last.generation).max(files) + 1 + newest.torn.len() as u64;
+    let last_generation = last.as_ref().map_or(Generation::default(), |last| last.generation).max(files);
+    // Each that is torn may have been of a start of its own.
+    let generation = Generation(last_generation.next().0 + newest.torn.len() as u64);
     Manifest { number: newest.next, generation, run: run.to_owned(), ..last.unwrap_or(empty) }
 }
 
@@ -85,7 +88,7 @@ pub enum Decision {
     Done,
     /// Another was there first: who claims looks again, who commits stops. Where `took_place`, ours lies in the place of one that
     /// has expired, and is to be taken away.
-    Lost { generation: u64, took_place: bool },
+    Lost { generation: Generation, took_place: bool },
     /// What it follows is gone, and nobody has gone on: somebody has removed the lake. Ours is to be taken away.
     Gone,
 }
@@ -98,8 +101,8 @@ pub fn decide(mine: &Manifest, outcome: &Outcome) -> Decision {
             lost(theirs.generation, false)
         }
         // Whose it is cannot be seen, but not ours: ours was not reported as created.
-        Some(Found::Torn(_)) => lost(mine.generation + 1, false),
-        _ if outcome.newest > mine.number => lost(mine.generation + 1, true),
+        Some(Found::Torn(_)) => lost(mine.generation.next(), false),
+        _ if outcome.newest > mine.number => lost(mine.generation.next(), true),
         _ if !outcome.follows => Decision::Gone,
         _ => Decision::Done,
     }
@@ -115,12 +118,14 @@ pub fn may_retract(claim: &Manifest, there: Option<&Found>, newest: u64) -> bool
 mod tests {
     use super::super::free::{There, expired};
     use super::*;
+    use crate::numbers::Epoch;
     use crate::settings::Settings;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::convert::Infallible;
 
     fn manifest(number: u64, generation: u64, run: &str, epoch: u64) -> Manifest {
+        let (generation, epoch) = (Generation(generation), Epoch(epoch));
         Manifest { number, generation, run: run.to_owned(), epoch, ..Manifest::empty(&Settings::default()) }
     }
 
@@ -138,13 +143,13 @@ mod tests {
             (5, Found::Torn("half of it is missing".to_owned())),
         ]);
         let newest = found(&manifests);
-        assert_eq!(newest.manifest.as_ref().map(|manifest| manifest.epoch), Some(40));
+        assert_eq!(newest.manifest.as_ref().map(|manifest| manifest.epoch), Some(Epoch(40)));
         assert_eq!((newest.next, newest.torn.len()), (6, 1));
-        let claimed = claim(&newest, Manifest::empty(&Settings::default()), "b", 0);
-        assert_eq!((claimed.number, claimed.epoch), (6, 40));
-        assert!(claimed.generation > 2, "the torn one may have been of generation 2");
-        let beside_files = claim(&newest, Manifest::empty(&Settings::default()), "b", 9);
-        assert!(beside_files.generation > 9, "there are files of generation 9");
+        let claimed = claim(&newest, Manifest::empty(&Settings::default()), "b", Generation(0));
+        assert_eq!((claimed.number, claimed.epoch), (6, Epoch(40)));
+        assert!(claimed.generation > Generation(2), "the torn one may have been of generation 2");
+        let beside_files = claim(&newest, Manifest::empty(&Settings::default()), "b", Generation(9));
+        assert!(beside_files.generation > Generation(9), "there are files of generation 9");
         assert_eq!(found(&BTreeMap::new()).next, 1);
     }
 
@@ -156,7 +161,7 @@ mod tests {
         assert_eq!(outcome(None, 8, true), Decision::Done);
         assert_eq!(outcome(None, 8, false), Decision::Gone);
         // Whoever went on has let what was there before expire.
-        assert_eq!(outcome(None, 9, false), Decision::Lost { generation: 4, took_place: true });
+        assert_eq!(outcome(None, 9, false), Decision::Lost { generation: Generation(4), took_place: true });
         let ours = Found::Whole(Box::new(mine.clone()));
         assert_eq!(outcome(Some(ours), 8, false), Decision::Gone);
     }
@@ -229,7 +234,7 @@ mod tests {
                     starts += 1;
                     let run = format!("run {starts}");
                     let held = loop {
-                        let mine = claim(&found(&manifests), Manifest::empty(&Settings::default()), &run, 0);
+                        let mine = claim(&found(&manifests), Manifest::empty(&Settings::default()), &run, Generation(0));
                         if put(&mut manifests, &mine, None, &mut calls) == Decision::Done {
                             break mine;
                         }
@@ -253,7 +258,7 @@ mod tests {
                     }
                     continue;
                 }
-                let mine = Manifest { number: held.number + 1, epoch: held.epoch + 1, ..held.clone() };
+                let mine = Manifest { number: held.number + 1, epoch: held.epoch.next(), ..held.clone() };
                 match put(&mut manifests, &mine, Some(&held), &mut calls) {
                     Decision::Done => {
                         let run: usize = mine.run["run ".len()..].parse().expect("a number");
@@ -282,9 +287,9 @@ mod tests {
             for (before, after) in chain.iter().zip(chain.iter().skip(1)) {
                 prop_assert_eq!(after.number, before.number + 1);
                 if after.run == before.run {
-                    prop_assert_eq!((after.generation, after.epoch), (before.generation, before.epoch + 1));
+                    prop_assert_eq!((after.generation, after.epoch), (before.generation, before.epoch.next()));
                 } else {
-                    prop_assert_eq!((after.generation, after.epoch), (before.generation + 1, before.epoch));
+                    prop_assert_eq!((after.generation, after.epoch), (before.generation.next(), before.epoch));
                 }
             }
         }

@@ -5,7 +5,8 @@ use super::manifest::{Manifest, ViewEntry};
 use super::open::read_newest;
 use super::present::advice;
 use super::sums::Sums;
-use crate::engine::results;
+use super::view_rows;
+use crate::numbers::Epoch;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
@@ -83,7 +84,7 @@ pub fn rows_of(
     names: &Names,
 ) -> anyhow::Result<Vec<(Key, Measures)>> {
     check_version(entry, view)?;
-    let read = |file: &FileEntry| results::read(&file.key, checked(store, file)?, view, names);
+    let read = |file: &FileEntry| view_rows::read(&file.key, checked(store, file)?, view, names);
     let mut rows = entry.snapshot.as_ref().map(read).transpose()?.unwrap_or_default();
     if entry.changes.is_empty() {
         return Ok(rows);
@@ -106,7 +107,7 @@ pub struct RestoredRows {
     sums: Option<FileEntry>,
     next: AtomicUsize,
     /// The epoch that all of it is of.
-    pub epoch: u64,
+    pub epoch: Epoch,
     pub watermark: Option<i64>,
 }
 
@@ -212,7 +213,7 @@ struct OfLake {
     /// By source and number.
     ordinals: BTreeMap<(String, u32), u16>,
     /// Events up to this epoch are of sessions that were counted whole.
-    whole_until: Option<u64>,
+    whole_until: Option<Epoch>,
 }
 
 impl OfLake {
@@ -225,7 +226,7 @@ impl OfLake {
             let ordinal = self.ordinals.get(&(source.clone(), *partition)).copied();
             let ordinal = ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
             let event = decoded.to_event(Place::new(ordinal, *offset), &mut names)?;
-            let whole = self.whole_until.is_some_and(|until| row.epoch <= until);
+            let whole = self.whole_until.is_some_and(|until| Epoch(row.epoch) <= until);
             each(Kept { event, needed: Needed::ALL.with(Needed::WHOLE, whole) });
         }
         Ok(())

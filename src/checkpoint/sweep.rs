@@ -4,6 +4,7 @@ use super::files::{FOLDERS, FileEntry};
 use super::free::{There, Trail, expired, is_claim, is_left_over};
 use super::manifest::Manifest;
 use super::open::{CATALOGS, files_of, numbers, read_manifest, read_trail};
+use crate::numbers::Generation;
 use millrace_connectors::store::Store;
 use std::collections::{BTreeSet, VecDeque};
 
@@ -13,9 +14,9 @@ mod tests;
 /// Knows which files become free when.
 pub struct Sweep {
     keep: u64,
-    generation: u64,
+    generation: Generation,
     /// What generations before this one have left stays.
-    spared: u64,
+    spared: Generation,
     /// Manifests that are there.
     there: Vec<There>,
     /// What earlier runs have left, as long as it is not gone.
@@ -36,14 +37,14 @@ struct Named {
     /// By number: the files that each names.
     by: Vec<(u64, BTreeSet<String>)>,
     /// Generations that manifests are of.
-    told_of: BTreeSet<u64>,
+    told_of: BTreeSet<Generation>,
     /// All of them can be read.
     is_whole: bool,
 }
 
 impl Sweep {
     /// Of an engine of this generation.
-    pub fn new(keep: u64, generation: u64, spared: u64) -> Sweep {
+    pub fn new(keep: u64, generation: Generation, spared: Generation) -> Sweep {
         let (there, dropped) = (Vec::new(), VecDeque::new());
         Sweep { keep, generation, spared, there, left: Left::NotLookedAt, dropped }
     }

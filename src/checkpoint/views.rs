@@ -2,7 +2,8 @@
 
 use super::files::FileEntry;
 use super::manifest::ViewEntry;
-use crate::engine::results::{self, OfIndex, Sorted};
+use super::view_rows::{self, OfIndex, Sorted};
+use crate::numbers::Epoch;
 use crate::serve::ViewRows;
 use millrace_connectors::lake::{Compression, Unfinished};
 use millrace_connectors::store::Store;
@@ -33,7 +34,7 @@ pub struct At<'a> {
     pub store: &'a Arc<dyn Store>,
     /// Begins the names of the files.
     pub name: &'a str,
-    pub epoch: u64,
+    pub epoch: Epoch,
     pub names: &'a Names,
     pub compression: Compression,
 }
@@ -75,7 +76,7 @@ impl ViewFiles {
                 let key = format!("changes/{name}/epoch={epoch}/{}.parquet", at.name);
                 let mut rows = Sorted::of_rows(&added);
                 written.changes =
-                    Some(results::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
+                    Some(view_rows::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
             }
         }
         let rows = index.rows() as u64;
@@ -85,7 +86,7 @@ impl ViewFiles {
             let key = format!("views/{name}/epoch={epoch}/{}.parquet", at.name);
             let mut rows = OfIndex { own: &mut self.own, index };
             written.snapshot =
-                Some(results::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
+                Some(view_rows::write(store, &key, &*self.view, &mut rows, &untrusted, names, compression)?);
         }
         Ok(written)
     }

@@ -2,8 +2,8 @@
 
 use super::commit::Incoming;
 use super::queue::{Entry, Exit, queue};
-use crate::engine::ingest::{Outlet, StateRun};
-use crate::live::PartitionTable;
+use crate::ingest::{Outlet, PartitionTable, StateRun};
+use crate::numbers::Epoch;
 use anyhow::Context;
 use millrace_connectors::lake::{
     EventFiles, PendingFiles, PendingRecord, QuarantineFiles, Rejected, StagedEvents, Unfinished,
@@ -21,7 +21,7 @@ enum Message {
     State(StateRun),
     Rejected(Rejected),
     Pending(PendingRecord),
-    Seal(u64),
+    Seal(Epoch),
 }
 
 impl Message {
@@ -109,7 +109,7 @@ impl Outlet for LakeWriter {
         self.send(Message::Pending(record))
     }
 
-    fn seal(&mut self, epoch: u64) -> anyhow::Result<()> {
+    fn seal(&mut self, epoch: Epoch) -> anyhow::Result<()> {
         self.send(Message::Seal(epoch))
     }
 }
@@ -157,7 +157,7 @@ impl Writing {
         }
     }
 
-    fn seal(&mut self, epoch: u64) -> anyhow::Result<()> {
+    fn seal(&mut self, epoch: Epoch) -> anyhow::Result<()> {
         let mut ended = self.out.quarantine.end()?;
         ended.extend(self.out.pending.end()?);
         if let Some(events) = &mut self.out.events {

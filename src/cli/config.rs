@@ -1,7 +1,7 @@
 //! `millrace config`: the effective settings, each with its origin. Secrets are starred.
 
 use super::SettingsArgs;
-use super::output::{Format, Layout, print};
+use crate::output::{Format, Layout, print};
 use crate::settings::{Loaded, redacted};
 use anyhow::Context;
 use clap::{Args, ValueEnum};

@@ -2,13 +2,13 @@
 
 use super::signal::{self, Stop};
 use super::watch::parse_duration;
-use super::{SettingsArgs, now_ms, serving, terminal};
-use crate::cli::output::{Format, Layout, print};
+use super::{SettingsArgs, now_ms, serving};
 use crate::client::Connection;
 use crate::demo::{Correction, Fed, Injected, KafkaSink, LogSink, Place, Screen, Sink, Way, feed, inject};
 use crate::generate::Options;
 use crate::live::{self, Live};
 use crate::log;
+use crate::output::{Format, Layout, print, terminal};
 use crate::serve::ServeError;
 use crate::serve::status::Engine;
 use crate::settings::{Origin, Settings, SourceKind, TopicSettings};

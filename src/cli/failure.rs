@@ -13,7 +13,7 @@ pub(super) const FAILURE: u8 = 1;
 pub(super) const USAGE: u8 = 2;
 pub(super) const REJECTED: u8 = 3;
 
-/// A command line that clap accepts and the command does not. The engine may return one, too.
+/// A command line that clap accepts and the command does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage(pub String);
 

@@ -1,9 +1,9 @@
 //! `millrace inspect`: what a lake holds.
 
 use super::SettingsArgs;
-use super::output::{Format, Layout, print};
 use crate::checkpoint::{FileEntry, Kind, Manifest, files_of, is_claim, kept_manifests, open_store};
 use crate::log;
+use crate::output::{Format, Layout, print};
 use clap::{Args, ValueEnum};
 use millrace_connectors::source::log::partition_end;
 use millrace_dataflows::table::{Table, Value};
@@ -104,8 +104,8 @@ fn checkpoints(kept: &[Manifest]) -> Table {
         let (_, rows, _) = sum(manifest.state.base.iter().chain(&manifest.state.deltas));
         table.rows.push(vec![
             int(manifest.number),
-            int(manifest.generation),
-            int(manifest.epoch),
+            int(manifest.generation.0),
+            int(manifest.epoch.0),
             Value::text(&manifest.written_at),
             int(rows),
             Value::text(if manifest.state.complete { "yes" } else { "no" }),
@@ -122,7 +122,7 @@ fn age(newest: &Manifest, now_ms: u64) -> Table {
     let behind_ms = written_ms.zip(newest.watermark).map(|(written, watermark)| written - watermark / 1_000);
     let watermark = newest.watermark.map_or(Value::Null, |micros| Value::text(rfc3339_micros(micros)));
     let count = |count: Option<i64>| count.map_or(Value::Null, Value::Int);
-    table.rows.push(vec![int(newest.epoch), count(age_ms), watermark, count(behind_ms)]);
+    table.rows.push(vec![int(newest.epoch.0), count(age_ms), watermark, count(behind_ms)]);
     table
 }
 
@@ -148,7 +148,7 @@ fn state(newest: &Manifest) -> Table {
 fn views(newest: &Manifest) -> Table {
     let mut table = Table::new(["view", "version", "rows", "snapshot_epoch", "changes_since"]);
     for view in &newest.views {
-        let snapshot = view.snapshot.as_ref().map_or(Value::Null, |file| int(file.epoch));
+        let snapshot = view.snapshot.as_ref().map_or(Value::Null, |file| int(file.epoch.0));
         let (_, changes, _) = sum(&view.changes);
         let version = Value::Int(view.version.into());
         table.rows.push(vec![Value::text(&view.name), version, int(view.rows), snapshot, int(changes)]);
@@ -174,9 +174,9 @@ fn sources(newest: &Manifest) -> Table {
     for partition in &newest.sources.partitions {
         let number = Value::Int(partition.partition.into());
         let end = partition_end(Path::new(&partition.path));
-        let lag = end.map(|end| end.saturating_sub(partition.next_offset));
+        let lag = end.map(|end| end.saturating_sub(partition.next_offset.0));
         let [end, lag] = [end, lag].map(|offset| offset.map_or(Value::Null, int));
-        table.rows.push(vec![Value::text(&partition.source), number, int(partition.next_offset), end, lag]);
+        table.rows.push(vec![Value::text(&partition.source), number, int(partition.next_offset.0), end, lag]);
     }
     table
 }

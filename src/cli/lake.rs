@@ -1,9 +1,10 @@
 //! `millrace lake`: which files there are at a checkpoint, and what S3 removes by itself.
 
-use super::output::{Format, Layout, print};
 use super::{SettingsArgs, Usage};
 use crate::checkpoint::{FileEntry, Kind, Manifest, checkpoint_at, open_store};
 use crate::log;
+use crate::numbers::Epoch;
+use crate::output::{Format, Layout, print};
 use clap::{Args, Subcommand};
 use millrace_dataflows::table::{Table, Value};
 use std::io::Write;
@@ -94,7 +95,7 @@ impl FilesArgs {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
         let (manifest, files) =
-            checkpoint_at(&*store, self.at, &mut |warning| log::note(format!("warning: {warning}")))?;
+            checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?;
         let own = manifest.own_files().filter(|file| Kind::of(&file.key).is_some());
         let mut files: Vec<_> = match &self.view {
             Some(name) => of_view(&manifest, name)?,
@@ -110,7 +111,7 @@ impl FilesArgs {
                 None => format!("{}/{}", store.place(), file.key),
             };
             let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
-            let (rows, bytes, epoch) = (count(file.rows), count(file.bytes), count(file.epoch));
+            let (rows, bytes, epoch) = (count(file.rows), count(file.bytes), count(file.epoch.0));
             table.rows.push(vec![Value::text(of.as_str()), Value::text(path), rows, bytes, epoch]);
         }
         print(&table, self.format, Layout::of_stdout(), out)?;

@@ -1,11 +1,11 @@
 //! `millrace query`: one question to one view, of a data directory or of a server.
 
-use super::output::{Format, Layout, print};
 use super::question::QuestionArgs;
 use super::{SettingsArgs, Usage, place, views};
 use crate::client::Connection;
-use crate::engine::QUARANTINE;
+use crate::ingest::QUARANTINE;
 use crate::log;
+use crate::output::{Format, Layout, print};
 use crate::settings::nearest;
 use clap::Args;
 use millrace_dataflows::query::Query;
@@ -60,7 +60,7 @@ impl QueryArgs {
             (Some(data_dir), _) => {
                 let settings = self.settings.load()?.settings;
                 let mut warn = |warning: String| log::note(format!("warning: {warning}"));
-                crate::engine::query(data_dir, &settings, view, &query, &mut warn)?
+                crate::commands::query(data_dir, &settings, view, &query, &mut warn)?
             }
             (None, Some(addr)) => self.ask(addr, &query)?,
             (None, None) => return Err(Usage("name --data-dir or --addr".to_owned()).into()),

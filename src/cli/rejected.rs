@@ -1,9 +1,10 @@
 //! What was not accepted, in a few lines: how much, by which rules, an example of each, and the command to look further.
 
-use super::{RejectedRule, terminal};
 use crate::client::Connection;
-use crate::engine::QUARANTINE;
+use crate::commands::RejectedRule;
+use crate::ingest::QUARANTINE;
 use crate::live::RejectExample;
+use crate::output::terminal;
 use indicatif::HumanCount;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};

@@ -1,9 +1,8 @@
 //! What a running engine rejects, said while it goes on: with the first look that finds it, when a rule comes that was not said yet, and
 //! whenever as much again has come. So a log has it soon, and not again and again.
 
-use super::RejectedRule;
 use super::rejected::{Counts, Place, lines};
-use crate::engine::rejected_rules;
+use crate::commands::{RejectedRule, rejected_rules};
 use crate::live::RejectExample;
 use crate::serve::Published;
 use millrace_dataflows::views::quality::Accounting;

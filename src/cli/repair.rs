@@ -1,7 +1,7 @@
 //! `millrace repair`: merges the records that were too old to be merged when they came.
 
 use super::SettingsArgs;
-use crate::engine::repair;
+use crate::commands::repair;
 use clap::Args;
 use std::io::Write;
 

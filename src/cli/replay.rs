@@ -1,9 +1,10 @@
 //! `millrace replay`: history through the dataflow, into a data directory.
 
 use super::failure::TooMuchRejected;
-use super::output::{Format, Layout, print};
 use super::rejected::{self, Counts, Place, of_read};
-use super::{ReplayRequest, ReplaySummary, SettingsArgs, progress, terminal};
+use super::{SettingsArgs, progress};
+use crate::commands::{ReplayRequest, ReplaySummary};
+use crate::output::{Format, Layout, print, terminal};
 use clap::{Args, ValueEnum};
 use indicatif::{HumanBytes, HumanCount};
 use millrace_dataflows::table::{Table, Value};
@@ -67,7 +68,7 @@ impl ReplayArgs {
             workers: loaded.settings.replay.workers,
         };
         let progress = progress::of_stderr("replay", self.quiet);
-        let summary = crate::engine::replay(&loaded.settings, &request, &*progress);
+        let summary = crate::commands::replay(&loaded.settings, &request, &*progress);
         progress.finish();
         let replayed = summary?;
         let place = Place::of("--data-dir", &self.data_dir.to_string_lossy());

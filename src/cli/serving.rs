@@ -1,7 +1,7 @@
 //! A server in front of a running engine.
 
 use super::Usage;
-use crate::live::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::serve::status::Engine;
 use crate::serve::{Board, ServeError, ServeSettings, Server};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,9 +1,9 @@
 //! `millrace status`: what the engine behind a server is doing.
 
-use super::output::{Format, Layout, print};
 use super::rejected::{self, Counts, Place};
 use super::{SettingsArgs, place, serving};
 use crate::client::Connection;
+use crate::output::{Format, Layout, print};
 use clap::{Args, ValueEnum};
 use millrace_dataflows::table::{Table, Value};
 use millrace_proto::prost_types::Timestamp;

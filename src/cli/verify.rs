@@ -2,8 +2,10 @@
 
 use super::SettingsArgs;
 use crate::checkpoint::{checkpoint_at, open_store};
-use crate::engine::{Difference, Extent, Files, verify};
+use crate::commands::{Difference, Extent, Files, verify};
 use crate::log;
+use crate::numbers::Epoch;
+use crate::output::terminal;
 use clap::Args;
 use millrace_dataflows::table::Value;
 use std::io::Write;
@@ -45,7 +47,7 @@ impl VerifyArgs {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
         let (manifest, files) =
-            checkpoint_at(&*store, self.at, &mut |warning| log::note(format!("warning: {warning}")))?;
+            checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?;
         let extent = self.sample.map_or(Extent::Whole, |count| Extent::Sample(count.get()));
         let checked = Files::check(&*store, &manifest, &files)?;
         for (fault, file) in &checked.faults {
@@ -90,9 +92,9 @@ impl VerifyArgs {
 }
 
 fn print(difference: &Difference, out: &mut dyn Write) -> anyhow::Result<()> {
-    writeln!(out, "{}:", super::terminal::plain(&difference.question, usize::MAX))?;
+    writeln!(out, "{}:", terminal::plain(&difference.question, usize::MAX))?;
     let mut line = |sign: &str, cells: &[String]| {
-        writeln!(out, "  {sign:10}  {}", super::terminal::plain(&cells.join(" | "), usize::MAX))
+        writeln!(out, "  {sign:10}  {}", terminal::plain(&cells.join(" | "), usize::MAX))
     };
     let mut columns: &[String] = &[];
     for (sign, table) in [("kept", &difference.kept), ("recomputed", &difference.recomputed)] {

@@ -1,8 +1,8 @@
 //! `millrace views`: what can be asked, and what the answers' columns are.
 
 use super::SettingsArgs;
-use super::output::{Format, Layout, print};
-use crate::engine::QUARANTINE;
+use crate::ingest::{QUARANTINE, QUARANTINE_COLUMNS};
+use crate::output::{Format, Layout, print};
 use clap::{Args, ValueEnum};
 use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::table::{Table, Value};
@@ -80,7 +80,7 @@ fn catalogue(context: &ViewContext) -> Vec<View> {
         name: QUARANTINE,
         question: "Which records were rejected, and why?",
         group_columns: Vec::new(),
-        columns: crate::engine::QUARANTINE_COLUMNS.map(str::to_owned).to_vec(),
+        columns: QUARANTINE_COLUMNS.map(str::to_owned).to_vec(),
     };
     views::all(context).map(view).chain([quarantine]).collect()
 }

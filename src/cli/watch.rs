@@ -3,12 +3,12 @@
 //! On a terminal the table is drawn anew in its place. Elsewhere each change is a line: `+` a new row, `~` one with other
 //! values, `-` the key of one that is gone.
 
-use super::output::{Format, Layout, print};
 use super::question::QuestionArgs;
-use super::{SettingsArgs, Usage, place, serving, terminal};
+use super::{SettingsArgs, Usage, place, serving};
 use crate::client::{ClientError, Connection, Seen, Watching, query_of};
-use crate::engine::QUARANTINE;
+use crate::ingest::QUARANTINE;
 use crate::log;
+use crate::output::{Format, Layout, print, terminal};
 use clap::Args;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};

@@ -1,6 +1,6 @@
 //! What a person sees of the demonstration: one version of all views on one screen.
 
-use crate::cli::{Format, Layout, print};
+use crate::output::{Format, Layout, print};
 use crate::serve::Published;
 use crate::serve::status::EngineStatus;
 use millrace_dataflows::query::Query;
@@ -45,7 +45,7 @@ impl Screen {
             .sum();
         let at = match version.epoch {
             0 => "no epoch yet".to_owned(),
-            epoch => format!("epoch {epoch} · {} ms old", now_ms.saturating_sub(epoch)),
+            epoch => format!("epoch {epoch} · {} ms old", now_ms.saturating_sub(version.at_ms)),
         };
         format!("{at} · {:.0} events/s · {read} read · lag {lag} · {} MB", self.rate, status.memory_bytes >> 20)
     }

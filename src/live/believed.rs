@@ -6,6 +6,7 @@
 //! - [`InOrder`], of a partition that is read on: a time far ahead is a candidate until what comes after it agrees.
 //! - [`Altogether`], of a history that is read to its end: decided by all times together, in whatever order they came.
 
+use crate::ingest::EventTimes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How many of the last events are asked.
@@ -16,22 +17,6 @@ pub const FEW: usize = 32;
 const SHARE: usize = 8;
 /// A silence that is longer than any before it and than this is a mistake, whoever comes after it.
 const YEAR_MICROS: i64 = 366 * 86_400_000_000;
-
-/// The event times of one chunk, UTC microseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EventTimes {
-    /// The latest of those that `received_at` vouches for.
-    pub vouched: Option<i64>,
-    /// The others, in order of their places.
-    pub unvouched: Vec<i64>,
-}
-
-impl EventTimes {
-    /// Whether there was no event.
-    pub fn is_empty(&self) -> bool {
-        self.vouched.is_none() && self.unvouched.is_empty()
-    }
-}
 
 /// The times of one partition in the order of its records. What is believed does not depend on how that is cut.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,6 @@
 //! Where checkpoints end: which epoch is the last of one, and how many are on their way.
 
+use crate::numbers::Epoch;
 use std::collections::VecDeque;
 
 /// So many checkpoints may be cut and not committed: one is being written while the next is being filled.
@@ -13,11 +14,11 @@ pub struct Checkpoints {
     /// The next is not to wait for its time: until then nothing is forgotten.
     urgent: bool,
     /// Their last epochs, of those that are not closed.
-    open: VecDeque<u64>,
+    open: VecDeque<Epoch>,
     /// How many are cut and not committed.
     uncommitted: usize,
     /// The epoch of the last that is committed.
-    last_committed: u64,
+    last_committed: Epoch,
     /// None is committed any more.
     over: bool,
 }
@@ -26,7 +27,7 @@ impl Checkpoints {
     /// The last was at `last_ms`, and there is something to keep since then, or not.
     pub fn new(last_ms: u64, dirty: bool) -> Checkpoints {
         let open = VecDeque::new();
-        Checkpoints { last_ms, dirty, urgent: false, open, uncommitted: 0, last_committed: 0, over: false }
+        Checkpoints { last_ms, dirty, urgent: false, open, uncommitted: 0, last_committed: Epoch::NONE, over: false }
     }
 
     /// Something was read.
@@ -50,29 +51,29 @@ impl Checkpoints {
     }
 
     /// One ends with this epoch.
-    pub fn cut(&mut self, epoch: u64, now_ms: u64) {
+    pub fn cut(&mut self, epoch: Epoch, now_ms: u64) {
         self.end_with(epoch);
         self.uncommitted += 1;
         (self.last_ms, self.dirty, self.urgent) = (now_ms, false, false);
     }
 
     /// The last of all ends with this epoch, whatever is on its way.
-    pub fn end_with(&mut self, epoch: u64) {
+    pub fn end_with(&mut self, epoch: Epoch) {
         self.open.push_back(epoch);
     }
 
     /// All have closed an epoch. Whether it ends a checkpoint.
-    pub fn closed(&mut self, epoch: u64) -> bool {
+    pub fn closed(&mut self, epoch: Epoch) -> bool {
         self.open.pop_front_if(|last| *last <= epoch).is_some()
     }
 
     /// One is safe: that of this epoch.
-    pub fn committed(&mut self, epoch: u64) {
+    pub fn committed(&mut self, epoch: Epoch) {
         self.last_committed = epoch;
         self.uncommitted = self.uncommitted.saturating_sub(1);
     }
 
-    pub fn last_committed(&self) -> u64 {
+    pub fn last_committed(&self) -> Epoch {
         self.last_committed
     }
 

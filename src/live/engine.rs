@@ -1,10 +1,11 @@
 //! The running engine, as serving sees it.
 
-use super::feed::{Feed, Merging};
-use super::publish::PartitionTable;
+use super::feed::Feed;
 use super::rejects::{RecentRejects, RejectExample};
-use crate::engine::{QUARANTINE_COLUMNS, usage};
-use crate::memory::Memory;
+use crate::checkpoint::{CommitListener, Merging};
+use crate::ingest::{PartitionTable, QUARANTINE_COLUMNS};
+use crate::memory::{Memory, usage};
+use crate::numbers::Epoch;
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, SourceStatus};
 use millrace_dataflows::context::Shared;
@@ -43,7 +44,7 @@ impl LiveEngine {
     }
 
     /// The epoch of the last checkpoint that is safe.
-    pub fn last_committed(&self) -> u64 {
+    pub fn last_committed(&self) -> Epoch {
         self.feed.last_committed()
     }
 
@@ -78,7 +79,7 @@ impl Engine for LiveEngine {
     fn status(&self) -> EngineStatus {
         let (epoch, in_flight) = self.feed.epochs();
         EngineStatus {
-            epoch,
+            epoch: epoch.0,
             epochs_in_flight: in_flight as u64,
             workers: self.workers,
             started_at_ms: self.started_at_ms,

@@ -1,145 +1,45 @@
 //! The feed: what was read, stamped with epochs, for whichever worker is free.
 //!
 //! ```text
-//! reader ──chunk──▶ [stamp with the open epoch] ──▶ queue ──▶ workers
-//! what was pending, and what is recalled for it ──▶ ┘               │
-//! time, closed epochs ──▶ [cut: the next epoch begins]            │ event times heard
-//!                              └── watermark ◀────────────────────┘
+//! reader ──chunk──▶ [epoch clock: stamp] ──▶ read queue ──▶ workers
+//!                        ▲      ▲                             │
+//!     time, committer ───┘      └── watermark ── ledger ◀─────┘ event times heard, epochs closed
+//!                                                   └── closed epochs ──▶ publisher
 //! ```
-//! This is the clock of all workers: a chunk's epoch is decided here, before anybody decodes it, so which record is in which epoch
-//! does not depend on the workers. Epochs in the queue never fall.
+//! Each of the three decides without locks, threads or time. The feed is what connects them: one lock, so that a chunk has the stamp that
+//! is open when it is queued; the clock; and the wakers of those who wait.
 
-use super::again::ReadAgain;
-use super::believed::EventTimes;
-use super::checkpoints::Checkpoints;
-use super::clock::Clock;
-use super::pace::{Moment, Pace};
+use super::epoch_clock::EpochClock;
+pub use super::epoch_clock::{Numbering, Rules, Stamp};
+pub use super::ledger::Closed;
+use super::ledger::Ledger;
+use super::pace::Pace;
+pub use super::read_queue::Work;
+use super::read_queue::{ReadQueue, in_parts};
 use super::watermarks::Watermarks;
-use crate::checkpoint::{Late, LookedUp};
-use crate::memory::{Level, Memory};
+use crate::checkpoint::{CommitListener, Late, LookedUp, Merging};
+use crate::clock::Clock;
+use crate::ingest::EventTimes;
+use crate::memory::Memory;
+use crate::numbers::{Epoch, Offset};
 use millrace_connectors::source::{Chunk, Remembered, SourceStatus};
-use millrace_dataflows::durable::Kept;
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Thread;
 use std::time::Duration;
 
-/// Rows that a worker remembers again at a time. Where assertions are on, one: a visit is in the hands of several workers then.
-const RECALLED_AT_ONCE: usize = if cfg!(debug_assertions) { 1 } else { 4_096 };
-/// Chunks that may wait for a worker, and how many where memory is scarce.
-const QUEUE_CHUNKS: usize = 16;
-const QUEUE_CHUNKS_SCARCE: usize = 2;
-
-/// What a record is read under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    pub epoch: u64,
-    /// How far everything was complete when the epoch began, UTC microseconds.
-    pub watermark: i64,
-    /// The last epoch before it that ends a checkpoint; 0 where none does.
-    pub checkpoint: u64,
-    /// Whether anything is forgotten at its end.
-    pub forgets: bool,
-    /// It is counted on from the last checkpoint, for what an earlier run may have read is read again.
-    pub again: bool,
-}
-
-/// How far it is with merging what is pending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merging {
-    No,
-    /// It is being looked up, while everything goes on.
-    Asked,
-    /// No epoch after this one forgets anything, until it is in.
-    Held(u64),
-}
-
-/// What a worker finds.
-#[derive(Debug)]
-pub enum Work {
-    Chunk(Chunk),
-    /// Records that were pending until now.
-    Late(Chunk),
-    /// Events that are to be remembered again.
-    Recalled(Vec<Kept>),
-    /// Nothing for now. What is to come has this stamp or a later one.
-    Nothing,
-    /// Nothing will come any more. The last epoch has this stamp, and it ends a checkpoint.
-    Done,
-}
-
-/// An epoch that has closed, or several that are taken as one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Closed {
-    /// The last of them.
-    pub epoch: u64,
-    pub watermark: i64,
-    /// The watermark that its records were read under: an earlier one, and no later than that of any epoch after it. `watermark`
-    /// may be later than what those in flight meanwhile are read under.
-    pub read_under: i64,
-    /// Partitions that were read, and the offset after the last record that is in.
-    pub positions: BTreeMap<u16, u64>,
-    /// Files whose records were pending and are in.
-    pub merged: Vec<String>,
-    /// See [`Stamp::again`].
-    pub again: bool,
-    /// Whether the epoch ends a checkpoint: by partition, the latest event time that is in.
-    pub checkpoint: Option<Vec<Option<i64>>>,
-}
-
 struct State {
-    queue: VecDeque<(Stamp, Work)>,
-    /// The epoch that records are stamped with.
-    open: Stamp,
-    opened_ms: u64,
-    /// Of all epochs.
-    all_records: u64,
-    records: u64,
-    /// While it goes on, epochs are counted on from the last checkpoint, so that none is called like a later one of an earlier run
-    /// and holds less.
-    again: ReadAgain,
-    caught_up: bool,
-    /// Epochs that are cut and not closed.
-    in_flight: VecDeque<Stamp>,
-    /// The first open epoch of each worker.
-    open_of: Vec<u64>,
-    /// What closed and is not published.
-    closed: VecDeque<Closed>,
-    /// Event times by epoch, by partition and the first offset of their chunks: the order of the records, whoever decoded them first.
-    heard: BTreeMap<u64, BTreeMap<(u16, u64), EventTimes>>,
-    /// What was read: epoch, partition, the offset after it.
-    read: VecDeque<(u64, u16, u64)>,
-    watermarks: Watermarks,
-    checkpoints: Checkpoints,
-    merging: Merging,
-    /// Files whose records were pending: epoch, file.
-    merged: VecDeque<(u64, String)>,
-    done: bool,
+    epochs: EpochClock,
+    queue: ReadQueue,
+    ledger: Ledger,
 }
 
-/// What a feed goes by.
-#[derive(Clone, Copy, Debug)]
-pub struct Rules {
-    pub pace: Pace,
-    pub numbering: Numbering,
-    /// Time between two checkpoints; `None` where there are none but the last.
-    pub checkpoint_ms: Option<u64>,
-    /// Nobody waits for an answer before the end.
-    pub only_the_end_counts: bool,
-    /// All that is read was pending until now.
-    pub reads_pending: bool,
-    /// How far an event's time may be ahead of the clock and still say how complete the sources are, in milliseconds; `None` where
-    /// the clock decides nothing.
-    pub ahead_ms: Option<u64>,
-}
-
-/// What an epoch is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbering {
-    /// The milliseconds of the clock when it began.
-    Clock,
-    /// One more than the one before: the same epochs whenever it runs.
-    Count,
+/// What a worker is told when it has closed epochs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// There is more that could have been read: nobody waits for this epoch more than for those after it.
+    pub is_behind: bool,
+    /// Of the epochs that it has closed since it was last told, those that end a report, ascending.
+    pub report_ends: Vec<Epoch>,
 }
 
 pub struct Feed {
@@ -160,41 +60,13 @@ impl Feed {
         source: Arc<SourceStatus>,
         watermarks: Watermarks,
         workers: usize,
-        last_epoch: u64,
+        last_epoch: Epoch,
         reads_again: bool,
     ) -> Feed {
-        let now_ms = clock.now_ms();
-        let epoch = rules.numbering.next(last_epoch, now_ms, reads_again);
-        // A running engine begins with a checkpoint of where it begins.
-        let is_live = rules.numbering == Numbering::Clock;
-        let checkpoints = if is_live { Checkpoints::new(0, true) } else { Checkpoints::new(now_ms, false) };
-        let state = State {
-            queue: VecDeque::new(),
-            open: Stamp {
-                epoch,
-                watermark: watermarks.whole(),
-                checkpoint: 0,
-                forgets: true,
-                again: is_live && reads_again,
-            },
-            opened_ms: now_ms,
-            all_records: 0,
-            records: 0,
-            again: ReadAgain::new(reads_again),
-            caught_up: false,
-            in_flight: VecDeque::new(),
-            open_of: vec![0; workers],
-            closed: VecDeque::new(),
-            heard: BTreeMap::new(),
-            read: VecDeque::new(),
-            watermarks,
-            checkpoints,
-            merging: Merging::No,
-            merged: VecDeque::new(),
-            done: false,
-        };
-        let (memory, workers) = (Arc::default(), Mutex::default());
-        Feed { rules, clock, source, memory, state: Mutex::new(state), room: Condvar::new(), workers }
+        let epochs = EpochClock::new(rules, clock.now_ms(), watermarks.whole(), last_epoch, reads_again);
+        let queue = ReadQueue::new(rules.reads_pending);
+        let state = Mutex::new(State { epochs, queue, ledger: Ledger::new(workers, watermarks) });
+        Feed { rules, clock, source, memory: Arc::default(), state, room: Condvar::new(), workers: Mutex::default() }
     }
 
     /// One that takes less where memory is short.
@@ -213,21 +85,17 @@ impl Feed {
 
     /// Takes a chunk under the open epoch, if there is one, and how far reading has come in the partitions where it has
     /// moved. The reader asks for room before.
-    pub fn push(&self, chunk: Option<Chunk>, moved: &[(u16, u64)]) {
+    pub fn push(&self, chunk: Option<Chunk>, moved: &[(u16, Offset)]) {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
-        let stamp = state.open;
-        state.checkpoints.moved();
-        state.read.extend(moved.iter().map(|&(partition, next)| (stamp.epoch, partition, next)));
+        let stamp = state.epochs.open();
+        state.ledger.moved(stamp.epoch, moved);
         if let Some(chunk) = chunk {
-            state.watermarks.arrived(chunk.partition, now_ms);
-            state.records += u64::from(chunk.records);
-            state.all_records += u64::from(chunk.records);
-            state
-                .queue
-                .push_back((stamp, if self.rules.reads_pending { Work::Late(chunk) } else { Work::Chunk(chunk) }));
+            state.ledger.arrived(chunk.partition, now_ms);
+            state.epochs.stamped(u64::from(chunk.records));
+            state.queue.push(stamp, chunk);
         }
-        state.again.look(&self.source);
+        state.epochs.moved(&self.source);
         self.cut_if_due(&mut state, now_ms);
         drop(state);
         self.wake();
@@ -238,7 +106,7 @@ impl Feed {
         let mut state = self.lock();
         let now_ms = self.clock.now_ms();
         let cut = self.cut_if_due(&mut state, now_ms);
-        let look_again = self.pace().look_again(&moment(&state, now_ms));
+        let look_again = self.pace().look_again(&state.epochs.moment(now_ms));
         drop(state);
         if cut {
             self.wake();
@@ -248,54 +116,32 @@ impl Feed {
 
     /// Has what is pending merged. False where that is on its way, or nothing more comes.
     pub fn ask_to_merge(&self) -> bool {
-        let mut state = self.lock();
-        let begins = state.merging == Merging::No && !state.done;
-        if begins {
-            state.merging = Merging::Asked;
-            state.checkpoints.hurry();
-        }
-        begins
+        self.lock().epochs.ask_to_merge()
     }
 
     /// How far looking up what is pending has come.
     pub fn found(&self, found: LookedUp) {
         match found {
-            LookedUp::Much => self.lock().checkpoints.hurry(),
-            LookedUp::Most => self.hold(),
+            LookedUp::Much => self.lock().epochs.checkpoints.hurry(),
+            LookedUp::Most => self.lock().epochs.hold(),
             LookedUp::All(late) => self.merge(late),
         }
     }
 
-    /// From the next epoch on nothing is forgotten, until [`Feed::release`].
-    fn hold(&self) {
-        let mut state = self.lock();
-        state.merging = if state.done { Merging::No } else { Merging::Held(state.open.epoch) };
-        state.checkpoints.hurry();
-    }
-
-    pub fn merging(&self) -> Merging {
-        self.lock().merging
-    }
-
-    /// What was merged is safe.
-    pub fn release(&self) {
-        self.lock().merging = Merging::No;
-    }
-
     /// Has what was pending merged, in one epoch with what it takes to do so. Where there is nothing, things are forgotten again.
     fn merge(&self, late: Option<Late>) {
+        // Before the lock: it may be much.
         let late = late.map(|Late { recalled, chunks, files }| (in_parts(recalled), chunks, files));
         let mut state = self.lock();
         match late {
-            Some((recalled, chunks, files)) if !state.done => {
-                let stamp = state.open;
-                state.queue.extend(recalled.into_iter().map(|rows| (stamp, Work::Recalled(rows))));
-                state.records += chunks.iter().map(|chunk| u64::from(chunk.records)).sum::<u64>();
-                state.queue.extend(chunks.into_iter().map(|chunk| (stamp, Work::Late(chunk))));
-                state.merged.extend(files.into_iter().map(|file| (stamp.epoch, file)));
-                state.checkpoints.hurry();
+            Some((recalled, chunks, files)) if !state.epochs.is_done() => {
+                let stamp = state.epochs.open();
+                state.epochs.stamped(chunks.iter().map(|chunk| u64::from(chunk.records)).sum());
+                state.queue.push_late(stamp, recalled, chunks);
+                state.ledger.merged(stamp.epoch, files);
+                state.epochs.checkpoints.hurry();
             }
-            _ => state.merging = Merging::No,
+            _ => state.epochs.release(),
         }
         drop(state);
         self.wake();
@@ -303,21 +149,12 @@ impl Feed {
 
     /// Everything there is has been read, for now.
     pub fn caught_up(&self) {
-        let mut state = self.lock();
-        state.caught_up = true;
-        state.again.look(&self.source);
+        self.lock().epochs.caught_up(&self.source);
     }
 
     /// Waits until the feed can take a chunk, `timeout` at most. False where it cannot.
     pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        let full = |state: &mut State| {
-            let queue_most = match self.memory.level() {
-                Level::Free | Level::Tight => QUEUE_CHUNKS,
-                Level::Scarce => QUEUE_CHUNKS_SCARCE,
-                Level::Over => 0,
-            };
-            state.queue.len() >= queue_most || !self.pace().has_room(&moment(state, state.opened_ms))
-        };
+        let full = |state: &mut State| state.queue.is_full(self.memory.level()) || !state.epochs.has_room(self.pace());
         let state = self.lock();
         let (mut state, _) = self.room.wait_timeout_while(state, timeout, full).expect("no holder of the feed panics");
         !full(&mut state)
@@ -325,54 +162,53 @@ impl Feed {
 
     /// Nothing more comes.
     pub fn finish(&self) {
-        self.lock().done = true;
+        self.lock().epochs.finish();
         self.wake();
     }
 
     /// What a worker is to do next, and the stamp that it has.
     pub fn next(&self) -> (Stamp, Work) {
         let mut state = self.lock();
-        match state.queue.pop_front() {
+        match state.queue.pop() {
             Some(next) => {
                 self.room.notify_one();
                 next
             }
-            None if state.done => (state.open, Work::Done),
-            None => (state.open, Work::Nothing),
+            None if state.epochs.is_done() => (state.epochs.open(), Work::Done),
+            None => (state.epochs.open(), Work::Nothing),
         }
     }
 
     /// The chunk of a partition that begins at an offset has events of these times, or none.
-    pub fn heard(&self, epoch: u64, (partition, offset): (u16, u64), times: EventTimes) {
-        self.lock().heard.entry(epoch).or_default().insert((partition, offset), times);
+    pub fn heard(&self, epoch: Epoch, place: (u16, Offset), times: EventTimes) {
+        self.lock().ledger.heard(epoch, place, times);
     }
 
-    /// A worker has closed every epoch before `open`. Returns whether reading is behind: there is more that could have been
-    /// read.
-    pub fn close(&self, worker: usize, open: u64) -> bool {
+    /// A worker has closed every epoch before `open`.
+    pub fn close(&self, worker: usize, open: Epoch) -> Progress {
         let mut state = self.lock();
-        state.open_of[worker] = open;
-        let open = state.open_of.iter().copied().min().unwrap_or(0);
+        let before = state.ledger.close_of(worker, open);
+        let report_ends = state.epochs.report_ends(before, open);
+        let open = state.ledger.open_of_all();
+        state.epochs.reports_ended(open);
         let now_ms = self.clock.now_ms();
         let cut = self.close_before(&mut state, open, now_ms);
-        let is_behind = self.rules.only_the_end_counts || !state.caught_up && state.records > 0 && !state.done;
+        let is_behind = state.epochs.is_behind();
         drop(state);
         if cut {
             self.wake();
         }
-        is_behind
+        Progress { is_behind, report_ends }
     }
 
     /// Closes the epochs before `open`. Returns whether another was cut.
-    fn close_before(&self, state: &mut State, open: u64, now_ms: u64) -> bool {
+    fn close_before(&self, state: &mut State, open: Epoch, now_ms: u64) -> bool {
         let mut closed_any = false;
-        while let Some(stamp) = state.in_flight.pop_front_if(|stamp| stamp.epoch < open) {
+        while let Some(stamp) = state.epochs.close(open) {
             self.close_epoch(state, stamp, now_ms);
             closed_any = true;
         }
-        if state.done && open == u64::MAX {
-            let last = state.open;
-            state.checkpoints.end_with(last.epoch);
+        if let Some(last) = state.epochs.close_last(open) {
             self.close_epoch(state, last, now_ms);
             closed_any = true;
         }
@@ -382,120 +218,64 @@ impl Feed {
         closed_any && self.cut_if_due(state, now_ms)
     }
 
-    fn close_epoch(&self, state: &mut State, Stamp { epoch, watermark: read_under, again, .. }: Stamp, now_ms: u64) {
-        let most = self.most(now_ms);
-        while let Some(entry) = state.heard.first_entry().filter(|entry| *entry.key() <= epoch) {
-            for ((partition, _), times) in entry.remove() {
-                state.watermarks.heard(partition, &times, most, now_ms);
-            }
-        }
-        let mut positions = BTreeMap::new();
-        while let Some((_, partition, next)) = state.read.pop_front_if(|(of, ..)| *of <= epoch) {
-            positions.insert(partition, next);
-        }
-        let mut merged = Vec::new();
-        while let Some((_, file)) = state.merged.pop_front_if(|(of, _)| *of <= epoch) {
-            merged.push(file);
-        }
-        let (is_read, read) = (self.is_read(), &state.read);
-        let is_on_the_way = |ordinal| read.iter().any(|(_, partition, _)| *partition == ordinal);
-        let is_heard = |ordinal: u16| is_read.get(usize::from(ordinal)) == Some(&true) && !is_on_the_way(ordinal);
-        state.watermarks.ask_few(is_heard, most);
-        let watermark = state.watermarks.advance(now_ms, &is_read);
-        let checkpoint = state.checkpoints.closed(epoch).then(|| state.watermarks.latests());
-        state.closed.push_back(Closed { epoch, watermark, read_under, positions, merged, again, checkpoint });
+    fn close_epoch(&self, state: &mut State, stamp: Stamp, now_ms: u64) {
+        let ends_checkpoint = state.epochs.checkpoints.closed(stamp.epoch);
+        state.ledger.close(stamp, ends_checkpoint, self.most(now_ms), now_ms, &self.is_read());
     }
 
     /// Takes what closed before `open`, as one, up to the end of a checkpoint. `None` where that is nothing.
-    pub fn take_closed(&self, open: u64) -> Option<Closed> {
-        let mut state = self.lock();
-        let mut all: Option<Closed> = None;
-        while all.as_ref().is_none_or(|all| all.checkpoint.is_none())
-            && let Some(closed) = state.closed.pop_front_if(|closed| closed.epoch < open)
-        {
-            let (mut positions, mut merged) = all.map_or_else(Default::default, |all| (all.positions, all.merged));
-            positions.extend(closed.positions);
-            merged.extend(closed.merged);
-            all = Some(Closed { positions, merged, ..closed });
-        }
-        all
-    }
-
-    /// A checkpoint is safe: that of this epoch.
-    pub fn committed(&self, epoch: u64) {
-        self.lock().checkpoints.committed(epoch);
+    pub fn take_closed(&self, open: Epoch) -> Option<Closed> {
+        self.lock().ledger.take_closed(open)
     }
 
     /// The epoch of the last checkpoint that is safe.
-    pub fn last_committed(&self) -> u64 {
-        self.lock().checkpoints.last_committed()
+    pub fn last_committed(&self) -> Epoch {
+        self.lock().epochs.checkpoints.last_committed()
     }
 
     /// No checkpoint is committed any more.
     pub fn commits_end(&self) {
-        self.lock().checkpoints.end();
+        self.lock().epochs.checkpoints.end();
     }
 
     pub fn commits_are_over(&self) -> bool {
-        self.lock().checkpoints.are_over()
+        self.lock().epochs.checkpoints.are_over()
     }
 
     /// Records that have been read.
     pub fn records_read(&self) -> u64 {
-        self.lock().all_records
+        self.lock().queue.records()
     }
 
     /// The open epoch, and how many are in flight.
-    pub fn epochs(&self) -> (u64, usize) {
+    pub fn epochs(&self) -> (Epoch, usize) {
         let state = self.lock();
-        (state.open.epoch, state.in_flight.len())
+        (state.epochs.open().epoch, state.epochs.in_flight())
     }
 
     /// The watermark of each partition, and whether it is idle.
     pub fn partitions(&self) -> Vec<(Option<i64>, bool)> {
         let is_read = self.is_read();
-        let state = self.lock();
-        let now_ms = self.clock.now_ms();
-        (0..).zip(is_read).map(|(partition, is_read)| state.watermarks.of(partition, now_ms, is_read)).collect()
+        self.lock().ledger.partitions(self.clock.now_ms(), &is_read)
     }
 
     fn cut_if_due(&self, state: &mut State, now_ms: u64) -> bool {
-        // Workers have been told, once it is done, that the open epoch is the last.
-        if state.done || !self.pace().is_due(&moment(state, now_ms)) {
-            return false;
+        let is_due = state.epochs.is_due(self.pace(), now_ms);
+        if is_due {
+            let watermark = state.ledger.advance(now_ms, &self.is_read());
+            state.epochs.cut(watermark, now_ms);
+            self.room.notify_one();
         }
-        let watermark = self.advance(state, now_ms);
-        let epoch = state.open.epoch;
-        state.in_flight.push_back(state.open);
-        let is_waited_for = state.merging != Merging::No;
-        if self.rules.checkpoint_ms.is_some_and(|interval| state.checkpoints.is_due(now_ms, interval, is_waited_for)) {
-            state.checkpoints.cut(epoch, now_ms);
-            state.open.checkpoint = epoch;
-        }
-        state.open = Stamp {
-            epoch: self.rules.numbering.next(epoch, now_ms, state.again.is_on()),
-            watermark,
-            forgets: !matches!(state.merging, Merging::Held(_)),
-            again: self.rules.numbering == Numbering::Clock && state.again.is_on(),
-            ..state.open
-        };
-        state.opened_ms = now_ms;
-        state.records = 0;
-        state.caught_up = false;
-        self.room.notify_one();
-        true
-    }
-
-    fn advance(&self, state: &mut State, now_ms: u64) -> i64 {
-        let is_read = self.is_read();
-        state.watermarks.advance(now_ms, &is_read)
+        is_due
     }
 
     /// What is kept of the partitions with these positions.
-    pub fn kept(&self, positions: &[u64]) -> Vec<Remembered> {
+    pub fn kept(&self, positions: &[Offset]) -> Vec<Remembered> {
         self.source.with(|source| {
             let partitions = source.partitions.iter().zip(positions);
-            partitions.map(|(state, &at)| Remembered { mark: state.marks.at(at).cloned(), lost: state.lost }).collect()
+            partitions
+                .map(|(state, &at)| Remembered { mark: state.marks.at(at.0).cloned(), lost: state.lost })
+                .collect()
         })
     }
 
@@ -517,30 +297,17 @@ impl Feed {
     }
 }
 
-/// Each part has room for its own rows and no more.
-fn in_parts(recalled: Vec<Kept>) -> Vec<Vec<Kept>> {
-    let mut rows = recalled.into_iter();
-    std::iter::from_fn(|| {
-        Some(rows.by_ref().take(RECALLED_AT_ONCE).collect()).filter(|part: &Vec<Kept>| !part.is_empty())
-    })
-    .collect()
-}
-
-impl Numbering {
-    fn next(self, last: u64, now_ms: u64, reading_again: bool) -> u64 {
-        match self {
-            Numbering::Clock if !reading_again => now_ms.max(last + 1),
-            Numbering::Clock | Numbering::Count => last + 1,
-        }
+impl CommitListener for Feed {
+    fn committed(&self, epoch: Epoch) {
+        self.lock().epochs.checkpoints.committed(epoch);
     }
-}
 
-fn moment(state: &State, now_ms: u64) -> Moment {
-    Moment {
-        elapsed_ms: now_ms.saturating_sub(state.opened_ms),
-        records: state.records,
-        caught_up: state.caught_up,
-        in_flight: state.in_flight.len(),
+    fn release(&self) {
+        self.lock().epochs.release();
+    }
+
+    fn merging(&self) -> Merging {
+        self.lock().epochs.merging()
     }
 }
 

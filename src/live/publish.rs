@@ -4,33 +4,32 @@ use super::feed::{Closed, Feed};
 use super::watermarks::Watermarks;
 use super::worker::Report;
 use crate::checkpoint::Cut;
+use crate::ingest::PartitionTable;
+use crate::numbers::{Epoch, Offset};
 use crate::serve::{Commit, Published, Publisher, SourcePositions};
 use millrace_connectors::source::PartitionInfo;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 /// Publishing takes at most about a fifth of the time: where it is dear, several epochs show at once.
 const REST: u32 = 4;
 
-/// The table of partitions, which grows.
-pub type PartitionTable = Arc<RwLock<Vec<PartitionInfo>>>;
-
 /// Puts the reports of all workers together.
 pub struct Collector {
     /// The first open epoch of each worker.
-    open: Vec<u64>,
+    open: Vec<Epoch>,
     waiting: Vec<Report>,
     /// By partition ordinal.
-    positions: Vec<u64>,
+    positions: Vec<Offset>,
     /// Files whose records were pending and are in, since the last checkpoint.
     merged: Vec<String>,
 }
 
 impl Collector {
     /// `positions` are the offsets where reading begins, by partition ordinal.
-    pub fn new(workers: usize, positions: Vec<u64>) -> Collector {
-        Collector { open: vec![0; workers], waiting: Vec::new(), positions, merged: Vec::new() }
+    pub fn new(workers: usize, positions: Vec<Offset>) -> Collector {
+        Collector { open: vec![Epoch::NONE; workers], waiting: Vec::new(), positions, merged: Vec::new() }
     }
 
     pub fn report(&mut self, report: Report) {
@@ -39,8 +38,8 @@ impl Collector {
     }
 
     /// The first epoch of which some worker has not reported all, or only together with what is later.
-    pub fn boundary(&self) -> u64 {
-        let mut boundary = self.open.iter().copied().min().unwrap_or(0);
+    pub fn boundary(&self) -> Epoch {
+        let mut boundary = self.open.iter().copied().min().unwrap_or_default();
         while let Some(across) = self.waiting.iter().find(|report| report.from < boundary && boundary < report.open) {
             boundary = across.from;
         }
@@ -48,21 +47,22 @@ impl Collector {
     }
 
     /// What all workers have reported of the epochs up to one that has closed, as one commit.
-    pub fn commit(&mut self, closed: &Closed, boundary: u64, partitions: &[PartitionInfo]) -> Commit {
+    pub fn commit(&mut self, closed: &Closed, boundary: Epoch, partitions: &[PartitionInfo]) -> Commit {
         // There is no epoch between it and the boundary, unless a checkpoint ends with it: then a report does, too.
-        let until = if closed.checkpoint.is_some() { closed.epoch + 1 } else { boundary };
+        let until = if closed.checkpoint.is_some() { closed.epoch.next() } else { boundary };
         let changes = self.waiting.extract_if(.., |report| report.open <= until).flat_map(|report| report.changes);
         let changes = changes.collect();
         for (&partition, &next) in &closed.positions {
             let index = usize::from(partition);
             if self.positions.len() <= index {
-                self.positions.resize(index + 1, 0);
+                self.positions.resize(index + 1, Offset(0));
             }
             self.positions[index] = next;
         }
         self.merged.extend(closed.merged.iter().cloned());
         Commit {
-            epoch: closed.epoch,
+            epoch: closed.epoch.0,
+            at_ms: closed.at_ms,
             watermark: known(closed.watermark),
             positions: (!closed.positions.is_empty()).then(|| by_source(&self.positions, partitions)),
             changes,
@@ -75,7 +75,7 @@ fn known(watermark: i64) -> Option<i64> {
 }
 
 /// Positions by ordinal, as positions by source and partition.
-pub fn by_source(positions: &[u64], partitions: &[PartitionInfo]) -> Arc<[SourcePositions]> {
+pub fn by_source(positions: &[Offset], partitions: &[PartitionInfo]) -> Arc<[SourcePositions]> {
     let mut sources: Vec<SourcePositions> = Vec::new();
     for (info, &next) in partitions.iter().zip(positions) {
         let at = sources.iter().position(|known| known.source == info.source).unwrap_or_else(|| {
@@ -87,7 +87,7 @@ pub fn by_source(positions: &[u64], partitions: &[PartitionInfo]) -> Arc<[Source
         if offsets.len() <= partition {
             offsets.resize(partition + 1, 0);
         }
-        offsets[partition] = next;
+        offsets[partition] = next.0;
     }
     sources.into()
 }
@@ -104,7 +104,7 @@ struct Withheld {
     /// The last epoch is of what is read again. The next run would give it to other records.
     again: bool,
     /// The last epoch with records that were pending. The next run would have them pending again.
-    merged: Option<u64>,
+    merged: Option<Epoch>,
     /// What shows once it is committed.
     version: Option<Published>,
 }
@@ -123,13 +123,13 @@ impl Withheld {
     }
 
     /// The last checkpoint is that of `epoch`. Returns what may show now.
-    fn committed(&mut self, epoch: u64) -> Option<Published> {
+    fn committed(&mut self, epoch: Epoch) -> Option<Published> {
         self.merged = self.merged.filter(|merged| *merged > epoch);
         if !self.any() {
             // What comes next is newer.
             self.version = None;
         }
-        self.version.take_if(|version| version.epoch <= epoch)
+        self.version.take_if(|version| version.epoch <= epoch.0)
     }
 }
 
@@ -217,11 +217,11 @@ pub fn publish(
 
 #[cfg(test)]
 mod tests {
-    use super::super::clock::SetClock;
     use super::super::feed::{Numbering, Rules};
     use super::super::pace::Pace;
     use super::*;
-    use crate::checkpoint::{Late, LookedUp};
+    use crate::checkpoint::{CommitListener, Late, LookedUp};
+    use crate::clock::SetClock;
     use crate::settings::Settings;
     use millrace_connectors::source::{MessageChunk, SourceStatus};
     use millrace_dataflows::context::{Partitions, Shared};
@@ -239,11 +239,13 @@ mod tests {
             checkpoint_ms: Some(1_000_000),
             only_the_end_counts: false,
             reads_pending: false,
+            read_at_ms: None,
             ahead_ms: None,
         };
         let (clock, status) = (Arc::new(SetClock(AtomicU64::new(2_000_000))), Arc::new(SourceStatus::default()));
         status.with(|source| source.partitions.resize_with(1, Default::default));
-        let feed = Feed::new(rules, clock.clone(), status, Watermarks::new(0, 0, 86_400_000_000), 1, 0, false);
+        let feed =
+            Feed::new(rules, clock.clone(), status, Watermarks::new(0, 0, 86_400_000_000), 1, Epoch::NONE, false);
         let context = Settings::default().validate().expect("the defaults hold").views;
         let shared = Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()));
         let publisher = Publisher::new(&shared, &["quality"], Duration::ZERO);
@@ -253,32 +255,32 @@ mod tests {
         std::thread::scope(|scope| {
             let shown = &feed;
             scope.spawn(move || {
-                let collector = Collector::new(1, vec![0]);
+                let collector = Collector::new(1, vec![Offset(0)]);
                 publish(&reported, shown, &PartitionTable::default(), collector, publisher, &Some(cuts));
             });
-            let mut from = 0;
+            let mut from = Epoch::NONE;
             // Ends the open epoch. Returns it, and whether it shows in time.
             let mut epoch = || {
                 clock.0.fetch_add(20, Ordering::Relaxed);
                 feed.tick();
                 let open = feed.next().0.epoch;
                 feed.close(0, open);
-                let ended = open - 20;
+                let ended = Epoch(open.0 - 20);
                 let _ = reports.send(Report { worker: 0, from, open, changes: Vec::new() });
                 from = open;
                 let shows = (0..50).any(|_| {
                     std::thread::sleep(Duration::from_millis(5));
-                    board.current().epoch >= ended
+                    board.current().epoch >= ended.0
                 });
                 (ended, shows)
             };
             // The first epoch ends a checkpoint.
             assert!(epoch().1 && epoch().1);
-            feed.committed(cut.recv().expect("there is one").version.epoch);
+            feed.committed(Epoch(cut.recv().expect("there is one").version.epoch));
             assert!(feed.ask_to_merge());
             feed.found(LookedUp::Most);
             assert!(epoch().1);
-            let on_the_way = cut.recv().expect("it does not wait").version.epoch;
+            let on_the_way = Epoch(cut.recv().expect("it does not wait").version.epoch);
             let mut chunk = MessageChunk::new(0, None, usize::MAX);
             chunk.push(7, None, b"{}");
             let chunks = chunk.finish().into_iter().collect();
@@ -288,7 +290,7 @@ mod tests {
             let (merged, shows) = epoch();
             assert!(!shows && !epoch().1);
             let cut = cut.recv().expect("it does not wait");
-            assert_eq!((cut.version.epoch, &*cut.merged), (merged, &["pending/a".to_owned()][..]));
+            assert_eq!((cut.version.epoch, &*cut.merged), (merged.0, &["pending/a".to_owned()][..]));
             feed.committed(on_the_way);
             assert!(!epoch().1, "it is not in that one");
             feed.committed(merged);

@@ -1,9 +1,9 @@
 //! The reader thread: moves chunks from the source to the feed, and keeps the epochs going.
 
 use super::feed::Feed;
-use super::publish::PartitionTable;
 use crate::checkpoint::{self, Released};
-use crate::engine::enter_sources;
+use crate::ingest::{PartitionTable, enter_sources};
+use crate::numbers::Offset;
 use millrace_connectors::source::{Chunk, LiveSource};
 use millrace_dataflows::context::Shared;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,13 +82,13 @@ struct Positions(Vec<u64>);
 impl Positions {
     /// The partitions where that has moved since the last look. It moves without records, too: over what marks the end of
     /// a transaction.
-    fn look(&mut self, source: &dyn LiveSource, moved: &mut Vec<(u16, u64)>) {
+    fn look(&mut self, source: &dyn LiveSource, moved: &mut Vec<(u16, Offset)>) {
         moved.clear();
         source.status().with(|state| {
             self.0.resize(state.partitions.len(), 0);
             for (partition, (known, now)) in (0..).zip(self.0.iter_mut().zip(&state.partitions)) {
                 if std::mem::replace(known, now.next) != now.next {
-                    moved.push((partition, now.next));
+                    moved.push((partition, Offset(now.next)));
                 }
             }
         });

@@ -1,8 +1,8 @@
 //! The latest rejected records, in memory: what the view `quarantine` answers while the engine runs. And one of each rule, to show.
 
 use crate::checkpoint::LakeWriter;
-use crate::engine::QUARANTINE_COLUMNS;
-use crate::engine::ingest::{Outlet, StateRun};
+use crate::ingest::{Outlet, QUARANTINE_COLUMNS, StateRun};
+use crate::numbers::Epoch;
 use millrace_connectors::lake::{PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::PartitionInfo;
 use millrace_dataflows::table::{Table, Value};
@@ -157,7 +157,7 @@ impl Outlet for OutletOfWorker {
         self.lake.as_mut().map_or(Ok(()), |lake| lake.pending(record))
     }
 
-    fn seal(&mut self, epoch: u64) -> anyhow::Result<()> {
+    fn seal(&mut self, epoch: Epoch) -> anyhow::Result<()> {
         self.lake.as_mut().map_or(Ok(()), |lake| lake.seal(epoch))
     }
 }

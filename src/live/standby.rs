@@ -1,10 +1,11 @@
 //! What a start serves before its engine runs: the answers of the lake, and why it does not run yet.
 
 use super::engine::LiveEngine;
-use super::run::resume_of;
+use super::restore::resume_of;
 use crate::checkpoint::Manifest;
-use crate::engine::{QUARANTINE_COLUMNS, usage};
-use crate::live::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock};
+use crate::ingest::QUARANTINE_COLUMNS;
+use crate::memory::usage;
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace_connectors::source::{PartitionInfo, Resume};
 use millrace_dataflows::table::Table;

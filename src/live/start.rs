@@ -7,11 +7,12 @@
 
 use super::feed::{Numbering, Rules};
 use super::pace::Pace;
-use super::publish::by_source;
-use super::run::{Live, Plan, check_settings, rendered, resume_of, shows_users, start_with};
+use super::restore::{check_settings, rendered, resume_of, show, shows_users};
+use super::run::{Live, Plan, start_with};
 use super::source;
 use super::standby::Standby;
 use crate::checkpoint::{self, Lake, Manifest, Mode, Needs, load_names, load_views};
+use crate::numbers::{Epoch, Generation};
 use crate::serve::{Board, Publisher};
 use crate::settings::{Settings, ValidatedLive};
 use millrace_connectors::source::{LiveSource, Resume};
@@ -71,7 +72,7 @@ impl<'a> Starting<'a> {
         let store = checkpoint::open_store(url, self.settings)?;
         loop {
             let newest = checkpoint::look(&*store)?;
-            let Some(manifest) = newest.manifest.filter(|manifest| manifest.epoch > 0) else {
+            let Some(manifest) = newest.manifest.filter(|manifest| manifest.epoch > Epoch::NONE) else {
                 return Ok(self.board.clone());
             };
             check_settings(&manifest, self.settings, url)?;
@@ -99,8 +100,7 @@ impl<'a> Starting<'a> {
             Some(board) => publisher.onto(board.clone()),
             None => publisher,
         };
-        let Resume { partitions, positions, .. } = resume_of(&manifest);
-        publisher.restore(manifest.epoch, manifest.watermark, by_source(&positions, &partitions), rows);
+        show(&mut publisher, &manifest, rows);
         self.standby.shows(&manifest);
         self.board = Some(publisher.board());
         self.restored = Some(Restored { manifest, publisher, shared });
@@ -126,7 +126,7 @@ impl<'a> Starting<'a> {
     ///
     /// # Errors
     /// Where the lake cannot be taken over or taken up.
-    pub fn run(&mut self, generation: Option<u64>) -> anyhow::Result<Live> {
+    pub fn run(&mut self, generation: Option<Generation>) -> anyhow::Result<Live> {
         let (settings, url) = (self.settings, &self.settings.lake.url);
         let fits = |manifest: &Manifest| check_settings(manifest, settings, url);
         let claim = || Lake::claim_if(url, settings, generation, Needs::State, &fits);
@@ -165,6 +165,7 @@ fn rules(settings: &Settings) -> Rules {
         checkpoint_ms: Some(settings.lake.checkpoint_ms),
         only_the_end_counts: false,
         reads_pending: false,
+        read_at_ms: None,
         ahead_ms: u64::try_from(settings.decode.max_future_ms).ok(),
     }
 }

@@ -1,6 +1,7 @@
 //! One worker's accepted events on their way to the state, in runs that end with checkpoints.
 
-use crate::engine::ingest::{Ingest, StateRun};
+use crate::ingest::{Ingest, StateRun};
+use crate::numbers::Epoch;
 use millrace_dataflows::durable::{Kept, Needed, RowWriter};
 use millrace_schema::Event;
 use std::collections::VecDeque;
@@ -12,32 +13,32 @@ const RUN_BYTES: usize = 16 << 20;
 pub struct StateRows {
     needed: Needed,
     /// By the last epoch that each is for; of the one that no checkpoint ends yet, the largest.
-    runs: VecDeque<(u64, RowWriter)>,
+    runs: VecDeque<(Epoch, RowWriter)>,
 }
 
 impl StateRows {
     /// Of sessions that are counted `whole`, whatever pauses there are, or by visits.
     pub fn new(whole: bool) -> StateRows {
         let needed = Needed::ALL.with(Needed::WHOLE, whole);
-        StateRows { needed, runs: VecDeque::from([(u64::MAX, RowWriter::default())]) }
+        StateRows { needed, runs: VecDeque::from([(Epoch::END, RowWriter::default())]) }
     }
 
     /// A checkpoint ends with this epoch. It is known before the first event of a later one is here.
-    pub fn ends(&mut self, checkpoint: u64) {
+    pub fn ends(&mut self, checkpoint: Epoch) {
         if let Some((until, _)) = self.runs.back_mut() {
             *until = checkpoint;
         }
-        self.runs.push_back((u64::MAX, RowWriter::default()));
+        self.runs.push_back((Epoch::END, RowWriter::default()));
     }
 
-    pub fn push(&mut self, epoch: u64, events: &[Event]) {
+    pub fn push(&mut self, epoch: Epoch, events: &[Event]) {
         if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
             events.iter().for_each(|event| run.push(event, self.needed));
         }
     }
 
     /// Rows of events that were forgotten, and are needed again.
-    pub fn push_recalled(&mut self, epoch: u64, recalled: &[Kept]) {
+    pub fn push_recalled(&mut self, epoch: Epoch, recalled: &[Kept]) {
         if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
             for Kept { event, needed } in recalled.iter().filter(|kept| kept.needed.holds(Needed::SESSION)) {
                 // Of ids and users nothing is missing once they are forgotten again.
@@ -55,7 +56,7 @@ impl StateRows {
     }
 
     /// Hands over the rest of a checkpoint.
-    pub fn seal(&mut self, checkpoint: u64, ingest: &mut Ingest) -> anyhow::Result<()> {
+    pub fn seal(&mut self, checkpoint: Epoch, ingest: &mut Ingest) -> anyhow::Result<()> {
         match self.runs.pop_front_if(|(until, _)| *until == checkpoint) {
             Some((_, mut run)) if !run.is_empty() => finish(&mut run, ingest),
             _ => Ok(()),

@@ -6,7 +6,8 @@
 //!
 //! Of a history that is read to its end it is the largest of all partitions, and counts only at the end.
 
-use super::believed::{Altogether, EventTimes, InOrder};
+use super::believed::{Altogether, InOrder};
+use crate::ingest::EventTimes;
 
 /// Event times in UTC microseconds, arrivals in milliseconds of the clock.
 #[derive(Clone, Debug)]

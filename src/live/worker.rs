@@ -1,9 +1,10 @@
 //! One timely worker of a running engine: takes chunks, drives the dataflow, hands over the changes of closed epochs.
 
-use super::feed::{Feed, Stamp, Work};
+use super::feed::{Feed, Progress, Stamp, Work};
 use super::state_rows::StateRows;
 use crate::checkpoint::RestoredRows;
-use crate::engine::ingest::{Ingest, ReadAs};
+use crate::ingest::{Ingest, ReadAs};
+use crate::numbers::{Epoch, Offset};
 use crate::serve::commit::Changed;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, Needed, OpenWarning, PairCount, Restored, Settled};
@@ -48,15 +49,10 @@ pub type Changes = Vec<(&'static str, Vec<Change>)>;
 /// What a worker says: it has closed every epoch before `open`, and what changed in those of them from `from` on.
 pub struct Report {
     pub worker: usize,
-    pub from: u64,
-    pub open: u64,
+    pub from: Epoch,
+    pub open: Epoch,
     pub changes: Vec<(&'static str, Changed)>,
 }
-
-/// While reading is behind, nobody waits for the next epoch more than for those after it: a worker nets the changes of
-/// so many milliseconds before it reports them. All workers end a report at the multiples of it, so that there are epochs
-/// up to which all have reported everything.
-const REPORT_MS: u64 = 2_000;
 
 /// What a worker has closed and not reported.
 struct Unreported {
@@ -64,11 +60,11 @@ struct Unreported {
     feed: Arc<Feed>,
     reports: Sender<Report>,
     /// Every epoch before it is closed.
-    open: u64,
+    open: Epoch,
     /// Every epoch before it is reported.
-    reported: u64,
+    reported: Epoch,
     /// The last epochs of checkpoints that are not sealed. No report goes on beyond one.
-    checkpoints: VecDeque<u64>,
+    checkpoints: VecDeque<Epoch>,
     /// By view.
     netted: BTreeMap<&'static str, Netting>,
     is_empty: bool,
@@ -99,9 +95,9 @@ type Left<D> = Rc<RefCell<D>>;
 struct Outcomes {
     probe: probe::Handle<u64>,
     verdict_probe: probe::Handle<u64>,
-    verdicts: Left<BTreeMap<u64, Vec<(Place, Verdict)>>>,
+    verdicts: Left<BTreeMap<Epoch, Vec<(Place, Verdict)>>>,
     state: Left<StateRows>,
-    changes: Left<BTreeMap<u64, Changes>>,
+    changes: Left<BTreeMap<Epoch, Changes>>,
 }
 
 /// Runs the worker until the feed is done and every epoch closed.
@@ -128,7 +124,7 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
                 worker.step_or_park(Some(NAP));
             }
             Work::Chunk(chunk) => {
-                let place = (chunk.partition, chunk.base_offset);
+                let place = (chunk.partition, Offset(chunk.base_offset));
                 let read_as = ReadAs::New { watermark: stamp.watermark };
                 let times = ingest.chunk(stamp.epoch, read_as, chunk, |event| inputs.events.send(event));
                 plan.feed.heard(stamp.epoch, place, times);
@@ -149,7 +145,7 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
         unreported.close(&outcomes, &mut ingest)?;
     }
     inputs.close(&mut ingest);
-    while outcomes.open() != u64::MAX {
+    while outcomes.open() != Epoch::END {
         worker.step_or_park(Some(NAP));
         unreported.close(&outcomes, &mut ingest)?;
     }
@@ -163,8 +159,8 @@ impl Unreported {
             worker,
             feed,
             reports,
-            open: 0,
-            reported: 0,
+            open: Epoch::NONE,
+            reported: Epoch::NONE,
             checkpoints: VecDeque::new(),
             netted: BTreeMap::new(),
             is_empty: true,
@@ -172,8 +168,11 @@ impl Unreported {
     }
 
     /// An epoch that is seen tells where the last checkpoint before it ends.
-    fn seen(&mut self, checkpoint: u64, outcomes: &Outcomes) {
-        if checkpoint != 0 && self.checkpoints.back().is_none_or(|last| *last < checkpoint) && checkpoint >= self.open {
+    fn seen(&mut self, checkpoint: Epoch, outcomes: &Outcomes) {
+        if checkpoint != Epoch::NONE
+            && self.checkpoints.back().is_none_or(|last| *last < checkpoint)
+            && checkpoint >= self.open
+        {
             self.checkpoints.push_back(checkpoint);
             outcomes.state.borrow_mut().ends(checkpoint);
         }
@@ -188,24 +187,24 @@ impl Unreported {
         self.open = open;
         let later = outcomes.changes.borrow_mut().split_off(&open);
         let mut closed = outcomes.changes.replace(later);
-        let is_behind = self.feed.close(self.worker, open);
+        let Progress { is_behind, report_ends } = self.feed.close(self.worker, open);
         loop {
             let checkpoint = self.checkpoints.front().copied().filter(|checkpoint| *checkpoint < open);
             let first = if self.is_empty { closed.keys().next().copied() } else { Some(self.reported) };
-            let multiple = first.map(|first| first - first % REPORT_MS + REPORT_MS - 1).filter(|last| *last < open);
-            let Some(last) = checkpoint.into_iter().chain(multiple).min() else { break };
-            let later = closed.split_off(&(last + 1));
-            self.report(last + 1, std::mem::replace(&mut closed, later));
+            let end = first.and_then(|first| report_ends.iter().copied().find(|end| *end >= first));
+            let Some(last) = checkpoint.into_iter().chain(end).min() else { break };
+            let later = closed.split_off(&last.next());
+            self.report(last.next(), std::mem::replace(&mut closed, later));
             if checkpoint == Some(last) {
                 self.checkpoints.pop_front();
-                outcomes.settle(last + 1, ingest)?;
+                outcomes.settle(last.next(), ingest)?;
                 outcomes.state.borrow_mut().seal(last, ingest)?;
                 ingest.seal(last)?;
             }
         }
         outcomes.settle(open, ingest)?;
         outcomes.state.borrow_mut().hand_over(ingest)?;
-        if is_behind && open != u64::MAX {
+        if is_behind && open != Epoch::END {
             self.net(closed);
         } else {
             self.report(open, closed);
@@ -213,14 +212,14 @@ impl Unreported {
         Ok(())
     }
 
-    fn net(&mut self, closed: BTreeMap<u64, Changes>) {
+    fn net(&mut self, closed: BTreeMap<Epoch, Changes>) {
         for (view, changes) in closed.into_values().flatten() {
             self.netted.entry(view).or_default().add_all(&changes);
             self.is_empty = false;
         }
     }
 
-    fn report(&mut self, open: u64, closed: BTreeMap<u64, Changes>) {
+    fn report(&mut self, open: Epoch, closed: BTreeMap<Epoch, Changes>) {
         let changes = if self.is_empty {
             closed.into_values().flatten().map(|(view, changes)| (view, Changed::List(changes))).collect()
         } else {
@@ -238,7 +237,7 @@ impl Unreported {
 fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) {
     let is_clock = worker.index() == 0;
     // What leaves at the epoch of what is restored has left before.
-    let before = plan.restored.as_ref().map_or(0, |restored| restored.epoch);
+    let before = plan.restored.as_ref().map_or(Epoch::NONE, |restored| restored.epoch);
     let is_anew = plan.restored.as_ref().is_some_and(RestoredRows::is_of_lake);
     worker.dataflow(|scope| {
         let (events, event_stream) = scope.new_input();
@@ -271,18 +270,18 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
         };
         let outputs = graph::build(scope, sources, &plan.shared, &plan.enabled, durable);
         let (probe, verdict_probe) = (probe::Handle::new(), probe::Handle::new());
-        let changes: Left<BTreeMap<u64, Changes>> = Left::default();
+        let changes: Left<BTreeMap<Epoch, Changes>> = Left::default();
         for (name, rows) in outputs.views {
             let changes = changes.clone();
             // Where all views are made anew, but for what was counted of records that are not there any more.
-            let before = if is_anew && name != "quality" { 0 } else { before };
+            let before = if is_anew && name != "quality" { Epoch::NONE } else { before };
             collect(rows.inner, &probe, move |epoch, data| {
                 if epoch > before {
                     changes.borrow_mut().entry(epoch).or_default().push((name, std::mem::take(data)));
                 }
             });
         }
-        let verdicts: Left<BTreeMap<u64, Vec<(Place, Verdict)>>> = Left::default();
+        let verdicts: Left<BTreeMap<Epoch, Vec<(Place, Verdict)>>> = Left::default();
         let list = verdicts.clone();
         collect(outputs.verdicts, &verdict_probe, move |epoch, data| {
             if epoch > before {
@@ -299,9 +298,10 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
             });
         }
         let stamp = Stamp {
-            epoch: 0,
+            epoch: Epoch::NONE,
+            at_ms: 0,
             watermark: super::watermarks::Watermarks::UNKNOWN,
-            checkpoint: 0,
+            checkpoint: Epoch::NONE,
             forgets: true,
             again: false,
         };
@@ -314,18 +314,18 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
 fn collect<'s, D: 'static>(
     stream: StreamVec<'s, u64, D>,
     probe: &probe::Handle<u64>,
-    mut take: impl FnMut(u64, &mut Vec<D>) + 'static,
+    mut take: impl FnMut(Epoch, &mut Vec<D>) + 'static,
 ) {
     let taken = stream.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "Collect", move |_, _| {
         move |input, _output| {
-            input.for_each(|capability, data| take(*capability.least().expect("a message has a time"), data));
+            input.for_each(|capability, data| take(Epoch(*capability.least().expect("a message has a time")), data));
         }
     });
     taken.probe_with(probe);
 }
 
-fn first_open(probe: &probe::Handle<u64>) -> u64 {
-    probe.with_frontier(|frontier| frontier.first().copied()).unwrap_or(u64::MAX)
+fn first_open(probe: &probe::Handle<u64>) -> Epoch {
+    probe.with_frontier(|frontier| frontier.first().copied()).map_or(Epoch::END, Epoch)
 }
 
 impl Inputs {
@@ -333,7 +333,8 @@ impl Inputs {
     /// the checkpoint's.
     fn restore(&mut self, restored: &RestoredRows, outcomes: &Outcomes, worker: &mut Worker) -> anyhow::Result<()> {
         let Some(mut restoring) = self.restoring.take() else { return Ok(()) };
-        let last = restored.epoch;
+        // Steps of the dataflow before the epochs of this run: the last is the one that all of it is of.
+        let last = restored.epoch.0;
         let in_flight = 2 * worker.peers() as u64;
         self.restore_at(last.min(1), &mut restoring);
         if self.is_clock {
@@ -351,7 +352,7 @@ impl Inputs {
             if restored.is_of_lake() {
                 let mut rows = outcomes.state.borrow_mut();
                 restored.read(&file, |kept| {
-                    rows.push(last, &[kept.event]);
+                    rows.push(restored.epoch, &[kept.event]);
                     restoring.kept.send(kept);
                 })?;
             } else {
@@ -362,7 +363,7 @@ impl Inputs {
             }
             restoring.kept.flush();
             crate::checkpoint::crash::point("restoring");
-            while first_open(&outcomes.probe) + in_flight < epoch {
+            while first_open(&outcomes.probe).0.saturating_add(in_flight) < epoch {
                 worker.step_or_park(Some(NAP));
             }
             worker.step();
@@ -389,12 +390,12 @@ impl Inputs {
     /// Closes the epochs before `stamp`'s on this worker's inputs.
     fn advance(&mut self, stamp: Stamp, ingest: &mut Ingest) {
         let now = *self.receipts.time();
-        if stamp.epoch > now {
+        if stamp.epoch.0 > now {
             self.end_epoch(now, ingest);
-            self.events.advance_to(stamp.epoch);
-            self.receipts.advance_to(stamp.epoch);
-            self.watermarks.advance_to(stamp.epoch);
-            self.recalled.iter_mut().for_each(|recalled| recalled.advance_to(stamp.epoch));
+            self.events.advance_to(stamp.epoch.0);
+            self.receipts.advance_to(stamp.epoch.0);
+            self.watermarks.advance_to(stamp.epoch.0);
+            self.recalled.iter_mut().for_each(|recalled| recalled.advance_to(stamp.epoch.0));
             self.stamp = stamp;
         }
     }
@@ -422,12 +423,12 @@ impl Inputs {
 
 impl Outcomes {
     /// The first epoch of which something may still come.
-    fn open(&self) -> u64 {
+    fn open(&self) -> Epoch {
         first_open(&self.probe).min(first_open(&self.verdict_probe))
     }
 
     /// Hands over the verdicts of epochs before `open`, which are all in.
-    fn settle(&self, open: u64, ingest: &mut Ingest) -> anyhow::Result<()> {
+    fn settle(&self, open: Epoch, ingest: &mut Ingest) -> anyhow::Result<()> {
         let mut verdicts = self.verdicts.borrow_mut();
         let later = verdicts.split_off(&open);
         for (epoch, verdicts) in std::mem::replace(&mut *verdicts, later) {

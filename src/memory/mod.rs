@@ -11,6 +11,7 @@
 
 mod limit;
 mod sampler;
+pub mod usage;
 
 pub use limit::{available, parse};
 pub use sampler::Sampler;

@@ -13,8 +13,11 @@ use tokio::sync::watch;
 /// One closed epoch of all views. It never changes.
 #[derive(Clone)]
 pub struct Published {
-    /// Milliseconds since 1970, by the engine's clock: whatever was read before that instant is in.
+    /// They only rise. Those of a running engine are close to their times.
     pub epoch: u64,
+    /// The time of the epoch, by the engine's clock, in milliseconds since 1970: whatever was read before that instant is in. Its age is how
+    /// old answers are.
+    pub at_ms: u64,
     /// How far the sources are complete, UTC microseconds.
     pub watermark: Option<i64>,
     pub positions: Arc<[SourcePositions]>,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Commit {
     pub epoch: u64,
+    /// The time of the epoch: see [`super::Published::at_ms`].
+    pub at_ms: u64,
     /// How far the sources are complete, UTC microseconds; `None` before anything is known.
     pub watermark: Option<i64>,
     /// Everything below these offsets is in. `None` where nothing was read since the commit before.

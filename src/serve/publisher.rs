@@ -47,6 +47,7 @@ impl Publisher {
         });
         let first = Published {
             epoch: 0,
+            at_ms: 0,
             watermark: None,
             positions: Arc::default(),
             restored: false,
@@ -69,7 +70,7 @@ impl Publisher {
     /// Adds a commit. It shows with the next [`Publisher::publish`].
     pub fn add(&mut self, commit: Commit) {
         debug_assert!(commit.epoch >= self.next.epoch, "commits come in order");
-        self.next.epoch = commit.epoch;
+        (self.next.epoch, self.next.at_ms) = (commit.epoch, commit.at_ms);
         self.next.restored = false;
         self.next.watermark = commit.watermark.or(self.next.watermark);
         if let Some(positions) = commit.positions {
@@ -97,6 +98,7 @@ impl Publisher {
     pub fn restore(
         &mut self,
         epoch: u64,
+        at_ms: u64,
         watermark: Option<i64>,
         positions: Arc<[SourcePositions]>,
         rows: impl IntoIterator<Item = (usize, Vec<(Key, Measures)>)>,
@@ -105,7 +107,8 @@ impl Publisher {
             self.writers[view].load(&rows);
             self.dirty[view] = true;
         }
-        (self.next.epoch, self.next.watermark, self.next.positions) = (epoch, watermark, positions);
+        (self.next.epoch, self.next.at_ms) = (epoch, at_ms);
+        (self.next.watermark, self.next.positions) = (watermark, positions);
         self.next.restored = true;
         self.publish();
     }

@@ -1,8 +1,8 @@
 //! A running engine answers what a replay of the same records does.
 
 use super::support::{Place, QUESTIONS, SHOP, check_equal};
-use millrace::cli::{Format, Layout, print};
 use millrace::live;
+use millrace::output::{Format, Layout, print};
 use millrace::serve::status::Engine;
 use millrace::serve::{Board, Published};
 use millrace::settings::Sources;

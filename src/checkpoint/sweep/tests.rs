@@ -115,7 +115,7 @@ fn write(engine: &mut Engine, files: u8, book: &mut Book) -> Vec<FileEntry> {
         assert!(engine.lake.store.get(&key).is_err(), "{key} is written over");
         engine.lake.store.put(&key, Bytes::from(bytes.clone())).expect("a folder takes it");
         book.files.insert(key.clone(), bytes.clone());
-        let entry = FileEntry { key, rows: 1, bytes: bytes.len() as u64, checksum: String::new(), epoch: 0 };
+        let entry = FileEntry { key, rows: 1, bytes: bytes.len() as u64, ..FileEntry::default() };
         written.push(entry);
     }
     written
@@ -130,7 +130,7 @@ fn commit(engine: &mut Engine, files: u8, merges: bool, book: &mut Book) {
     engine.look(book);
     let files_before = engine.lake.files.clone();
     let written = write(engine, files, book);
-    let mut next = Manifest { number: before.number + 1, epoch: before.epoch + 1, ..before.clone() };
+    let mut next = Manifest { number: before.number + 1, epoch: before.epoch.next(), ..before.clone() };
     next.written_at = format!("{} of {}", next.epoch, next.run);
     let mut now = if merges && !written.is_empty() { Vec::new() } else { files_before.clone() };
     now.extend(written);

@@ -1,10 +1,12 @@
 //! The clock of all workers, turned by hand.
 
-use super::super::clock::SetClock;
+use super::super::read_queue::RECALLED_AT_ONCE;
 use super::*;
+use crate::clock::SetClock;
 use millrace_connectors::source::MessageChunk;
-use millrace_dataflows::durable::Needed;
+use millrace_dataflows::durable::{Kept, Needed};
 use millrace_schema::{Body, Event, Id, Name, Place, Warnings};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const PACE: Pace = Pace { tick_ms: 10, behind_tick_ms: 10, idle_tick_ms: 10, epoch_records: 100, epochs_in_flight: 2 };
@@ -28,6 +30,7 @@ fn feed_after(
         checkpoint_ms: Some(0),
         only_the_end_counts: false,
         reads_pending: false,
+        read_at_ms: None,
         ahead_ms,
     };
     source.with(|source| source.partitions.resize_with(1, Default::default));
@@ -38,7 +41,7 @@ fn feed_after(
         source,
         Watermarks::new(0, 0, 86_400_000_000),
         workers,
-        last_epoch.unwrap_or(0),
+        Epoch(last_epoch.unwrap_or(0)),
         reads_again,
     )
 }
@@ -56,28 +59,53 @@ fn what_is_read_again_is_marked() {
     let mut closed = Vec::new();
     for next in [4, 9, 10, 12] {
         source.with(|source| (source.partitions[0].next, source.partitions[0].end) = (next, Some(next.max(10))));
-        feed.push(None, &[(0, next)]);
+        feed.push(None, &[(0, Offset(next))]);
         clock.0.fetch_add(20, Ordering::Relaxed);
         feed.tick();
-        feed.close(0, u64::MAX - 1);
-        closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)));
+        feed.close(0, Epoch(u64::MAX - 1));
+        closed.extend(std::iter::from_fn(|| feed.take_closed(Epoch(u64::MAX - 1))));
     }
-    let marks: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.again)).collect();
-    assert_eq!(marks, [(501, true), (502, true), (503, true), (1_060, false)]);
-    let all_of_before: Vec<_> = closed.iter().map(|closed| closed.positions[&0]).collect();
+    let marks: Vec<_> = closed.iter().map(|closed| (closed.epoch.0, closed.at_ms, closed.again)).collect();
+    let expected = [(501, 1_000, true), (502, 1_020, true), (503, 1_040, true), (1_060, 1_060, false)];
+    assert_eq!(marks, expected, "what epochs are called is no time while they are counted");
+    let all_of_before: Vec<_> = closed.iter().map(|closed| closed.positions[&0].0).collect();
     assert_eq!(all_of_before, [4, 9, 10, 12]);
+}
+
+/// By the clock, and not by what epochs are called: while what was read before is read again, they are counted.
+#[test]
+fn all_workers_end_reports_with_the_same_epochs() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let source = Arc::new(SourceStatus::default());
+    source.with(|source| source.partitions.resize_with(1, Default::default));
+    source.with(|source| source.partitions[0].end = Some(10));
+    let feed = feed_after(&clock, 2, None, Some(500), source);
+    let mut told = [Vec::new(), Vec::new()];
+    for (ms, (slow, open)) in
+        [(1_900, (501, 501)), (2_100, (501, 502)), (3_900, (501, 503)), (6_000, (503, 503)), (6_100, (504, 504))]
+    {
+        clock.0.store(ms, Ordering::Relaxed);
+        feed.tick();
+        for (worker, open) in [slow, open].into_iter().enumerate() {
+            told[worker].extend(feed.close(worker, Epoch(open)).report_ends);
+        }
+    }
+    feed.finish();
+    (0..2).for_each(|worker| told[worker].extend(feed.close(worker, Epoch::END).report_ends));
+    assert_eq!(told[0], told[1]);
+    assert_eq!(told[0], [Epoch(502), Epoch(503)]);
 }
 
 #[test]
 fn an_event_of_a_wrong_clock_is_no_later_than_the_clock() {
     let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
     let feed = feed(&clock, 1, Some(500));
-    feed.push(None, &[(0, 1)]);
-    feed.heard(1_000, (0, 0), vouched(i64::MAX));
+    feed.push(None, &[(0, Offset(1))]);
+    feed.heard(Epoch(1_000), (0, Offset(0)), vouched(i64::MAX));
     clock.0.store(1_020, Ordering::Relaxed);
     feed.tick();
-    feed.close(0, 1_001);
-    let closed = feed.take_closed(1_001).expect("it has closed");
+    feed.close(0, Epoch(1_001));
+    let closed = feed.take_closed(Epoch(1_001)).expect("it has closed");
     assert_eq!(closed.watermark, 1_520_000);
 }
 
@@ -92,8 +120,8 @@ fn no_epoch_is_read_under_less_than_one_before_it() {
         clock.0.fetch_add(20, Ordering::Relaxed);
         let (stamp, Work::Nothing) = feed.next() else { panic!("there is no chunk") };
         told.push(stamp);
-        feed.push(None, &[(0, step)]);
-        feed.heard(stamp.epoch, (0, step), vouched(step as i64 * 1_000_000));
+        feed.push(None, &[(0, Offset(step))]);
+        feed.heard(stamp.epoch, (0, Offset(step)), vouched(step as i64 * 1_000_000));
         // Two are in flight.
         if let [.., in_flight, _] = told[..] {
             feed.close(0, in_flight.epoch);
@@ -103,8 +131,8 @@ fn no_epoch_is_read_under_less_than_one_before_it() {
     feed.finish();
     let (last, Work::Done) = feed.next() else { panic!("there is no chunk") };
     told.push(last);
-    feed.close(0, u64::MAX);
-    closed.extend(std::iter::from_fn(|| feed.take_closed(u64::MAX)));
+    feed.close(0, Epoch::END);
+    closed.extend(std::iter::from_fn(|| feed.take_closed(Epoch::END)));
     for one in &closed {
         let stamp = told.iter().find(|stamp| stamp.epoch == one.epoch).expect("workers were told of it");
         assert_eq!(one.read_under, stamp.watermark);
@@ -137,17 +165,17 @@ fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_
     feed.found(LookedUp::Much);
     assert!(feed.next().0.forgets && feed.merging() == Merging::Asked);
     feed.found(LookedUp::Most);
-    assert_eq!(feed.merging(), Merging::Held(1_020));
+    assert_eq!(feed.merging(), Merging::Held(Epoch(1_020)));
     tick();
-    feed.close(0, 1_040);
+    feed.close(0, Epoch(1_040));
     feed.found(LookedUp::All(Some(late())));
     let (stamp, Work::Late(_)) = feed.next() else { panic!("there is a chunk") };
     assert!(!stamp.forgets);
     let (same, Work::Nothing) = feed.next() else { panic!("there is no more") };
     assert_eq!(same, stamp);
     tick();
-    feed.close(0, u64::MAX - 1);
-    let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(u64::MAX - 1)).collect();
+    feed.close(0, Epoch(u64::MAX - 1));
+    let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(Epoch(u64::MAX - 1))).collect();
     let merged: Vec<_> = closed.iter().filter(|closed| !closed.merged.is_empty()).collect();
     assert_eq!(merged.len(), 1);
     assert_eq!((merged[0].epoch, &*merged[0].merged), (stamp.epoch, &["pending/a".to_owned()][..]));
@@ -193,8 +221,8 @@ fn the_epoch_that_workers_are_told_is_the_last_stays_the_last() {
     let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
     let feed = feed(&clock, 2, None);
     clock.0.store(1_020, Ordering::Relaxed);
-    feed.push(None, &[(0, 7)]);
-    assert_eq!(feed.epochs(), (1_020, 1));
+    feed.push(None, &[(0, Offset(7))]);
+    assert_eq!(feed.epochs(), (Epoch(1_020), 1));
     feed.finish();
     let (told, Work::Done) = feed.next() else { panic!("there is no chunk") };
     // Much later, the epochs before it close.
@@ -204,10 +232,10 @@ fn the_epoch_that_workers_are_told_is_the_last_stays_the_last() {
     feed.close(1, told.epoch);
     let (told_later, Work::Done) = feed.next() else { panic!("there is no chunk") };
     assert_eq!(told_later, told);
-    feed.close(0, u64::MAX);
-    feed.close(1, u64::MAX);
-    let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(u64::MAX)).collect();
-    let ends: Vec<(u64, bool)> = closed.iter().map(|closed| (closed.epoch, closed.checkpoint.is_some())).collect();
-    assert_eq!(ends, [(1_000, true), (told.epoch, true)]);
-    assert_eq!(closed[0].positions, BTreeMap::from([(0, 7)]));
+    feed.close(0, Epoch::END);
+    feed.close(1, Epoch::END);
+    let closed: Vec<Closed> = std::iter::from_fn(|| feed.take_closed(Epoch::END)).collect();
+    let ends: Vec<(Epoch, bool)> = closed.iter().map(|closed| (closed.epoch, closed.checkpoint.is_some())).collect();
+    assert_eq!(ends, [(Epoch(1_000), true), (told.epoch, true)]);
+    assert_eq!(closed[0].positions, BTreeMap::from([(0, Offset(7))]));
 }

@@ -57,7 +57,7 @@ impl Wanted {
         if let Some(missing) = self.covers.iter().find_map(|wanted| missing(version, wanted)) {
             return Decision::Wait(missing);
         }
-        let age = now_ms.saturating_sub(epoch);
+        let age = now_ms.saturating_sub(version.at_ms);
         match self.max_staleness_ms.filter(|most| age > *most) {
             Some(most) => Decision::Refuse(Status::failed_precondition(format!(
                 "max_staleness = {most} ms is asked, and the newest epoch, {epoch}, is {age} ms old"

@@ -2,7 +2,7 @@
 
 use super::super::support::{Place, SHOP};
 use millrace::client::{cells, query_of, table_of};
-use millrace::engine::{Kept, kept};
+use millrace::commands::{Kept, kept};
 use millrace::serve::commit::Changed;
 use millrace::serve::status::{Engine, EngineStatus, PartitionStatus};
 use millrace::serve::{Board, Commit, Publisher, ServeSettings, Server, SourcePositions};
@@ -129,6 +129,7 @@ impl Serving {
         let positions = SourcePositions { source: SOURCE.to_owned(), next_offsets: vec![epoch, epoch / 2] };
         self.publisher.add(Commit {
             epoch,
+            at_ms: epoch,
             watermark: shop().watermark,
             positions: Some(Arc::new([positions])),
             changes: changes.into_iter().map(|(view, changes)| (view, Changed::List(changes))).collect(),

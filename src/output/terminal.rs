@@ -11,14 +11,14 @@ const WIDTH_MIN: usize = 20;
 const WIDTH_DEFAULT: usize = 80;
 
 /// Whether stdout is one, also one that has hung up.
-pub(super) fn is_on_stdout() -> bool {
+pub fn is_on_stdout() -> bool {
     // What has hung up does not answer as a terminal any more, but is still a device, which a file or a pipe is not.
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().and_then(|stdout| File::from(stdout).metadata());
     stdout.is_ok_and(|stdout| stdout.file_type().is_char_device())
 }
 
 /// The width to fit into; `None` where stdout is a file or a pipe, which have none.
-pub(super) fn width() -> Option<usize> {
+pub fn width() -> Option<usize> {
     let stdout = std::io::stdout();
     if !stdout.is_terminal() {
         return None;
@@ -28,13 +28,13 @@ pub(super) fn width() -> Option<usize> {
 }
 
 /// The lines of the terminal on stdout, where it says.
-pub(super) fn height() -> Option<usize> {
+pub fn height() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(_, height)| usize::from(height.0))
 }
 
 /// A text that cannot move the cursor or paint the screen, at most so many characters long: rejected bytes are
 /// shown, and they come from anywhere.
-pub(super) fn plain(text: &str, chars_max: usize) -> String {
+pub fn plain(text: &str, chars_max: usize) -> String {
     let harmless = |c: char| if c.is_control() { '·' } else { c };
     let mut plain: String = text.chars().take(chars_max).map(harmless).collect();
     if text.chars().nth(chars_max).is_some() {

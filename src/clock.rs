@@ -1,4 +1,4 @@
-//! The time of day, as an argument: epochs are its milliseconds.
+//! The time of day, as an argument: live, epochs are its milliseconds.
 
 /// Milliseconds since 1970.
 pub trait Clock: Send + Sync {

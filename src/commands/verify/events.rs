@@ -1,6 +1,7 @@
 //! The events of a checkpoint, as the oracles take them.
 
 use crate::checkpoint::{FileEntry, Kind, Manifest, checked};
+use crate::numbers::Epoch;
 use anyhow::Context;
 use millrace_connectors::lake::read_event_rows;
 use millrace_connectors::store::Store;
@@ -39,7 +40,7 @@ impl Events {
                     ordinal.with_context(|| format!("{} of {} is no partition", row.partition, row.source))?;
                 let is_of_sales =
                     matches!(record.kind, RecordKind::Purchase | RecordKind::Refund | RecordKind::Product);
-                epochs.push(row.epoch);
+                epochs.push(Epoch(row.epoch));
                 events.all.push(Observed {
                     source: row.source,
                     place: Place::new(ordinal, row.offset),

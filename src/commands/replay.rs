@@ -1,14 +1,14 @@
 //! `replay`: reads history to its end through the engine, into a data directory.
 
-use super::usage;
+use super::progress::Progress;
+use super::request::{RejectedRule, ReplayRequest, ReplaySummary};
 use crate::checkpoint::{Lake, Manifest, Mode, Needs};
-use crate::cli::{Progress, RejectedRule, ReplayRequest, ReplaySummary};
 use crate::live::{Live, Numbering, Pace, Plan, RejectExample, Rules, start_with};
+use crate::memory::usage;
 use crate::serve::status::Engine;
 use crate::settings::Settings;
 use anyhow::Context;
-use millrace_connectors::source::{Once, PartitionInfo, Progress as Bytes, ReadOptions, Source, SourceError, open};
-use millrace_dataflows::context::Shared;
+use millrace_connectors::source::{Once, Progress as Bytes, ReadOptions, Source, SourceError, open};
 use millrace_dataflows::row_set::RowSet;
 use millrace_dataflows::views::quality::{Accounting, rejected, warned};
 use std::collections::BTreeMap;
@@ -66,6 +66,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
             checkpoint_ms: Some(settings.replay.checkpoint_ms).filter(|interval| *interval > 0),
             only_the_end_counts: true,
             reads_pending: false,
+            read_at_ms: None,
             ahead_ms: None,
         },
         partition_idle_ms: 0,
@@ -148,15 +149,6 @@ pub fn rejected_rules(quality: &dyn RowSet, mut examples: BTreeMap<&'static str,
     // Those of one count by name.
     rules.sort_by_key(|rule| std::cmp::Reverse(rule.records));
     rules
-}
-
-/// Enters the sources of the partitions from an ordinal on.
-pub fn enter_sources(partitions: &[PartitionInfo], from: usize, shared: &Shared) -> anyhow::Result<()> {
-    for (ordinal, partition) in partitions.iter().enumerate().skip(from) {
-        let source = shared.names.intern(&partition.source)?;
-        shared.partitions.set(u16::try_from(ordinal).context("too many partitions")?, source);
-    }
-    Ok(())
 }
 
 /// How many records there are in all, if the rest is like what has been read.

@@ -1,4 +1,4 @@
-//! What the command line and the engine say to each other.
+//! What a replay is asked for, and what it came to.
 
 use crate::live::RejectExample;
 use serde::{Deserialize, Serialize};

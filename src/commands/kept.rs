@@ -31,7 +31,7 @@ pub fn kept(place: &str, settings: &Settings) -> anyhow::Result<Kept> {
         let (name, state) = view_of(&*store, &manifest, &entry.name, &shared)?;
         views.push((name, state));
     }
-    Ok(Kept { shared, watermark: manifest.watermark, epoch: manifest.epoch, views })
+    Ok(Kept { shared, watermark: manifest.watermark, epoch: manifest.epoch.0, views })
 }
 
 /// Whether there is anything to answer from: who begins in an empty place claims it first.

@@ -2,6 +2,7 @@
 
 use super::kept::{has_results, shared_of, view_of};
 use crate::checkpoint::{FileEntry, Kind, open_store, read_newest};
+use crate::ingest::{QUARANTINE, QUARANTINE_COLUMNS};
 use crate::settings::Settings;
 use anyhow::Context;
 use millrace_connectors::lake::{Column, LakeError, read_tables};
@@ -10,13 +11,6 @@ use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::{AnswerContext, filters_of_nothing, view};
 use millrace_schema::calendar::{format_day, rfc3339_micros};
-
-/// The rejected records, which can be asked like a view.
-pub const QUARANTINE: &str = "quarantine";
-
-/// What is kept of a rejected record.
-pub const QUARANTINE_COLUMNS: [&str; 9] =
-    ["source", "partition", "offset", "rule", "field", "message", "received_at", "bytes", "bytes_total"];
 
 /// Answers from a lake. Besides the views there is `quarantine`.
 ///

@@ -96,7 +96,7 @@ impl Running {
         let Some((every, next)) = &mut self.repairs else { return Ok(()) };
         let current = self.board.current();
         // What is merged shows a moment after it is committed.
-        let is_over = !self.engine.is_merging() && current.epoch >= self.engine.last_committed();
+        let is_over = !self.engine.is_merging() && current.epoch >= self.engine.last_committed().0;
         if let Some(before) = self.merging.filter(|_| is_over) {
             self.merging = None;
             let left = pending(&current)?;

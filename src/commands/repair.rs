@@ -5,14 +5,14 @@
 //!       pending records ──read as what they are────────▶ + what they add ─┴─▶ checkpoint: nothing is pending
 //! ```
 //! Nothing has been forgotten then, so it is also decided rightly what is a copy, and which session goes on. Where the manifest is lost,
-//! or what quality counted, everything is made anew from the records instead: see [`super::rebuild`].
+//! or what quality counted, everything is made anew from the records instead: see [`crate::checkpoint::Found`].
 
-use super::rebuild::Found;
 use crate::checkpoint::{
-    Kind, Lake, Manifest, Mode, Needs, check_whole, checked, chunks_of, files_of, is_left, open_store, pending_of,
-    read_newest,
+    Found, Kind, Lake, Manifest, Mode, Needs, check_whole, checked, chunks_of, files_of, is_left, open_store,
+    pending_of, read_newest,
 };
 use crate::live::{Live, Numbering, Pace, Plan, Rules, check_settings, start_with};
+use crate::numbers::{Epoch, Generation};
 use crate::serve::Published;
 use crate::settings::{Settings, Validated};
 use anyhow::Context;
@@ -33,9 +33,9 @@ pub struct Repaired {
     pub records: i64,
     /// How many of them were accepted.
     pub accepted: i64,
-    pub epoch: u64,
+    pub epoch: Epoch,
     /// Under which the lake was taken over; `None` where it was not, for there was nothing to do.
-    pub generation: Option<u64>,
+    pub generation: Option<Generation>,
     /// Records that are in: all were read from the lake's files.
     pub rebuilt: Option<i64>,
 }
@@ -64,7 +64,7 @@ pub fn repair(
         let found = Found::left(&lake.files);
         return rebuild(lake, found, validated, settings, workers, should_stop);
     }
-    let is_due = |manifest: &Manifest| manifest.epoch > 0 && (all || manifest.accounted.pending > 0);
+    let is_due = |manifest: &Manifest| manifest.epoch > Epoch::NONE && (all || manifest.accounted.pending > 0);
     let (newest, _) = read_newest(&*store, &mut |_| {})?;
     if !is_due(&newest) {
         return Ok(Some(Repaired { epoch: newest.epoch, ..Repaired::default() }));
@@ -140,6 +140,7 @@ fn plan(
     workers: usize,
     reads_pending: bool,
 ) -> Plan {
+    let read_at_ms = Some(lake.manifest.epoch_at_ms());
     Plan {
         validated,
         workers,
@@ -155,6 +156,7 @@ fn plan(
             checkpoint_ms: None,
             only_the_end_counts: true,
             reads_pending,
+            read_at_ms,
             ahead_ms: None,
         },
         partition_idle_ms: 0,
@@ -169,7 +171,7 @@ fn plan(
 }
 
 /// Waits for the end: its epoch, and what became of the records. `None` where `should_stop` came first.
-fn wait(live: Live, should_stop: &dyn Fn() -> bool) -> anyhow::Result<Option<(u64, Accounting)>> {
+fn wait(live: Live, should_stop: &dyn Fn() -> bool) -> anyhow::Result<Option<(Epoch, Accounting)>> {
     let board = live.board.clone();
     while !live.is_over() {
         if should_stop() {
@@ -181,7 +183,7 @@ fn wait(live: Live, should_stop: &dyn Fn() -> bool) -> anyhow::Result<Option<(u6
     let version = board.current();
     let after = accounting(&version)?;
     anyhow::ensure!(after.balances(), "the accounting does not balance: {after:?}");
-    Ok(Some((version.epoch, after)))
+    Ok(Some((Epoch(version.epoch), after)))
 }
 
 /// How many records are pending at a version.

@@ -10,7 +10,11 @@
 //! everything up to its positions. Where there are no views and no changes, it goes on at the first record that is in: what is read
 //! again is known by its id.
 
-use crate::checkpoint::{FileEntry, Kind, Manifest, generation_of, pending_table};
+use super::files::{FileEntry, Kind};
+use super::free::generation_of;
+use super::late::pending_table;
+use super::manifest::Manifest;
+use crate::numbers::{Epoch, Generation};
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{Column, Columns, read_event_rows, read_table};
@@ -37,7 +41,7 @@ pub struct Found {
     records: Vec<FileEntry>,
     pub quarantine: Vec<FileEntry>,
     /// The last epoch that was committed, where that is known.
-    until: Option<u64>,
+    until: Option<Epoch>,
     /// Where the manifest says that reading goes on.
     known: Option<(Vec<PartitionInfo>, Vec<u64>)>,
 }
@@ -51,7 +55,7 @@ impl Found {
                 partition: entry.partition,
                 path: entry.path.clone().into(),
             };
-            (info, entry.next_offset)
+            (info, entry.next_offset.0)
         });
         Found::among(files.to_vec(), None, Some(partitions.unzip()))
     }
@@ -60,8 +64,8 @@ impl Found {
     pub fn left(files: &[FileEntry]) -> Found {
         let epoch_of = |file: &FileEntry| {
             let is_last = matches!(Kind::of(&file.key), Some(Kind::View | Kind::Changes));
-            let epoch = file.key.split('/').find_map(|part| part.strip_prefix("epoch=")?.parse::<u64>().ok());
-            epoch.filter(|_| is_last).zip(generation_of(&file.key))
+            let epoch = file.key.split('/').find_map(|part| part.strip_prefix("epoch=")?.parse().ok());
+            epoch.map(Epoch).filter(|_| is_last).zip(generation_of(&file.key))
         };
         let last = files.iter().filter_map(epoch_of).max();
         let is_before =
@@ -70,7 +74,7 @@ impl Found {
         Found::among(files, last.map(|(epoch, _)| epoch), None)
     }
 
-    fn among(files: Vec<FileEntry>, until: Option<u64>, known: Option<(Vec<PartitionInfo>, Vec<u64>)>) -> Found {
+    fn among(files: Vec<FileEntry>, until: Option<Epoch>, known: Option<(Vec<PartitionInfo>, Vec<u64>)>) -> Found {
         let (mut records, mut pending, mut quarantine) = (Vec::new(), Vec::new(), Vec::new());
         for file in files {
             match Kind::of(&file.key) {
@@ -178,7 +182,7 @@ impl Found {
 /// An entry of a file that is whole, as far as it says itself.
 fn entry_of(key: &str, bytes: &Bytes) -> anyhow::Result<FileEntry> {
     let checksum = format!("{:016x}", xxhash_rust::xxh3::xxh3_64(bytes));
-    Ok(FileEntry { key: key.to_owned(), rows: 0, bytes: bytes.len() as u64, checksum, epoch: 0 })
+    Ok(FileEntry { key: key.to_owned(), bytes: bytes.len() as u64, checksum, ..FileEntry::default() })
 }
 
 fn texts(key: &str, table: &Columns, name: &str) -> anyhow::Result<Vec<String>> {
@@ -201,7 +205,7 @@ pub struct LakeSource {
     partitions: Vec<PartitionInfo>,
     ordinals: BTreeMap<(String, u32), u16>,
     files: VecDeque<FileEntry>,
-    until: Option<u64>,
+    until: Option<Epoch>,
     /// Positions are those of a manifest.
     is_known: bool,
     /// Ordinal and offset.
@@ -245,7 +249,7 @@ impl LakeSource {
                 format!("reading {key}: restore it from a copy; or remove it, and what only it holds is lost")
             })?;
             for row in rows {
-                if self.until.is_some_and(|until| row.epoch > until) {
+                if self.until.is_some_and(|until| Epoch(row.epoch) > until) {
                     continue;
                 }
                 let ordinal = self.ordinal(&row.source, row.partition)?;
@@ -357,7 +361,7 @@ mod tests {
     use super::*;
 
     fn file(key: &str) -> FileEntry {
-        FileEntry { key: key.to_owned(), rows: 0, bytes: 1, checksum: String::new(), epoch: 0 }
+        FileEntry { key: key.to_owned(), bytes: 1, ..FileEntry::default() }
     }
 
     #[test]
@@ -365,7 +369,7 @@ mod tests {
         let check = |keys: &[&str], until, records: &[&str]| {
             let found = Found::left(&keys.iter().map(|key| file(key)).collect::<Vec<_>>());
             let names: Vec<&str> = found.records.iter().map(|file| &*file.key).collect();
-            assert_eq!((found.until, &names[..]), (until, records), "{keys:?}");
+            assert_eq!((found.until, &names[..]), (until.map(Epoch), records), "{keys:?}");
         };
         let [first, second] =
             ["events/event_date=2026-01-01/g000001-w000-000000.parquet", "dimensions/user/g000002-w000-000000.parquet"];

@@ -9,7 +9,7 @@
 //! ```
 
 use super::Layout;
-use crate::cli::terminal::plain;
+use super::terminal::plain;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement};
 use millrace_dataflows::table::{Table, Value};

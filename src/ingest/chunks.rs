@@ -1,6 +1,7 @@
 //! One worker's way from bytes to events: decoding, counting, and keeping what the lake needs until the verdict.
 
-use crate::live::EventTimes;
+use super::times::EventTimes;
+use crate::numbers::Epoch;
 use millrace_connectors::lake::{EventColumns, PendingRecord, Rejected, StagedEvents};
 use millrace_connectors::source::Chunk;
 use millrace_dataflows::context::{Buckets, Partitions, Shared};
@@ -32,7 +33,7 @@ pub trait Outlet: Send {
     fn pending(&mut self, record: PendingRecord) -> anyhow::Result<()>;
 
     /// Everything of the epochs up to this one has been handed over: a checkpoint ends with it.
-    fn seal(&mut self, epoch: u64) -> anyhow::Result<()>;
+    fn seal(&mut self, epoch: Epoch) -> anyhow::Result<()>;
 }
 
 /// Rows of the state as bytes.
@@ -74,8 +75,8 @@ pub struct Ingest {
     buckets: Buckets,
     /// Of rejected records so many bytes are handed over.
     reject_bytes_max: usize,
-    waiting: BTreeMap<u64, Vec<Waiting>>,
-    verdicts: BTreeMap<u64, BTreeMap<Place, Verdict>>,
+    waiting: BTreeMap<Epoch, Vec<Waiting>>,
+    verdicts: BTreeMap<Epoch, BTreeMap<Place, Verdict>>,
 }
 
 impl Ingest {
@@ -114,13 +115,13 @@ impl Ingest {
     ///
     /// # Errors
     /// Where what was handed over cannot be kept.
-    pub fn seal(&mut self, epoch: u64) -> anyhow::Result<()> {
+    pub fn seal(&mut self, epoch: Epoch) -> anyhow::Result<()> {
         self.outlet.seal(epoch)
     }
 
     /// Decodes a chunk. Every record becomes an event, is pending (older than the horizons behind the watermark), or becomes
     /// a row of the quarantine. Returns the times of the events in it that are not pending.
-    pub fn chunk(&mut self, epoch: u64, read_as: ReadAs, chunk: Chunk, mut send: impl FnMut(Event)) -> EventTimes {
+    pub fn chunk(&mut self, epoch: Epoch, read_as: ReadAs, chunk: Chunk, mut send: impl FnMut(Event)) -> EventTimes {
         let source = self.partitions.source(chunk.partition);
         let limits = match read_as {
             ReadAs::New { watermark } => Kind::ALL.map(|kind| self.horizons.limit(kind, watermark)),
@@ -153,7 +154,7 @@ impl Ingest {
                             }
                         }
                         if let Some(columns) = &mut self.columns {
-                            columns.push(&record, raw.offset, chunk.partition, epoch);
+                            columns.push(&record, raw.offset, chunk.partition, epoch.0);
                         }
                         offsets.push(raw.offset);
                         send(event);
@@ -191,7 +192,7 @@ impl Ingest {
         &mut self.receipts
     }
 
-    pub fn verdict(&mut self, epoch: u64, place: Place, verdict: Verdict) {
+    pub fn verdict(&mut self, epoch: Epoch, place: Place, verdict: Verdict) {
         self.verdicts.entry(epoch).or_default().insert(place, verdict);
     }
 
@@ -199,7 +200,7 @@ impl Ingest {
     ///
     /// # Errors
     /// Where the lake cannot be written.
-    pub fn settle(&mut self, open: u64) -> anyhow::Result<()> {
+    pub fn settle(&mut self, open: Epoch) -> anyhow::Result<()> {
         while let Some(entry) = self.waiting.first_entry().filter(|entry| *entry.key() < open) {
             let (epoch, chunks) = entry.remove_entry();
             let verdicts = self.verdicts.remove(&epoch).unwrap_or_default();
@@ -317,7 +318,7 @@ mod tests {
             Ok(())
         }
 
-        fn seal(&mut self, _epoch: u64) -> anyhow::Result<()> {
+        fn seal(&mut self, _epoch: Epoch) -> anyhow::Result<()> {
             Ok(())
         }
     }
@@ -337,9 +338,9 @@ mod tests {
             chunk.push(offset, Some(1_570_000_000_000_000), bytes);
         }
         let mut sent = 0;
-        ingest.chunk(7, ReadAs::Late, chunk.finish().expect("it has records"), |_| sent += 1);
+        ingest.chunk(Epoch(7), ReadAs::Late, chunk.finish().expect("it has records"), |_| sent += 1);
         let sums = quality::rows(ingest.receipts().drain(7).map(|(account, _, times)| (account, times)));
-        ingest.settle(8).expect("it is kept");
+        ingest.settle(Epoch(8)).expect("it is kept");
         let accounting = Accounting::of(&sums);
         assert_eq!((sent, accounting.accepted, accounting.quarantined), (1, 1, 2));
         assert_eq!((accounting.pending, accounting.read), (-3, 0), "all three were counted when they were pending");

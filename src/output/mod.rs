@@ -11,6 +11,7 @@
 //! json is an array with one object a line.
 
 mod table;
+pub mod terminal;
 
 use clap::ValueEnum;
 use millrace_dataflows::table::{Table, Value};
@@ -45,7 +46,7 @@ pub struct Layout {
 impl Layout {
     /// Fits this process's stdout and cuts nothing.
     pub fn of_stdout() -> Layout {
-        let width = super::terminal::width();
+        let width = terminal::width();
         Layout { width, rows_max: usize::MAX, rows_counted: true, cell_chars_max: usize::MAX }
     }
 

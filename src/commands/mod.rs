@@ -1,0 +1,27 @@
+//! What the commands do, without a command line: `cli` asks, prints and ends; the work is here.
+//!
+//! ```text
+//! replay   a source that ends ──▶ live ──▶ a lake          verify   a lake's rows ⟷ naive answers from its own events
+//! running  a source that goes on ──▶ live ──▶ a lake       repair   a lake ──▶ live ──▶ the same lake, with nothing pending
+//! query    a lake's rows ──▶ an answer                     kept     a lake's rows, all of them
+//! ```
+//! Nothing below knows of it.
+
+mod kept;
+mod progress;
+mod query;
+mod repair;
+mod replay;
+mod request;
+mod running;
+mod verify;
+
+pub use kept::{Kept, kept};
+pub use progress::{Progress, Silent};
+pub use query::query;
+pub use repair::{Repaired, repair};
+pub use replay::{Replayed, replay};
+pub(crate) use replay::{rejected_rules, summary_of};
+pub use request::{RejectedRule, ReplayRequest, ReplaySummary};
+pub use running::Running;
+pub use verify::{Difference, Extent, Files, Verified, verify};

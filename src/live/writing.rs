@@ -1,0 +1,155 @@
+//! A run's way to its lake: a writer for each worker, and the committer behind them.
+//!
+//! ```text
+//! worker ──▶ writer ──files──▶ committer ──▶ manifest
+//! publisher ──cuts──────────────▶ │ ──released──▶ reader ──▶ source
+//! ```
+
+use super::feed::Feed;
+use super::publish::Cuts;
+use super::restore::Begun;
+use super::run::{Plan, Reading};
+use super::threads::Threads;
+use crate::checkpoint::{self, Committer, Lake, LakeWriter, Outgoing, Released, ViewFiles};
+use crate::ingest::PartitionTable;
+use crate::memory::Memory;
+use crate::settings::Settings;
+use millrace_connectors::lake::{EventFiles, EventSettings, PendingFiles, QuarantineFiles, QuarantineSettings};
+use millrace_dataflows::context::Shared;
+use millrace_schema::decode::DecodeSettings;
+use std::sync::{Arc, mpsc};
+
+/// The ends that others have of what writes. Without a lake there is none.
+pub struct Writing {
+    /// One for each worker.
+    pub writers: Vec<Option<LakeWriter>>,
+    /// Of the publisher.
+    pub cuts: Cuts,
+    /// Of the reader.
+    pub released: Option<Released>,
+}
+
+impl Writing {
+    /// Starts what writes to the lake of a plan, if it has one.
+    ///
+    /// # Errors
+    /// Where there are no threads to be had.
+    pub fn start(
+        settings: &Settings,
+        plan: &mut Plan,
+        begun: &Begun,
+        reading: &Reading,
+        memory: &Memory,
+        threads: &mut Threads,
+    ) -> anyhow::Result<Writing> {
+        let mut writers: Vec<Option<LakeWriter>> = (0..plan.workers).map(|_| None).collect();
+        let Some((lake, mode)) = plan.lake.take() else {
+            return Ok(Writing { writers, cuts: None, released: None });
+        };
+        let (incoming, received) = Committer::channel();
+        for (worker, writer) in writers.iter_mut().enumerate() {
+            let outgoing =
+                outgoing(settings, &lake, (worker, plan.workers), &reading.partitions, memory, plan.keeps_state);
+            let (started, thread) = LakeWriter::start(outgoing, incoming.clone())?;
+            *writer = Some(started);
+            threads.watch(thread)?;
+        }
+        let (cuts, cut_receiver) = mpsc::channel();
+        let (clock, feed) = (reading.clock.clone(), reading.feed.clone());
+        let is_plain = plan.rules.only_the_end_counts;
+        let committer = Committer::new(checkpoint::Parts {
+            settings: settings.clone(),
+            mode,
+            keeps_state: plan.keeps_state,
+            counts_whole: is_plain,
+            names: begun.shared.names.clone(),
+            workers: plan.workers,
+            views: views(begun, is_plain),
+            now_ms: Box::new(move || clock.now_ms()),
+            beside: (!is_plain).then(|| beside(&begun.shared, &plan.validated.decode, &feed)),
+            repaired: plan.repair.then(|| pending_keys(&lake)),
+            carried: plan.rebuild.take().map(|found| found.quarantine).unwrap_or_default(),
+            names_lost: begun.lost.names,
+            lake,
+        });
+        let released = committer.released();
+        threads.first("committer", move || {
+            let ends = CommitsEnd(feed);
+            committer.run(&received, &cut_receiver, &*ends.0)
+        })?;
+        Ok(Writing { writers, cuts: Some(cuts), released: Some(released) })
+    }
+}
+
+/// The views as the lake has them: those whose rows are lost are written whole.
+fn views(begun: &Begun, is_plain: bool) -> Vec<ViewFiles> {
+    let files = begun.kept.views.iter().map(|rows| {
+        let name = rows.view.name();
+        let entry = begun.before.as_ref().and_then(|manifest| manifest.views.iter().find(|view| view.name == name));
+        let entry = entry.filter(|_| !begun.lost.views.contains(&name));
+        ViewFiles::new(rows, (!is_plain).then_some(&*begun.shared.context), entry.cloned())
+    });
+    files.collect()
+}
+
+fn beside(shared: &Shared, decode: &DecodeSettings, feed: &Arc<Feed>) -> checkpoint::Beside {
+    let feed = feed.clone();
+    checkpoint::Beside {
+        shared: shared.clone(),
+        decode: decode.clone(),
+        found: Box::new(move |found| feed.found(found)),
+    }
+}
+
+/// The files of pending records.
+fn pending_keys(lake: &Lake) -> Vec<String> {
+    let pending = lake.files.iter().filter(|file| checkpoint::Kind::of(&file.key) == Some(checkpoint::Kind::Pending));
+    pending.map(|file| file.key.clone()).collect()
+}
+
+/// What a worker's writer needs.
+fn outgoing(
+    settings: &Settings,
+    lake: &Lake,
+    (worker, workers): (usize, usize),
+    partitions: &PartitionTable,
+    memory: &Memory,
+    state: bool,
+) -> Outgoing {
+    let name = format!("{}-w{worker:03}", checkpoint::prefix(lake.manifest.generation));
+    let compression = checkpoint::compression(settings);
+    let defaults = EventSettings::default();
+    let event_settings = EventSettings {
+        compression,
+        file_rows: settings.lake.events_file_rows as u64,
+        buffer_bytes: memory.share(defaults.buffer_bytes) / workers,
+        uploads_most: (defaults.uploads_most / workers).max(1),
+        ..defaults
+    };
+    let quarantine_settings = QuarantineSettings {
+        compression,
+        record_bytes: settings.lake.quarantine_bytes_max,
+        ..QuarantineSettings::default()
+    };
+    let store = &lake.store;
+    Outgoing {
+        worker,
+        store: store.clone(),
+        partitions: partitions.clone(),
+        events: settings.lake.events.then(|| EventFiles::new(store.clone(), &name, event_settings)),
+        quarantine: QuarantineFiles::new(store.clone(), &name, quarantine_settings),
+        pending: PendingFiles::new(store.clone(), &name, compression),
+        state,
+        queue_bytes: memory.share(checkpoint::QUEUE_BYTES) / workers,
+        name,
+    }
+}
+
+/// However the committer ends, the feed knows that it has.
+struct CommitsEnd(Arc<Feed>);
+
+impl Drop for CommitsEnd {
+    fn drop(&mut self) {
+        self.0.commits_end();
+    }
+}
