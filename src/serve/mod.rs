@@ -1,16 +1,19 @@
 //! Serving: one input, an ordered stream of closed epochs; many readers.
 //!
 //! ```text
-//! engine ──Commit{epoch}──▶ publisher ──Published──▶ board ──▶ gRPC
-//!                           (index writers)          (what is current, what is kept for whoever goes on reading)
+//! engine ──Commit{epoch}──▶ publisher ──Published──▶ board ──▶ read ──▶ grpc ──▶ callers
+//!                           (index writers)            │       (plain)  (a codec and its transport)
+//!                                   what is current, what is kept for whoever goes on reading
 //! ```
 //! It knows views and rows, and neither workers nor sources: the engine in this process is one maker of commits, and
 //! could be elsewhere.
 
 pub mod board;
+pub mod callers;
 pub mod commit;
 pub mod grpc;
 pub mod publisher;
+pub mod read;
 pub mod settings;
 pub mod status;
 

@@ -124,6 +124,20 @@ fn nothing_is_printed_that_can_fail() {
     assert!(files > 100, "only {files} sources were found");
 }
 
+/// Questions, answers and their errors are plain, so that another wire needs another codec and nothing else.
+#[test]
+fn reads_and_callers_know_no_protocol() {
+    let protocols = ["tonic::", "prost::", "millrace_proto", "http_body", "tower::", "serde_json", "::grpc", "grpc::"];
+    let serve = manifest_dir().join("src/serve");
+    for folder in ["read", "callers"] {
+        let mut files = 0;
+        check_sources(&serve.join(folder), &protocols, &mut files);
+        assert!(files > 4, "only {files} sources were found in {folder}");
+    }
+    // Callers are below reads: what is asked is none of their business.
+    check_sources(&serve.join("callers"), &["serve::read"], &mut 0);
+}
+
 fn check_sources(folder: &Path, forbidden: &[&str], files: &mut usize) {
     for entry in std::fs::read_dir(folder).expect("a folder of sources") {
         let path = entry.expect("an entry").path();

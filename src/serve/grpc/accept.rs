@@ -5,7 +5,7 @@
 //! ```
 //! Who connects and says nothing keeps nobody out: it has no place yet.
 
-use super::connections::{Connection, Connections, Place};
+use crate::serve::callers::connections::{Connection, Connections, Place};
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;

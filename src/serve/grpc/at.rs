@@ -1,7 +1,8 @@
-//! Where an answer is true, once for each version: answers share the encoded bytes.
+//! Where an answer is true, as the contract has it, encoded once for each version: answers share the bytes.
 
 use super::wire;
-use crate::serve::{Board, Published};
+use crate::serve::Published;
+use crate::serve::read::Place;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use millrace_proto::prost_types::Timestamp;
@@ -9,50 +10,60 @@ use millrace_proto::v1;
 use prost::Message;
 use std::sync::Arc;
 
-/// A version and its place in time.
-pub struct Stamp {
-    pub version: Arc<Published>,
-    pub at: v1::At,
-    /// The field `at` of any answer: it is the first of all of them.
-    pub encoded: Bytes,
-}
-
-impl Stamp {
-    pub fn of(version: Arc<Published>) -> Stamp {
-        let positions = version.positions.iter().map(|source| v1::SourcePositions {
-            source: source.source.clone(),
-            next_offsets: source.next_offsets.clone(),
-        });
-        let at = v1::At {
-            epoch: version.epoch,
-            watermark: version.watermark.map(timestamp),
-            positions: positions.collect(),
-            restored: version.restored,
-        };
-        let mut encoded = Vec::new();
-        wire::put_bytes(&mut encoded, wire::AT, &at.encode_to_vec());
-        Stamp { version, at, encoded: encoded.into() }
+/// The place of a version.
+pub fn at(place: &Place) -> v1::At {
+    let positions = place.positions.iter().map(|source| v1::SourcePositions {
+        source: source.source.clone(),
+        next_offsets: source.next_offsets.clone(),
+    });
+    v1::At {
+        epoch: place.epoch,
+        watermark: place.watermark.map(timestamp),
+        positions: positions.collect(),
+        restored: place.restored,
     }
 }
 
-/// The stamp of the version that was current when last asked.
+struct Stamp {
+    place: Place,
+    encoded: Bytes,
+}
+
+/// The field `at` of any answer: it is the first of all of them.
+fn encode(place: &Place) -> Bytes {
+    let mut encoded = Vec::new();
+    wire::put_bytes(&mut encoded, wire::AT, &at(place).encode_to_vec());
+    encoded.into()
+}
+
+/// Fields `at`, and that of the place that was asked for last.
 #[derive(Default)]
 pub struct Stamps(ArcSwapOption<Stamp>);
 
 impl Stamps {
-    pub fn current(&self, board: &Board) -> Arc<Stamp> {
-        self.of(board.current())
+    pub fn of(&self, version: &Published) -> Bytes {
+        match &*self.0.load() {
+            Some(stamp) if stamp.place.is_of(version) => stamp.encoded.clone(),
+            _ => self.renew(Place::of(version)),
+        }
     }
 
-    pub fn of(&self, version: Arc<Published>) -> Arc<Stamp> {
-        if let Some(stamp) = &*self.0.load()
-            && Arc::ptr_eq(&stamp.version, &version)
-        {
-            return stamp.clone();
+    pub fn of_place(&self, place: &Place) -> Bytes {
+        match &*self.0.load() {
+            Some(stamp) if stamp.place.is(place) => stamp.encoded.clone(),
+            _ => self.renew(place.clone()),
         }
-        let stamp = Arc::new(Stamp::of(version));
-        self.0.store(Some(stamp.clone()));
-        stamp
+    }
+
+    /// Of a version that few ask for: the one that many do stays at hand.
+    pub fn of_old(version: &Published) -> Bytes {
+        encode(&Place::of(version))
+    }
+
+    fn renew(&self, place: Place) -> Bytes {
+        let encoded = encode(&place);
+        self.0.store(Some(Arc::new(Stamp { place, encoded: encoded.clone() })));
+        encoded
     }
 }
 

@@ -1,7 +1,8 @@
 //! What goes in and out of a call, counted: a request as it comes, an answer until it has left the server's buffers.
 
-use super::connections::Connection;
-use super::memory::{CALL_BYTES, Charge, Memory, Of};
+use super::error::full;
+use crate::serve::callers::connections::Connection;
+use crate::serve::callers::memory::{CALL_BYTES, Charge, Full, Memory, Of};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
@@ -27,8 +28,8 @@ pub struct Call {
 
 impl Call {
     /// # Errors
-    /// RESOURCE_EXHAUSTED where there is no memory for it.
-    pub fn begin(memory: &Arc<Memory>, connection: Option<Arc<Connection>>, is_use: bool) -> Result<Arc<Call>, Status> {
+    /// Where there is no memory for it.
+    pub fn begin(memory: &Arc<Memory>, connection: Option<Arc<Connection>>, is_use: bool) -> Result<Arc<Call>, Full> {
         let charge = memory.charge(CALL_BYTES, Of::Calls, connection.as_deref())?;
         if let Some(connection) = connection.as_ref().filter(|_| is_use) {
             connection.call_begins();
@@ -37,14 +38,14 @@ impl Call {
         Ok(Arc::new(Call { memory: memory.clone(), connection, charge, is_use, is_answered }))
     }
 
-    fn takes_in(&self, bytes: usize) -> Result<(), Status> {
+    fn takes_in(&self, bytes: usize) -> Result<(), Full> {
         self.memory.charge(bytes, Of::Calls, self.connection.as_deref()).map(drop)?;
         self.charge.lock().expect("no holder of the charge panics").grow(bytes);
         Ok(())
     }
 
     /// Bytes that are on their way until they are dropped.
-    fn owes(&self, bytes: Bytes) -> Result<Bytes, Status> {
+    fn owes(&self, bytes: Bytes) -> Result<Bytes, Full> {
         let charge = self.memory.charge(bytes.len(), Of::Calls, self.connection.as_deref())?;
         if let Some(connection) = &self.connection {
             connection.is_owed(bytes.len());
@@ -100,7 +101,7 @@ impl<B: Body<Data = Bytes, Error = Status> + Unpin> Body for Incoming<B> {
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
         {
-            self.call.takes_in(data.len())?;
+            self.call.takes_in(data.len()).map_err(full)?;
         }
         Poll::Ready(frame)
     }
@@ -154,7 +155,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
                 Ok(data) => match &this.call {
                     Some(call) if !data.is_empty() => match call.owes(data) {
                         Ok(data) => this.rest = data,
-                        Err(status) => return Poll::Ready(Some(Ok(this.fail(&status)))),
+                        Err(short) => return Poll::Ready(Some(Ok(this.fail(&full(short))))),
                     },
                     _ => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 },

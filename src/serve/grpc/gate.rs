@@ -1,11 +1,12 @@
 //! What every request passes first: who may call, whether there is room for it, and the count of it.
 
 use super::accept::Caller;
-use super::auth::{Denial, Needs, Tokens};
 use super::body::{Call, Incoming, Outgoing};
-use super::memory::Memory;
+use super::error::{denied, full};
 use super::metrics::ServeMetrics;
-use super::strangers::Strangers;
+use crate::serve::callers::auth::{Denial, Needs, Tokens};
+use crate::serve::callers::memory::Memory;
+use crate::serve::callers::strangers::Strangers;
 use bytes::Bytes;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,16 +65,16 @@ where
         let caller = request.extensions().get::<Caller>().cloned();
         let metrics = self.gate.metrics.clone();
         let address = caller.as_ref().map(Caller::address);
-        let needs = Needs::of(path);
+        let needs = needs(path);
         if let Err(denial) = self.gate.tokens.allow(needs, authorization, address) {
             metrics.count(method, true, started.elapsed());
             return self.gate.deny(denial, caller);
         }
         let call = match Call::begin(&self.gate.memory, caller.map(|caller| caller.0), needs != Needs::Nothing) {
             Ok(call) => call,
-            Err(status) => {
+            Err(short) => {
                 metrics.count(method, true, started.elapsed());
-                return Box::pin(async move { Ok(refusal(&status)) });
+                return Box::pin(async move { Ok(refusal(&full(short))) });
             }
         };
         let of_request = call.clone();
@@ -92,8 +93,8 @@ impl Gate {
     where
         B: http_body::Body + Default + Send + 'static,
     {
-        let Denial { status, wrong_token } = denial;
-        if !wrong_token {
+        let status = denied(&denial);
+        if !denial.wrong_token {
             return Box::pin(async move { Ok(refusal(&status)) });
         }
         let verdict = self.strangers.wrong_token(caller.as_ref().map(Caller::address), Instant::now());
@@ -112,4 +113,29 @@ impl Gate {
 
 fn refusal<B: http_body::Body + Default>(status: &Status) -> Response<Outgoing<B>> {
     status.clone().into_http::<B>().map(|body| Outgoing::new(body, None))
+}
+
+/// What a method needs, by the path of its requests. What is not known needs to read, at least.
+fn needs(path: &str) -> Needs {
+    if path.starts_with("/grpc.health.v1.") || path.starts_with("/grpc.reflection.") {
+        Needs::Nothing
+    } else if path.starts_with("/millrace.v1.Admin/") {
+        Needs::Admin
+    } else {
+        Needs::Read
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_methods_need() {
+        assert_eq!(needs("/millrace.v1.Admin/Drain"), Needs::Admin);
+        assert_eq!(needs("/millrace.v1.Analytics/Query"), Needs::Read);
+        assert_eq!(needs("/grpc.health.v1.Health/Check"), Needs::Nothing);
+        assert_eq!(needs("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"), Needs::Nothing);
+        assert_eq!(needs("/anything"), Needs::Read);
+    }
 }

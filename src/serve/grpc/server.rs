@@ -2,16 +2,17 @@
 
 use super::accept::accept;
 use super::admin::AdminService;
-use super::auth::Tokens;
-use super::connections::Connections;
 use super::gate::Gate;
-use super::memory::Memory;
 use super::metrics::ServeMetrics;
-use super::service::{Around, Clock, Service};
-use super::strangers::Strangers;
+use super::service::{Around, Service};
 use super::tls;
 use crate::allocator;
 use crate::serve::Board;
+use crate::serve::callers::auth::Tokens;
+use crate::serve::callers::connections::Connections;
+use crate::serve::callers::memory::Memory;
+use crate::serve::callers::strangers::Strangers;
+use crate::serve::read::{Clock, Reads};
 use crate::serve::settings::ServeSettings;
 use crate::serve::status::Engine;
 use millrace_proto::FILE_DESCRIPTOR_SET;
@@ -101,15 +102,8 @@ impl Server {
         let strangers = Arc::<Strangers>::default();
         let (of_all, strange) = (connections.clone(), strangers.clone());
         let around = Around { connections: of_all, strangers: strange, memory: memory.clone() };
-        let service = Arc::new(Service::new(
-            settings,
-            board.clone(),
-            engine.clone(),
-            clock,
-            metrics.clone(),
-            drained.clone(),
-            around,
-        ));
+        let reads = Reads::new(settings, board.clone(), engine.clone(), clock, drained.clone(), memory.clone());
+        let service = Arc::new(Service::new(settings, reads, metrics.clone(), around));
         let tidied = Arc::downgrade(&service);
         let analytics = AnalyticsServer::from_arc(service)
             .max_decoding_message_size(settings.request_bytes_max)

@@ -1,13 +1,13 @@
 //! The typed reads: from their requests to questions, from tables to their rows.
 
-use super::pages::put_typed_rows;
-use super::question::{Question, days, instant, limit, order};
+use super::asked::{days, instant, limit, order};
+use super::codec::put_typed_rows;
+use crate::serve::read::{Question, ReadError};
 use bytes::Bytes;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
 use millrace_proto::v1;
 use prost::Message;
-use tonic::Status;
 
 /// `rows` in all typed answers.
 const ROWS: u32 = 2;
@@ -17,7 +17,7 @@ pub const SALES: &str = "sales";
 pub const RELATED: &str = "related_products";
 const FUNNEL: &str = "funnel";
 
-pub fn sales(asked: v1::GetSalesRequest) -> Result<Question, Status> {
+pub fn sales(asked: v1::GetSalesRequest) -> Result<Question, ReadError> {
     let filters = [
         ("hour", asked.hour),
         ("day", asked.day),
@@ -38,7 +38,7 @@ pub fn sales(asked: v1::GetSalesRequest) -> Result<Question, Status> {
     Ok(question(SALES, query))
 }
 
-pub fn funnel(asked: v1::GetFunnelRequest) -> Result<Question, Status> {
+pub fn funnel(asked: v1::GetFunnelRequest) -> Result<Question, ReadError> {
     let filters = [
         ("day", asked.day),
         ("month", asked.month),
@@ -58,9 +58,9 @@ pub fn funnel(asked: v1::GetFunnelRequest) -> Result<Question, Status> {
     Ok(question(FUNNEL, query))
 }
 
-pub fn related(asked: v1::GetRelatedProductsRequest) -> Result<Question, Status> {
+pub fn related(asked: v1::GetRelatedProductsRequest) -> Result<Question, ReadError> {
     if asked.product_id.is_empty() {
-        return Err(Status::invalid_argument("product_id is empty: name a product, or ask Query for all"));
+        return Err(ReadError::invalid("product_id is empty: name a product, or ask Query for all"));
     }
     let full = |text: String| Some(text).filter(|text| !text.is_empty());
     let filters = [("product_id", full(asked.product_id)), ("kind", full(asked.kind))];
@@ -74,7 +74,7 @@ fn given<const N: usize>(filters: [(&str, Option<String>); N]) -> Vec<(String, S
 }
 
 fn question(view: &str, query: Query) -> Question {
-    Question { view: view.to_owned(), query, key: Bytes::new() }
+    Question { view: view.to_owned(), query }
 }
 
 pub fn sales_rows(table: &Table) -> Bytes {

@@ -89,6 +89,25 @@ pub fn put_cell(out: &mut Vec<u8>, field: u32, value: &Value) {
     }
 }
 
+/// A cell as a caller reads it.
+#[cfg(test)]
+pub fn read(value: &millrace_proto::v1::Value) -> Value {
+    use millrace_proto::v1::value::Kind;
+    use millrace_schema::Currency;
+    match &value.kind {
+        None => Value::Null,
+        Some(Kind::IntValue(value)) => Value::Int(*value),
+        Some(Kind::DoubleValue(value)) => Value::Float(*value),
+        Some(Kind::TextValue(text)) => Value::text(text),
+        Some(Kind::MoneyValue(money)) => {
+            let currency = Currency::parse(&money.currency).expect("a currency");
+            let minor: i64 = money.amount.replace('.', "").parse().expect("digits");
+            assert_eq!(currency.format(minor), money.amount);
+            Value::Money(minor, currency)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,21 +128,5 @@ mod tests {
         let answer = v1::QueryResponse::decode(&*out).expect("it is one");
         let read: Vec<Value> = answer.rows[0].values.iter().map(read).collect();
         assert_eq!(read, values);
-    }
-
-    fn read(value: &v1::Value) -> Value {
-        use v1::value::Kind;
-        match &value.kind {
-            None => Value::Null,
-            Some(Kind::IntValue(value)) => Value::Int(*value),
-            Some(Kind::DoubleValue(value)) => Value::Float(*value),
-            Some(Kind::TextValue(text)) => Value::text(text),
-            Some(Kind::MoneyValue(money)) => {
-                let currency = Currency::parse(&money.currency).expect("a currency");
-                let minor: i64 = money.amount.replace('.', "").parse().expect("digits");
-                assert_eq!(currency.format(minor), money.amount);
-                Value::Money(minor, currency)
-            }
-        }
     }
 }

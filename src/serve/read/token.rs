@@ -1,9 +1,9 @@
 //! A page token: where in which answer the next page begins. Opaque to callers, and nothing to trust: all that one can do
 //! with a forged one is to read what may be read anyway.
 
+use super::error::ReadError;
 use rustc_hash::FxHasher;
 use std::hash::Hasher;
-use tonic::Status;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageToken {
@@ -13,14 +13,14 @@ pub struct PageToken {
 }
 
 impl PageToken {
-    /// `question` is what the pages are an answer to.
+    /// `question` is what the pages are an answer to, as the codec has it.
     pub fn to_text(self, question: &[u8]) -> String {
         format!("{:x}.{:x}.{:016x}", self.epoch, self.offset, self.check(question))
     }
 
     /// # Errors
-    /// INVALID_ARGUMENT where it is none, or of another question.
-    pub fn parse(text: &str, question: &[u8]) -> Result<PageToken, Status> {
+    /// Where it is none, or of another question.
+    pub fn parse(text: &str, question: &[u8]) -> Result<PageToken, ReadError> {
         let number = |text: &str| u64::from_str_radix(text, 16).ok();
         let parsed = text.split_once('.').and_then(|(epoch, rest)| {
             let (offset, check) = rest.split_once('.')?;
@@ -28,7 +28,7 @@ impl PageToken {
         });
         match parsed {
             Some((token, check)) if token.check(question) == check => Ok(token),
-            _ => Err(Status::invalid_argument(
+            _ => Err(ReadError::invalid(
                 "page_token is not one of this query's: send the next_page_token of the page before with the same query",
             )),
         }

@@ -1,6 +1,7 @@
 //! Answers a question without holding up others: what looks at few rows at once, what looks at many aside.
 
 use super::deadline::Deadline;
+use super::error::{Kind, ReadError};
 use super::question::{Question, misfit, view};
 use crate::serve::Published;
 use crate::serve::settings::ServeSettings;
@@ -12,7 +13,6 @@ use millrace_dataflows::table::Table;
 use std::cell::Cell;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tonic::Status;
 
 /// Where questions are answered.
 #[derive(Clone)]
@@ -42,16 +42,16 @@ impl Asking {
         version: &Arc<Published>,
         question: Question,
         deadline: Deadline,
-        finish: impl FnOnce(Table) -> Result<T, Status> + Send + 'static,
-    ) -> Result<T, Status> {
+        finish: impl FnOnce(Table) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
         deadline.check("not answered")?;
-        if let Some(table) = answer_light(version, &question.view, &question.query, self.light_rows_max)? {
+        if let Some(table) = answer_light(version, &question, self.light_rows_max)? {
             return finish(table);
         }
         let waiting = tokio::time::timeout_at(deadline.at, self.heavy.clone().acquire_owned());
         let permit =
             waiting.await.map_err(|_| deadline.passed("other large questions were before this one; no answer"))?;
-        let permit = permit.map_err(|_| Status::unavailable("the server ends"))?;
+        let permit = permit.map_err(|_| ReadError::unavailable("the server ends"))?;
         answer_aside(version, question, permit, finish).await
     }
 
@@ -63,14 +63,14 @@ impl Asking {
         &self,
         version: &Arc<Published>,
         question: Question,
-        finish: impl FnOnce(Table) -> Result<T, Status> + Send + 'static,
-    ) -> Result<T, Status> {
+        finish: impl FnOnce(Table) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
         let most = self.light_rows_max.min(KEPT_UP_ROWS_MAX);
-        if let Some(table) = answer_light(version, &question.view, &question.query, most)? {
+        if let Some(table) = answer_light(version, &question, most)? {
             return finish(table);
         }
         let permit = self.aside.clone().acquire_owned().await;
-        let permit = permit.map_err(|_| Status::unavailable("the server ends"))?;
+        let permit = permit.map_err(|_| ReadError::unavailable("the server ends"))?;
         answer_aside(version, question, permit, finish).await
     }
 }
@@ -79,49 +79,92 @@ async fn answer_aside<T: Send + 'static>(
     version: &Arc<Published>,
     question: Question,
     permit: OwnedSemaphorePermit,
-    finish: impl FnOnce(Table) -> Result<T, Status> + Send + 'static,
-) -> Result<T, Status> {
+    finish: impl FnOnce(Table) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ReadError> {
     let version = version.clone();
     let working = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         finish(answer(&version, &question.view, &question.query)?)
     });
-    working.await.map_err(|_| Status::internal("the answer could not be worked out: this is a defect"))?
+    let defect = |_| ReadError::new(Kind::Defect, "the answer could not be worked out: this is a defect");
+    working.await.map_err(defect)?
+}
+
+/// The answer of one version, however many rows are looked at.
+///
+/// # Errors
+/// Where there is no such view, or the question does not fit it.
+pub fn answer(version: &Published, name: &str, query: &Query) -> Result<Table, ReadError> {
+    answer_from(&Snapshot { version, budget: None }, name, query)
 }
 
 /// `None` where too many rows are looked at.
-fn answer_light(version: &Published, name: &str, query: &Query, most: usize) -> Result<Option<Table>, Status> {
-    let rows = view(version, name)?;
-    let budget = Budget { index: &rows.index, left: Cell::new(most), spent: Cell::new(false) };
-    let answer = rows.view.answer(&budget, &version.answer_context(), query);
+fn answer_light(version: &Published, question: &Question, most: usize) -> Result<Option<Table>, ReadError> {
+    let snapshot = Snapshot { version, budget: Some(Budget { left: Cell::new(most), is_spent: Cell::new(false) }) };
+    let answer = answer_from(&snapshot, &question.view, &question.query);
     // What came of too few rows is wrong, even that the question does not fit: columns depend on what there is.
-    if budget.spent.get() { Ok(None) } else { answer.map(Some).map_err(misfit) }
+    if snapshot.is_spent() { Ok(None) } else { answer.map(Some) }
 }
 
-fn answer(version: &Published, name: &str, query: &Query) -> Result<Table, Status> {
-    let rows = view(version, name)?;
-    rows.view.answer(&rows.index, &version.answer_context(), query).map_err(misfit)
+/// The one place where a view is asked. It has the views of the whole epoch at hand: an answer may be made of several.
+fn answer_from(snapshot: &Snapshot<'_>, name: &str, query: &Query) -> Result<Table, ReadError> {
+    let asked = view(snapshot.version, name)?;
+    let rows = snapshot.rows(&asked.index);
+    asked.view.answer(&rows, &snapshot.version.answer_context(), query).map_err(misfit)
 }
 
-/// The rows of an index, as long as not too many are looked at. Those of a span that is too long are left out.
-struct Budget<'a> {
-    index: &'a Index,
+/// All views of one epoch, as one answer may look at them: at no more rows, of all of them together, than its budget has.
+struct Snapshot<'a> {
+    version: &'a Published,
+    budget: Option<Budget>,
+}
+
+struct Budget {
     left: Cell<usize>,
-    spent: Cell<bool>,
+    is_spent: Cell<bool>,
 }
 
-impl RowSet for Budget<'_> {
+impl Snapshot<'_> {
+    fn rows<'a>(&'a self, index: &'a Index) -> SnapshotRows<'a> {
+        SnapshotRows { index, budget: self.budget.as_ref() }
+    }
+
+    fn is_spent(&self) -> bool {
+        self.budget.as_ref().is_some_and(|budget| budget.is_spent.get())
+    }
+}
+
+/// The rows of a view, as long as not too many are looked at. Those of a span that is too long are left out.
+struct SnapshotRows<'a> {
+    index: &'a Index,
+    budget: Option<&'a Budget>,
+}
+
+impl SnapshotRows<'_> {
+    /// Whether there is enough left for so many rows.
+    fn spend(&self, span: &Span) -> bool {
+        let Some(budget) = self.budget else { return true };
+        match budget.left.get().checked_sub(self.index.rows_at_most(span)) {
+            Some(left) if !budget.is_spent.get() => {
+                budget.left.set(left);
+                true
+            }
+            _ => {
+                budget.is_spent.set(true);
+                false
+            }
+        }
+    }
+}
+
+impl RowSet for SnapshotRows<'_> {
     fn get(&self, key: &Key) -> Option<Measures> {
         self.index.get(key)
     }
 
     fn scan(&self, span: &Span, each: &mut dyn FnMut(&Key, Sums<'_>)) {
-        match self.left.get().checked_sub(self.index.rows_at_most(span)) {
-            Some(left) if !self.spent.get() => {
-                self.left.set(left);
-                self.index.scan(span, each);
-            }
-            _ => self.spent.set(true),
+        if self.spend(span) {
+            self.index.scan(span, each);
         }
     }
 

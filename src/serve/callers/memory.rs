@@ -10,7 +10,6 @@ use super::connections::{Connection, Connections};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use tonic::Status;
 
 /// What an open call takes, beside what it brings and gets: its task, its headers, its place in the connection.
 pub const CALL_BYTES: usize = 8 << 10;
@@ -26,6 +25,16 @@ pub struct Memory {
     /// Requests that were refused for want of memory.
     refused: AtomicU64,
     connections: Arc<Connections>,
+}
+
+/// There is no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{who} hold all the memory they may (serve.memory_bytes = {most}): ask for less, or again later")]
+pub struct Full {
+    /// Who holds it.
+    pub who: &'static str,
+    /// Of everybody.
+    pub most: usize,
 }
 
 /// Who may use what part.
@@ -65,8 +74,8 @@ impl Memory {
     /// Room for so many bytes.
     ///
     /// # Errors
-    /// RESOURCE_EXHAUSTED where there is none, and nobody who holds more than `caller`.
-    pub fn charge(self: &Arc<Self>, bytes: usize, of: Of, caller: Option<&Connection>) -> Result<Charge, Status> {
+    /// [`Full`] where there is none, and nobody who holds more than `caller`.
+    pub fn charge(self: &Arc<Self>, bytes: usize, of: Of, caller: Option<&Connection>) -> Result<Charge, Full> {
         let mut charge = Charge { memory: self.clone(), bytes: 0, of };
         charge.resize(bytes, of, caller)?;
         Ok(charge)
@@ -76,7 +85,7 @@ impl Memory {
     ///
     /// # Errors
     /// As [`Memory::charge`].
-    pub fn keep(self: &Arc<Self>, bytes: Vec<u8>, of: Of, caller: Option<&Connection>) -> Result<Bytes, Status> {
+    pub fn keep(self: &Arc<Self>, bytes: Vec<u8>, of: Of, caller: Option<&Connection>) -> Result<Bytes, Full> {
         if bytes.is_empty() {
             return Ok(Bytes::new());
         }
@@ -84,7 +93,7 @@ impl Memory {
         Ok(Bytes::from_owner(Kept { bytes, _charge: charge }))
     }
 
-    fn admit(&self, more: usize, of: Of, caller: Option<&Connection>) -> Result<(), Status> {
+    fn admit(&self, more: usize, of: Of, caller: Option<&Connection>) -> Result<(), Full> {
         let subscribed = match of {
             Of::Calls => None,
             Of::NewSubscription => Some(self.most / 2 - self.most / 16),
@@ -97,11 +106,8 @@ impl Memory {
             return Ok(());
         }
         self.refused.fetch_add(1, Relaxed);
-        let what = if too_many { "subscriptions hold" } else { "callers hold" };
-        Err(Status::resource_exhausted(format!(
-            "{what} all the memory they may (serve.memory_bytes = {}): ask for less, or again later",
-            self.most
-        )))
+        let who = if too_many { "subscriptions" } else { "callers" };
+        Err(Full { who, most: self.most })
     }
 
     fn add(&self, bytes: usize, of: Of) {
@@ -139,7 +145,7 @@ impl Charge {
     ///
     /// # Errors
     /// As [`Memory::charge`]. It is as before then.
-    pub fn resize(&mut self, bytes: usize, of: Of, caller: Option<&Connection>) -> Result<(), Status> {
+    pub fn resize(&mut self, bytes: usize, of: Of, caller: Option<&Connection>) -> Result<(), Full> {
         if let Some(more) = bytes.checked_sub(self.bytes).filter(|more| *more > 0) {
             self.memory.admit(more, of, caller)?;
             self.memory.add(more, self.of);
@@ -178,7 +184,6 @@ impl AsRef<[u8]> for Kept {
 mod tests {
     use super::*;
     use std::time::Duration;
-    use tonic::Code;
 
     fn nobody() -> Arc<Connections> {
         Connections::new(1, 1, Duration::ZERO)
@@ -190,8 +195,8 @@ mod tests {
         let kept = memory.keep(vec![7; 600], Of::Calls, None).expect("there is room");
         let piece = kept.slice(10..20);
         let refused = memory.charge(600, Of::Calls, None).map(|_| ()).expect_err("there is no room");
-        assert_eq!(refused.code(), Code::ResourceExhausted);
-        assert!(refused.message().contains("serve.memory_bytes = 1000"), "{refused:?}");
+        assert_eq!(refused, Full { who: "callers", most: 1_000 });
+        assert!(refused.to_string().contains("callers hold all the memory they may (serve.memory_bytes = 1000)"));
         drop(kept);
         assert_eq!(memory.used(), 600);
         drop(piece);

@@ -1,25 +1,18 @@
 //! An answer by key, the log of its changes, and what somebody at a position in it has to be told. Pure.
 
-use super::super::pages::put_columns;
-use super::super::wire;
-use bytes::Bytes;
-use millrace_dataflows::table::Table;
-use rustc_hash::FxHashMap;
-use std::collections::{BTreeSet, VecDeque};
-
-/// The cells of the group columns, encoded as the members of a row.
-type RowKey = Bytes;
-
-/// `columns` in batches and progress messages, by the message's own number.
-pub const SNAPSHOT_COLUMNS: u32 = 5;
-pub const CHANGE_COLUMNS: u32 = 5;
-pub const PROGRESS_COLUMNS: u32 = 2;
+use super::super::codec::Columns;
+use super::cells::{RowKey, bytes_of};
+use millrace_dataflows::table::{Table, Value};
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::VecDeque;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
 /// The log may name so many keys, or twice the answer's.
 const LOG_KEYS_MIN: usize = 10_000;
 /// Of one answer, spans of epochs that are known to have it.
 const SPANS_MOST: usize = 64;
-/// What a row takes beside its bytes, and what a key in the log does: places in tables, and what the allocator adds.
+/// What a row takes beside its cells, and what a key in the log does: places in tables, and what the allocator adds.
 const ROW_MORE: usize = 136;
 const LOG_KEY_MORE: usize = 48;
 
@@ -48,8 +41,8 @@ impl Sample {
 }
 
 struct Cell {
-    /// The encoded cells that are no key.
-    values: Box<[u8]>,
+    /// Those that are no key.
+    values: Box<[Value]>,
     /// The last table that had the row.
     table: u64,
 }
@@ -57,9 +50,7 @@ struct Cell {
 /// An answer that is kept up.
 #[derive(Default)]
 pub struct LiveAnswer {
-    columns: Vec<String>,
-    /// How many columns at the end do not name the row.
-    values: usize,
+    columns: Arc<Columns>,
     rows: FxHashMap<RowKey, Cell>,
     /// How many tables were looked at. It moves with every one of them, also where the position does not: a row is there
     /// if the last table had it.
@@ -77,8 +68,8 @@ pub struct LiveAnswer {
     log_bytes: usize,
 }
 
-/// The encoded cells of a row's key, and of its values.
-pub type Row<'a> = (&'a [u8], &'a [u8]);
+/// The cells of a row's key, and its values.
+pub type Row<'a> = (&'a [Value], &'a [Value]);
 
 /// What somebody has to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,17 +117,16 @@ impl LiveAnswer {
     }
 
     /// The answer at a later epoch. The last `values` columns do not name the row.
-    pub fn sample(&mut self, epoch: u64, table: &Table, values: usize) {
+    pub fn sample(&mut self, epoch: u64, table: Table, values: usize) {
         let position = self.position + 1;
         self.tables += 1;
-        if self.columns != table.columns {
-            self.columns.clone_from(&table.columns);
-            self.values = values;
+        if self.columns.names != table.columns {
+            self.columns = Arc::new(Columns::of(&table, values));
             self.columns_since = position;
             self.rows.clear();
             self.bytes = 0;
         }
-        let mut changed = self.put_rows(table, values);
+        let mut changed = self.put_rows(table.rows);
         self.remove_missing(&mut changed);
         if self.log.is_empty() {
             self.begun = position;
@@ -158,29 +148,25 @@ impl LiveAnswer {
     }
 
     /// Takes the rows of a table. Returns the keys of those that are new or have other values.
-    fn put_rows(&mut self, table: &Table, values: usize) -> Vec<RowKey> {
-        let groups = table.columns.len().saturating_sub(values);
-        let (mut changed, mut encoded) = (Vec::new(), Vec::new());
-        for row in &table.rows {
-            encoded.clear();
-            wire::put_values(&mut encoded, &row[..groups]);
-            let key_length = encoded.len();
-            wire::put_values(&mut encoded, &row[groups..]);
-            let (key, values) = encoded.split_at(key_length);
-            match self.rows.get_mut(key) {
-                Some(cell) => {
+    fn put_rows(&mut self, rows: Vec<Vec<Value>>) -> Vec<RowKey> {
+        let groups = self.columns.groups;
+        let mut changed = Vec::new();
+        for mut row in rows {
+            let values = row.split_off(groups);
+            match self.rows.entry(RowKey::of(row)) {
+                Entry::Occupied(mut entry) => {
+                    let cell = entry.get_mut();
                     cell.table = self.tables;
                     if *cell.values != *values {
-                        self.bytes = self.bytes - cell.values.len() + values.len();
+                        self.bytes = self.bytes - bytes_of(&cell.values) + bytes_of(&values);
                         cell.values = values.into();
-                        changed.push(Bytes::copy_from_slice(key));
+                        changed.push(entry.key().clone());
                     }
                 }
-                None => {
-                    self.bytes += encoded.len();
-                    let key = Bytes::copy_from_slice(key);
-                    changed.push(key.clone());
-                    self.rows.insert(key, Cell { values: values.into(), table: self.tables });
+                Entry::Vacant(entry) => {
+                    self.bytes += entry.key().bytes() + bytes_of(&values);
+                    changed.push(entry.key().clone());
+                    entry.insert(Cell { values: values.into(), table: self.tables });
                 }
             }
         }
@@ -193,7 +179,7 @@ impl LiveAnswer {
         self.rows.retain(|key, cell| {
             let stays = cell.table == tables;
             if !stays {
-                *bytes -= key.len() + cell.values.len();
+                *bytes -= key.bytes() + bytes_of(&cell.values);
                 changed.push(key.clone());
             }
             stays
@@ -217,41 +203,40 @@ impl LiveAnswer {
         if position < self.columns_since { Told::ColumnsChanged } else { Told::Changes }
     }
 
-    /// The rows that are new or other than at a position, and the keys of those that are gone.
-    pub fn changes(&self, position: Position) -> (Vec<Row<'_>>, Vec<&[u8]>) {
+    /// The rows that are new or other than at a position, and the keys of those that are gone; both in the order of answers.
+    pub fn changes(&self, position: Position) -> (Vec<Row<'_>>, Vec<&[Value]>) {
         let later = self.log.iter().skip_while(|sample| sample.position <= position);
-        let keys: BTreeSet<&RowKey> = later.flat_map(|sample| &sample.changed).collect();
+        // A key may have changed with several samples.
+        let keys: FxHashSet<&RowKey> = later.flat_map(|sample| &sample.changed).collect();
+        let mut keys: Vec<&RowKey> = keys.into_iter().collect();
+        keys.sort_unstable_by(|a, b| a.order(b));
         let (mut upserted, mut removed) = (Vec::new(), Vec::new());
         for key in keys {
             match self.rows.get(key) {
-                Some(cell) => upserted.push((&**key, &*cell.values)),
-                None => removed.push(&**key),
+                Some(cell) => upserted.push((key.cells(), &*cell.values)),
+                None => removed.push(key.cells()),
             }
         }
         (upserted, removed)
     }
 
-    /// All rows.
-    pub fn snapshot(&self) -> impl Iterator<Item = Row<'_>> {
-        self.rows.iter().map(|(key, cell)| (&**key, &*cell.values))
+    /// All rows, in no order.
+    pub fn snapshot(&self) -> impl Iterator<Item = Row<'_>> + Send {
+        self.rows.iter().map(|(key, cell)| (key.cells(), &*cell.values))
     }
 
-    /// The columns as a repeated field of this number.
-    pub fn columns(&self, field: u32) -> Vec<u8> {
-        let mut out = Vec::new();
-        put_columns(&mut out, field, &Table::new(&self.columns), self.values);
-        out
+    pub fn columns(&self) -> &Arc<Columns> {
+        &self.columns
     }
 }
 
 fn key_bytes(keys: &[RowKey]) -> usize {
-    keys.iter().map(Bytes::len).sum()
+    keys.iter().map(RowKey::bytes).sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millrace_dataflows::table::Value;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -264,22 +249,26 @@ mod tests {
     }
 
     /// Rows as a caller has them.
-    type Folded = BTreeMap<Vec<u8>, Vec<u8>>;
+    type Folded = BTreeMap<String, Vec<Value>>;
+
+    fn name(key: &[Value]) -> String {
+        format!("{key:?}")
+    }
 
     fn snapshot(live: &LiveAnswer) -> Folded {
-        live.snapshot().map(|(key, values)| (key.to_vec(), values.to_vec())).collect()
+        live.snapshot().map(|(key, values)| (name(key), values.to_vec())).collect()
     }
 
     /// What a table's rows are, worked out by itself.
     fn folded(rows: &Rows) -> Folded {
         let mut live = LiveAnswer::default();
-        live.sample(1, &table(rows), 1);
+        live.sample(1, table(rows), 1);
         snapshot(&live)
     }
 
-    fn fold(state: &mut Folded, (upserted, removed): (Vec<Row<'_>>, Vec<&[u8]>)) {
-        removed.into_iter().for_each(|key| drop(state.remove(key)));
-        upserted.into_iter().for_each(|(key, values)| drop(state.insert(key.to_vec(), values.to_vec())));
+    fn fold(state: &mut Folded, (upserted, removed): (Vec<Row<'_>>, Vec<&[Value]>)) {
+        removed.into_iter().for_each(|key| drop(state.remove(&name(key))));
+        upserted.into_iter().for_each(|(key, values)| drop(state.insert(name(key), values.to_vec())));
     }
 
     /// Of a few answers, so that one often follows itself.
@@ -296,7 +285,7 @@ mod tests {
             let mut live = LiveAnswer::default();
             let mut states: Vec<(Position, Folded)> = Vec::new();
             for (epoch, rows) in (1..).zip(&versions) {
-                live.sample(epoch, &table(rows), 1);
+                live.sample(epoch, table(rows), 1);
                 prop_assert_eq!(live.position_at(epoch), Some(live.position()));
                 let expected = folded(rows);
                 prop_assert_eq!(&snapshot(&live), &expected);
@@ -316,7 +305,7 @@ mod tests {
             for (epoch, (position, _)) in (1..).zip(&states) {
                 prop_assert_eq!(live.position_at(epoch), Some(*position));
             }
-            let bytes: usize = live.snapshot().map(|(key, values)| key.len() + values.len()).sum();
+            let bytes: usize = live.snapshot().map(|(key, values)| bytes_of(key) + bytes_of(values)).sum();
             prop_assert_eq!(live.bytes, bytes);
         }
     }
@@ -326,8 +315,8 @@ mod tests {
     fn an_epoch_that_nobody_looked_at_is_not_known() {
         let mut live = LiveAnswer::default();
         let rows = Rows::from([(1, 1)]);
-        live.sample(10, &table(&rows), 1);
-        live.sample(20, &table(&rows), 1);
+        live.sample(10, table(&rows), 1);
+        live.sample(20, table(&rows), 1);
         assert_eq!(live.position_at(15), None);
         live.unchanged(30);
         assert_eq!((live.position_at(10), live.position_at(25)), (Some(1), Some(1)));
@@ -339,9 +328,9 @@ mod tests {
         assert_eq!(LiveAnswer::after(3).since(2), Told::Expired);
         let mut live = LiveAnswer::default();
         let rows = |value| (0..6_000).map(|key| (key, value)).collect();
-        live.sample(1, &table(&rows(1)), 1);
+        live.sample(1, table(&rows(1)), 1);
         let first = live.position();
-        (2..5).for_each(|epoch| live.sample(epoch, &table(&rows(epoch as i64)), 1));
+        (2..5).for_each(|epoch| live.sample(epoch, table(&rows(epoch as i64)), 1));
         assert!(live.log_keys <= 12_000);
         assert_eq!(live.since(first), Told::Expired);
         assert_eq!(live.position_at(1), None);
@@ -349,7 +338,7 @@ mod tests {
         let mut other = table(&rows(1));
         other.columns[0] = "other".to_owned();
         let before = live.position();
-        live.sample(9, &other, 1);
+        live.sample(9, other, 1);
         assert_eq!(live.since(before), Told::ColumnsChanged);
     }
 }

@@ -1,6 +1,6 @@
 //! Small answers, for as long as nothing changes them: most readers ask about the same few products and days.
 
-use crate::serve::Published;
+use super::place::AnswerState;
 use bytes::Bytes;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::hash::BuildHasher;
@@ -15,10 +15,7 @@ const BYTES_MOST: usize = 8 << 10;
 /// Of the answers and questions of one shard.
 const SHARD_BYTES_MOST: usize = 512 << 10;
 
-/// What an answer depends on besides the question: the last change of the view's rows, and what "now" is by default.
-type State = (u64, Option<i64>);
-
-/// The encoded rows of answers, by encoded questions of one kind to one view.
+/// The rows of answers as a codec has encoded them, by encoded questions of one kind to one view.
 #[derive(Default)]
 pub struct Recent {
     shards: [Mutex<Shard>; SHARDS],
@@ -26,29 +23,24 @@ pub struct Recent {
 
 #[derive(Default)]
 struct Shard {
-    state: State,
+    state: AnswerState,
     answers: FxHashMap<Vec<u8>, Bytes>,
     bytes: usize,
 }
 
 impl Shard {
-    fn begin(&mut self, state: State) {
+    fn begin(&mut self, state: AnswerState) {
         *self = Shard { state, ..Shard::default() };
     }
 }
 
-/// The state of a view; `None` where there is no such view.
-pub fn state(version: &Published, view: &str) -> Option<State> {
-    version.view(view).map(|rows| (rows.changed_at, version.watermark))
-}
-
 impl Recent {
-    pub fn get(&self, state: State, question: &[u8]) -> Option<Bytes> {
+    pub fn get(&self, state: AnswerState, question: &[u8]) -> Option<Bytes> {
         let shard = self.shard(question);
         (shard.state == state).then(|| shard.answers.get(question).cloned())?
     }
 
-    pub fn put(&self, state: State, question: Vec<u8>, answer: &Bytes) {
+    pub fn put(&self, state: AnswerState, question: Vec<u8>, answer: &Bytes) {
         if answer.len() > BYTES_MOST || question.len() > BYTES_MOST {
             return;
         }
@@ -63,7 +55,7 @@ impl Recent {
     }
 
     /// Drops the answers of earlier states: nobody asks for them any more.
-    pub fn forget_old(&self, now: State) {
+    pub fn forget_old(&self, now: AnswerState) {
         for shard in &self.shards {
             let mut shard = shard.lock().expect("no holder of the recent answers panics");
             if shard.state != now {
@@ -86,27 +78,28 @@ mod tests {
     #[test]
     fn an_answer_is_good_for_one_state_and_there_are_not_too_many() {
         let recent = Recent::default();
+        let at = |epoch| AnswerState::new(epoch, None);
         let answer = Bytes::from_static(b"rows");
-        recent.put((1, None), b"q".to_vec(), &answer);
-        assert_eq!(recent.get((1, None), b"q"), Some(answer.clone()));
-        assert_eq!(recent.get((1, Some(5)), b"q"), None);
-        assert_eq!(recent.get((2, None), b"q"), None);
-        recent.put((2, None), b"q".to_vec(), &Bytes::from(vec![0; BYTES_MOST + 1]));
-        assert_eq!(recent.get((2, None), b"q"), None);
+        recent.put(at(1), b"q".to_vec(), &answer);
+        assert_eq!(recent.get(at(1), b"q"), Some(answer.clone()));
+        assert_eq!(recent.get(AnswerState::new(1, Some(5)), b"q"), None);
+        assert_eq!(recent.get(at(2), b"q"), None);
+        recent.put(at(2), b"q".to_vec(), &Bytes::from(vec![0; BYTES_MOST + 1]));
+        assert_eq!(recent.get(at(2), b"q"), None);
         for question in 0..100_000_u32 {
-            recent.put((3, None), question.to_le_bytes().to_vec(), &answer);
+            recent.put(at(3), question.to_le_bytes().to_vec(), &answer);
         }
         for question in 0..100_000_u32 {
-            recent.put((3, None), question.to_le_bytes().to_vec(), &Bytes::from(vec![0; BYTES_MOST]));
+            recent.put(at(3), question.to_le_bytes().to_vec(), &Bytes::from(vec![0; BYTES_MOST]));
         }
         let shards = || recent.shards.iter().map(|shard| shard.lock().expect("no panic"));
         assert!(shards().all(|shard| shard.bytes <= SHARD_BYTES_MOST && !shard.answers.is_empty()));
-        recent.forget_old((3, None));
+        recent.forget_old(at(3));
         assert!(shards().all(|shard| !shard.answers.is_empty()));
-        recent.forget_old((4, None));
+        recent.forget_old(at(4));
         assert!(shards().all(|shard| shard.answers.is_empty()));
         for question in 0..100_000_u32 {
-            recent.put((3, None), question.to_le_bytes().to_vec(), &answer);
+            recent.put(at(3), question.to_le_bytes().to_vec(), &answer);
         }
         let count: usize = recent.shards.iter().map(|shard| shard.lock().expect("no panic").answers.len()).sum();
         assert!((1..=SHARDS * ANSWERS_MOST).contains(&count));
