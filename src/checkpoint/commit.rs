@@ -15,7 +15,7 @@ use super::open::{Lake, put, put_trail};
 use super::protocol::{Decision, Superseded};
 use super::sweep::Sweep;
 use super::views::{At, ViewFiles, Written};
-use crate::numbers::{Epoch, Generation, Offset};
+use crate::numbers::{Epoch, Offset};
 use crate::serve::Published;
 use crate::settings::Settings;
 use anyhow::Context;

@@ -14,7 +14,7 @@ use super::files::{FileEntry, Kind};
 use super::free::generation_of;
 use super::late::pending_table;
 use super::manifest::Manifest;
-use crate::numbers::{Epoch, Generation};
+use crate::numbers::Epoch;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{Column, Columns, read_event_rows, read_table};
