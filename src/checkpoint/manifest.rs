@@ -1,11 +1,13 @@
 //! The manifest: all there is at one checkpoint. A checkpoint exists when its manifest does.
 //!
 //! ```text
-//! _manifests/000000000042.json     millrace-manifest 1 <XXH3 of the rest>\n{ … }
+//! _manifests/000000000042.json     millrace-manifest 2 <XXH3 of the rest>\n{ … }
 //! ```
+//! What other programs may add to it, see `known.rs`.
 //! Event files grow to many: a manifest lists those that came since the last *catalog*, a file with the list at that time.
 
 use super::files::FileEntry;
+use super::known;
 use crate::settings::Settings;
 use millrace_connectors::source::{Lost, Mark};
 use serde::{Deserialize, Serialize};
@@ -28,8 +30,10 @@ pub enum Unreadable {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// Features that nobody may read it without knowing, by their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
     /// They have no gaps.
     pub number: u64,
     /// One more with each start of an engine.
@@ -46,6 +50,7 @@ pub struct Manifest {
     pub watermark: Option<i64>,
     pub sources: SourceState,
     /// What decides the answers.
+    #[serde(deserialize_with = "known::settings")]
     pub settings: Settings,
     pub accounted: Accounted,
     pub views: Vec<ViewEntry>,
@@ -132,6 +137,7 @@ impl Manifest {
     /// Before anything has been read.
     pub fn empty(settings: &Settings) -> Manifest {
         Manifest {
+            requires: Vec::new(),
             number: 0,
             generation: 0,
             run: String::new(),
@@ -162,8 +168,7 @@ impl Manifest {
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        let body = serde_json::to_string_pretty(self).expect("a manifest is plain data");
-        format!("{FORMAT} {VERSION} {:016x}\n{body}\n", xxh3_64(body.as_bytes())).into_bytes()
+        signed(&serde_json::to_string_pretty(self).expect("a manifest is plain data"))
     }
 
     /// # Errors
@@ -185,7 +190,11 @@ impl Manifest {
         if version != VERSION.to_string() {
             return Err(Unreadable::OfAnotherVersion(format!("it is of version {version}, not {VERSION}")));
         }
-        serde_json::from_str(body).map_err(|error| Unreadable::OfAnotherVersion(error.to_string()))
+        let other = |error: serde_json::Error| Unreadable::OfAnotherVersion(error.to_string());
+        if let Some(feature) = known::unknown_feature(body).map_err(other)? {
+            return Err(Unreadable::OfAnotherVersion(format!("it requires {feature:?}, which this program does not know")));
+        }
+        serde_json::from_str(body).map_err(other)
     }
 
     /// What it names besides the files of the lake's catalog.
@@ -193,6 +202,11 @@ impl Manifest {
         let views = self.views.iter().flat_map(|view| view.snapshot.iter().chain(&view.changes));
         views.chain(self.state.files()).chain(&self.catalog)
     }
+}
+
+/// A body as a file.
+pub(super) fn signed(body: &str) -> Vec<u8> {
+    format!("{FORMAT} {VERSION} {:016x}\n{body}\n", xxh3_64(body.as_bytes())).into_bytes()
 }
 
 /// The settings that decide answers. Who may read is no part of that, and secrets do not belong into data.
@@ -241,9 +255,5 @@ mod tests {
         let text = String::from_utf8(bytes).expect("text");
         let later = text.replacen(&format!("{FORMAT} {VERSION}"), &format!("{FORMAT} {}", VERSION + 1), 1);
         assert!(matches!(Manifest::of_bytes(later.as_bytes()), Err(Unreadable::OfAnotherVersion(_))));
-        let (_, body) = text.split_once('\n').expect("two parts");
-        let body = body.replacen("\"number\"", "\"lines\": 1, \"number\"", 1);
-        let more = format!("{FORMAT} {VERSION} {:016x}\n{body}", xxh3_64(body.trim_end().as_bytes()));
-        assert!(matches!(Manifest::of_bytes(more.as_bytes()), Err(Unreadable::OfAnotherVersion(_))), "{more}");
     }
 }

@@ -15,6 +15,7 @@ mod compact;
 pub mod crash;
 mod files;
 mod free;
+mod known;
 mod late;
 mod manifest;
 mod names;
