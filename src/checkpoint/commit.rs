@@ -5,10 +5,11 @@
 //! after that is anything deleted.
 
 use super::beside::{Beside, Helper, Job, Task};
+use super::change_log::{LogStart, Step, forgotten};
 use super::compact::{Compactor, Replacement};
 use super::files::{FileEntry, Kind};
 use super::free::prefix;
-use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
+use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
 use super::names::write_texts;
 use super::open::{Lake, put, put_trail};
 use super::protocol::{Decision, Superseded};
@@ -283,7 +284,15 @@ impl Committer {
         next.sources = sources(cut);
         next.accounted = accounted(&cut.version);
 
-        for view in self.write_views(epoch, cut)? {
+        let step = Step {
+            generation: before.generation,
+            epoch,
+            before: before.epoch,
+            spared: self.lake.spared,
+            is_anew: false,
+            drops_all: self.mode != Mode::Continue,
+        };
+        for view in self.write_views(&step, cut)? {
             files.extend(view);
         }
         next.views = self.views.iter().map(|view| view.entry.clone()).collect();
@@ -344,8 +353,9 @@ impl Committer {
         }
     }
 
-    /// Takes event files of days that are kept no longer off the list, and changes of views that are; returns them.
-    fn forget(&self, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
+    /// Takes event files of days that are kept no longer off the list, and changes of views that are, unless who has pinned an earlier
+    /// checkpoint may ask for them; returns them.
+    fn forget(&mut self, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
         let lake = &self.settings.lake;
         let first_day = match (lake.keep_days as i64, next.watermark) {
             (days @ 1.., Some(watermark)) => {
@@ -357,17 +367,25 @@ impl Committer {
         let is_old = |file: &FileEntry| {
             let day = file.key.strip_prefix("events/event_date=").and_then(|rest| rest.split('/').next());
             day.zip(first_day.as_deref()).is_some_and(|(day, first)| day < first)
-                || file.epoch < first_change && Kind::of(&file.key) == Some(Kind::Changes)
+                || file.epoch < first_change
+                    && Kind::of(&file.key) == Some(Kind::Changes)
+                    && !self.sweep.holds_changes_of(file.epoch)
         };
+        let log_of = |view: &ViewEntry| forgotten(view, files.iter().filter(|file| is_old(file)));
+        let logs: Vec<Option<LogStart>> = next.views.iter().map(log_of).collect();
         let gone: Vec<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
         next.removed.extend(gone.iter().cloned());
         files.retain(|file| !is_old(file));
         next.added.retain(|file| !is_old(file));
+        for ((named, log), view) in next.views.iter_mut().zip(logs).zip(&mut self.views) {
+            named.log = log;
+            view.entry.log = log;
+        }
         Ok(gone)
     }
 
-    fn write_views(&mut self, epoch: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
-        let name = self.name();
+    fn write_views(&mut self, step: &Step, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
+        let (name, epoch) = (self.name(), step.epoch);
         let at =
             At { store: &self.store, name: &name, epoch, names: &self.names, compression: compression(&self.settings) };
         let mut all = Vec::new();
@@ -378,7 +396,7 @@ impl Committer {
                 Ok(FileEntry::of(file.finish().with_context(|| format!("writing {key}"))?, epoch))
             };
             let (changes, snapshot) = (changes.map(finish).transpose()?, snapshot.map(finish).transpose()?);
-            all.push(view.finish(index, changes, snapshot));
+            all.push(view.finish(index, changes, snapshot, step));
         }
         Ok(all)
     }
@@ -421,7 +439,7 @@ impl Committer {
         self.sweep.dropped(before.number, dropped);
         self.released.put(&cut.positions);
         // Not before this run has a checkpoint of its own: one that cannot take up the last may need those before.
-        if let Err(error) = self.sweep.committed(&*self.store, &next, &files) {
+        if let Err(error) = self.sweep.committed(&*self.store, &next, &files, (self.now_ms)()) {
             crate::log::warning(format_args!("what is no longer needed could not be removed: {error:#}"));
         }
         super::crash::point("swept");

@@ -6,6 +6,7 @@
 //! What other programs may add to it, see `known.rs`.
 //! Event files grow to many: a manifest lists those that came since the last *catalog*, a file with the list at that time.
 
+use super::change_log::LogStart;
 use super::files::FileEntry;
 use super::known;
 use crate::settings::Settings;
@@ -105,6 +106,9 @@ pub struct ViewEntry {
     pub snapshot: Option<FileEntry>,
     /// In order of their epochs.
     pub changes: Vec<FileEntry>,
+    /// From where on all its changes are among the files of the lake; earlier programs did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogStart>,
 }
 
 /// From which everything is built again.

@@ -1,11 +1,14 @@
-//! `millrace lake`: which files there are at a checkpoint, and what S3 removes by itself.
+//! `millrace lake`: which files there are at a checkpoint, who holds them, and what S3 removes by itself.
+
+mod pins;
 
 use super::output::{Format, Layout, print};
 use super::{SettingsArgs, Usage};
-use crate::checkpoint::{FileEntry, Kind, Manifest, checkpoint_at, open_store};
+use crate::checkpoint::{FileEntry, Kind, Manifest, checkpoint_at, files_of, open_store};
 use crate::log;
 use clap::{Args, Subcommand};
 use millrace_dataflows::table::{Table, Value};
+use pins::{PinArgs, PinsArgs, UnpinArgs};
 use std::io::Write;
 
 const EXAMPLES: &str = "\
@@ -13,12 +16,14 @@ Examples:
   millrace lake files --data-dir lake --kind events
   millrace lake files --data-dir lake --view funnel --format csv
   millrace lake files --data-dir s3://shop/lake --at 1795596449708 --format csv
+  millrace lake files --data-dir lake --kind events --pin nightly --for 1h --format csv
+  millrace lake unpin nightly --data-dir lake
   millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90 --unfinished-days 3
   millrace lake lifecycle --data-dir s3://shop/lake
 
 Credentials for S3 come from where the AWS SDK looks for them; lake.s3.* says how it is spoken to.";
 
-/// List the files of a checkpoint; set what S3 removes by itself
+/// List the files of a checkpoint, and keep them; set what S3 removes by itself
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct LakeArgs {
@@ -30,6 +35,10 @@ pub(super) struct LakeArgs {
 enum LakeCommand {
     /// The exact set of files of a checkpoint
     Files(FilesArgs),
+    /// The pins: who keeps the files of which checkpoint
+    Pins(PinsArgs),
+    /// Let the files of a pinned checkpoint go
+    Unpin(UnpinArgs),
     /// Show S3's lifecycle rules, or set ours
     Lifecycle(LifecycleArgs),
 }
@@ -48,6 +57,8 @@ struct FilesArgs {
     /// Only the files whose rows, added up by key, are those of this view: its snapshot and the changes since
     #[arg(long, conflicts_with = "kind")]
     view: Option<String>,
+    #[command(flatten)]
+    pin: PinArgs,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -77,6 +88,8 @@ impl LakeArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         match &self.command {
             LakeCommand::Files(args) => args.run(out),
+            LakeCommand::Pins(args) => args.run(out),
+            LakeCommand::Unpin(args) => args.run(),
             LakeCommand::Lifecycle(args) => args.run(out),
         }
     }
@@ -93,8 +106,13 @@ impl FilesArgs {
         })?;
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let (manifest, files) =
-            checkpoint_at(&*store, self.at, &mut |warning| log::note(format!("warning: {warning}")))?;
+        let (manifest, files) = match self.pin.checkpoint(&*store, self.at)? {
+            Some(manifest) => {
+                let files = files_of(&*store, &manifest)?;
+                (manifest, files)
+            }
+            None => checkpoint_at(&*store, self.at, &mut |warning| log::note(format!("warning: {warning}")))?,
+        };
         let own = manifest.own_files().filter(|file| Kind::of(&file.key).is_some());
         let mut files: Vec<_> = match &self.view {
             Some(name) => of_view(&manifest, name)?,
