@@ -67,11 +67,10 @@ impl LogStart {
     }
 }
 
-/// The log of a view whose changes in these files leave the lake. Those that its rows rest on stay in its entry.
+/// The log of a view whose changes in these files leave the lake.
 pub fn forgotten<'a>(view: &ViewEntry, gone: impl IntoIterator<Item = &'a FileEntry>) -> Option<LogStart> {
     let folder = format!("changes/{}/", view.name);
-    let rests = |file: &FileEntry| view.changes.iter().any(|change| change.key == file.key);
-    let gone = gone.into_iter().filter(|file| file.key.starts_with(&folder) && !rests(file));
+    let gone = gone.into_iter().filter(|file| file.key.starts_with(&folder));
     gone.fold(view.log, |log, file| log.map(|log| log.without(file.epoch)))
 }
 
@@ -225,7 +224,8 @@ mod tests {
             let step = Step { generation, epoch, before, spared, is_anew, drops_all };
             view.log = Some(LogStart::next(view.log, &step));
             let number = self.lake.manifest.number + 1;
-            self.lake.manifest = Manifest { number, generation, epoch, views: vec![view], ..self.lake.manifest.clone() };
+            self.lake.manifest =
+                Manifest { number, generation, epoch, views: vec![view], ..self.lake.manifest.clone() };
             self.lake.rows = rows;
             self.publish();
         }
@@ -252,10 +252,10 @@ mod tests {
                 Event::Forget { older_than } => {
                     let first = self.lake.manifest.epoch.saturating_sub(*older_than);
                     let view = &mut self.lake.manifest.views[0];
-                    let goes = |file: &&FileEntry| file.epoch < first;
-                    let gone = forgotten(view, self.lake.files.iter().filter(goes));
-                    view.log = gone;
-                    self.lake.files.retain(|file| file.epoch >= first);
+                    let rests: Vec<String> = view.changes.iter().map(|file| file.key.clone()).collect();
+                    let goes = |file: &&FileEntry| file.epoch < first && !rests.contains(&file.key);
+                    view.log = forgotten(view, self.lake.files.iter().filter(goes));
+                    self.lake.files.retain(|file| !goes(&file));
                 }
                 Event::Rebuild { rows } => {
                     let view = &mut self.lake.manifest.views[0];

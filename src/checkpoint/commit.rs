@@ -7,6 +7,7 @@
 use super::beside::{Beside, Helper, Job, Task};
 use super::change_log::{LogStart, Step, forgotten};
 use super::compact::{Compactor, Replacement};
+use super::current::Current;
 use super::files::{FileEntry, Kind};
 use super::free::prefix;
 use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
@@ -109,6 +110,7 @@ pub struct Committer {
     shares: Vec<Share>,
     views: Vec<ViewFiles>,
     sweep: Sweep,
+    current: Current,
     released: Released,
     now_ms: Box<dyn Fn() -> u64 + Send>,
     /// Of views, names and catalogs.
@@ -167,6 +169,7 @@ impl Committer {
                 lake.manifest.generation,
                 lake.spared,
             ),
+            current: Current::default(),
             lake,
             settings,
             released: Released::default(),
@@ -364,24 +367,28 @@ impl Committer {
             _ => None,
         };
         let first_change = if self.live { next.epoch.saturating_sub(lake.keep_changes_ms) } else { 0 };
+        // What the rows of a view rest on is a part of its log until a newer snapshot has it.
+        let rests: BTreeSet<&str> =
+            next.views.iter().flat_map(|view| &view.changes).map(|file| file.key.as_str()).collect();
         let is_old = |file: &FileEntry| {
             let day = file.key.strip_prefix("events/event_date=").and_then(|rest| rest.split('/').next());
             day.zip(first_day.as_deref()).is_some_and(|(day, first)| day < first)
                 || file.epoch < first_change
                     && Kind::of(&file.key) == Some(Kind::Changes)
+                    && !rests.contains(&*file.key)
                     && !self.sweep.holds_changes_of(file.epoch)
         };
         let log_of = |view: &ViewEntry| forgotten(view, files.iter().filter(|file| is_old(file)));
         let logs: Vec<Option<LogStart>> = next.views.iter().map(log_of).collect();
-        let gone: Vec<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
+        let gone: BTreeSet<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
         next.removed.extend(gone.iter().cloned());
-        files.retain(|file| !is_old(file));
-        next.added.retain(|file| !is_old(file));
+        files.retain(|file| !gone.contains(&file.key));
+        next.added.retain(|file| !gone.contains(&file.key));
         for ((named, log), view) in next.views.iter_mut().zip(logs).zip(&mut self.views) {
             named.log = log;
             view.entry.log = log;
         }
-        Ok(gone)
+        Ok(gone.into_iter().collect())
     }
 
     fn write_views(&mut self, step: &Step, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
@@ -438,6 +445,8 @@ impl Committer {
         let dropped = earlier.filter(|key| !named.contains(key)).cloned().collect();
         self.sweep.dropped(before.number, dropped);
         self.released.put(&cut.positions);
+        // Before anything is removed that is shown now.
+        self.current.show(&*self.store, &next);
         // Not before this run has a checkpoint of its own: one that cannot take up the last may need those before.
         if let Err(error) = self.sweep.committed(&*self.store, &next, &files, (self.now_ms)()) {
             crate::log::warning(format_args!("what is no longer needed could not be removed: {error:#}"));

@@ -196,7 +196,9 @@ impl Manifest {
         }
         let other = |error: serde_json::Error| Unreadable::OfAnotherVersion(error.to_string());
         if let Some(feature) = known::unknown_feature(body).map_err(other)? {
-            return Err(Unreadable::OfAnotherVersion(format!("it requires {feature:?}, which this program does not know")));
+            return Err(Unreadable::OfAnotherVersion(format!(
+                "it requires {feature:?}, which this program does not know"
+            )));
         }
         serde_json::from_str(body).map_err(other)
     }

@@ -15,6 +15,7 @@ mod change_log;
 mod commit;
 mod compact;
 pub mod crash;
+mod current;
 mod files;
 mod free;
 mod known;

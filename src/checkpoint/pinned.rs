@@ -29,7 +29,9 @@ pub type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub fn read_pins(store: &dyn Store) -> anyhow::Result<Vec<Stored>> {
     let mut pins = Vec::new();
     for entry in store.list(pins::FOLDER).context("listing the pins")? {
-        let Some(id) = entry.key.strip_prefix(pins::FOLDER).and_then(|name| name.strip_suffix(".json")) else { continue };
+        let Some(id) = entry.key.strip_prefix(pins::FOLDER).and_then(|name| name.strip_suffix(".json")) else {
+            continue;
+        };
         let pin = match store.get(&entry.key) {
             // Let go meanwhile.
             Err(error) if error.is_not_found() => continue,
@@ -144,7 +146,8 @@ pub fn find(store: &dyn Store, id: &str) -> anyhow::Result<Pin> {
         ),
         bytes => bytes.with_context(|| format!("reading {key}"))?,
     };
-    Pin::of_bytes(&bytes).map_err(|why| anyhow::anyhow!("the pin {id} cannot be read ({why}): millrace lake unpin {id} removes it"))
+    Pin::of_bytes(&bytes)
+        .map_err(|why| anyhow::anyhow!("the pin {id} cannot be read ({why}): millrace lake unpin {id} removes it"))
 }
 
 /// Removes a pin. One that is not there is an error.

@@ -38,7 +38,15 @@ pub struct Pin {
 impl Pin {
     pub fn new((manifest, epoch): (u64, u64), who: &str, now_ms: u64, for_ms: u64) -> Pin {
         let expires_ms = now_ms.saturating_add(for_ms.min(LONGEST_MS));
-        Pin { version: VERSION, manifest, epoch, who: who.to_owned(), created_ms: now_ms, renewed_ms: now_ms, expires_ms }
+        Pin {
+            version: VERSION,
+            manifest,
+            epoch,
+            who: who.to_owned(),
+            created_ms: now_ms,
+            renewed_ms: now_ms,
+            expires_ms,
+        }
     }
 
     /// The same, for so long from now on.

@@ -1,5 +1,6 @@
 //! `millrace lake`: which files there are at a checkpoint, who holds them, and what S3 removes by itself.
 
+mod export;
 mod pins;
 
 use super::output::{Format, Layout, print};
@@ -7,6 +8,7 @@ use super::{SettingsArgs, Usage};
 use crate::checkpoint::{FileEntry, Kind, Manifest, checkpoint_at, files_of, open_store};
 use crate::log;
 use clap::{Args, Subcommand};
+use export::ExportArgs;
 use millrace_dataflows::table::{Table, Value};
 use pins::{PinArgs, PinsArgs, UnpinArgs};
 use std::io::Write;
@@ -17,13 +19,15 @@ Examples:
   millrace lake files --data-dir lake --view funnel --format csv
   millrace lake files --data-dir s3://shop/lake --at 1795596449708 --format csv
   millrace lake files --data-dir lake --kind events --pin nightly --for 1h --format csv
+  millrace lake export funnel --data-dir lake --to out
+  millrace lake export sales --data-dir s3://shop/lake --at 1795596449708 --to sales.parquet
   millrace lake unpin nightly --data-dir lake
   millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90 --unfinished-days 3
   millrace lake lifecycle --data-dir s3://shop/lake
 
 Credentials for S3 come from where the AWS SDK looks for them; lake.s3.* says how it is spoken to.";
 
-/// List the files of a checkpoint, and keep them; set what S3 removes by itself
+/// List, pin and export what a checkpoint has; set what S3 removes by itself
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct LakeArgs {
@@ -35,6 +39,8 @@ pub(super) struct LakeArgs {
 enum LakeCommand {
     /// The exact set of files of a checkpoint
     Files(FilesArgs),
+    /// Write the rows of a view at a checkpoint as one Parquet file
+    Export(ExportArgs),
     /// The pins: who keeps the files of which checkpoint
     Pins(PinsArgs),
     /// Let the files of a pinned checkpoint go
@@ -88,6 +94,7 @@ impl LakeArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         match &self.command {
             LakeCommand::Files(args) => args.run(out),
+            LakeCommand::Export(args) => args.run(out),
             LakeCommand::Pins(args) => args.run(out),
             LakeCommand::Unpin(args) => args.run(),
             LakeCommand::Lifecycle(args) => args.run(out),

@@ -6,6 +6,7 @@
 //! replay: a source that ends, through `live`, into a lake          query: from a lake's rows to an answer
 //! ```
 
+mod export;
 pub(crate) mod ingest;
 mod kept;
 mod query;
@@ -17,6 +18,7 @@ mod running;
 pub(crate) mod usage;
 mod verify;
 
+pub use export::{Exported, export};
 pub use kept::{Kept, kept};
 pub use query::{QUARANTINE, QUARANTINE_COLUMNS, query};
 pub use rebuild::Found;

@@ -34,7 +34,10 @@ impl PinArgs {
         let is_there = match &self.pin {
             None => false,
             Some(id) if !is_id(id) => {
-                return Err(Usage(format!("--pin {id:?}: a name has letters, digits, - _ and ., and up to 100 of them")).into());
+                return Err(Usage(format!(
+                    "--pin {id:?}: a name has letters, digits, - _ and ., and up to 100 of them"
+                ))
+                .into());
             }
             Some(id) => read_pins(store)?.iter().any(|stored| stored.id == *id),
         };
