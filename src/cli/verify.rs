@@ -45,7 +45,7 @@ impl VerifyArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let mut warn = |warning| log::note(format!("warning: {warning}"));
+        let mut warn = |warning: String| log::note(format!("warning: {warning}"));
         let pinned = Pinned::checkpoint(&store, self.at, "verify", Arc::new(now_ms), &mut warn)?;
         let (manifest, files) = (&pinned.manifest, &pinned.files);
         let extent = self.sample.map_or(Extent::Whole, |count| Extent::Sample(count.get()));

@@ -311,6 +311,21 @@ fn a_replay_in_place_of_another_and_dropped_changes_begin_the_log_anew() {
     let after = shop.manifests().pop().expect("there is one");
     let log = since(&after.views[0], Some(Cursor::of(&before)), &after, &files_of(&shop, &after));
     assert!(matches!(log, Since::BeginAnew { .. }), "its changes have gone: {log:?}");
+    // As it is said to other programs.
+    let changes = |more: &str| {
+        let line = format!("lake changes {} --data-dir lake --format csv {more}", after.views[0].name);
+        let done = place.run(&line);
+        assert_eq!(done.code, 0, "{line}: {}", done.err);
+        (Answer::of_csv(&done.out), done.err)
+    };
+    let (given, said) = changes(&format!("--since {}:{}", before.generation, before.epoch));
+    assert!(given.column("what")[0] == "snapshot" && said.contains("forget all rows"), "{given:?} {said}");
+    let cursor = given.column("path").pop().expect("the last row").to_owned();
+    assert_eq!(cursor, format!("{}:{}", after.generation, after.epoch));
+    let (given, said) = changes(&format!("--since {cursor}"));
+    assert!(given.column("what") == ["cursor"] && !said.contains("forget"), "{given:?} {said}");
+    assert_eq!(changes("").0.column("what")[0], "snapshot");
+    place.fails("lake changes sales --data-dir lake --since now", 2, &["--since now", "a cursor"]);
     // A pin keeps them.
     place.ok("lake files --data-dir lake --pin sink --for 1h");
     shop.run(parts[2], "--set lake.keep_changes_ms=0");
