@@ -12,8 +12,10 @@ mod blackbox {
     mod lost_lake;
     mod memory;
     mod outage;
+    mod pins;
     mod query;
     mod real_data;
+    mod released;
     mod repair;
     mod replay;
     mod said;

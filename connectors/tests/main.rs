@@ -8,6 +8,8 @@ mod files;
 mod kafka;
 #[path = "cases/log.rs"]
 mod log;
+#[path = "cases/merge.rs"]
+mod merge;
 #[path = "cases/parquet.rs"]
 mod parquet_types;
 #[path = "cases/store/mod.rs"]

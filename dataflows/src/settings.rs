@@ -306,7 +306,9 @@ impl Horizons {
         let of_session = match kind {
             Kind::Product | Kind::User | Kind::Inventory => return i64::MIN,
             Kind::Refund => i64::MIN,
-            _ => self.sessions.map_or(i64::MIN, |horizon| watermark.saturating_sub(horizon)),
+            Kind::PageView | Kind::AddToCart | Kind::RemoveFromCart | Kind::CheckoutStarted | Kind::Purchase => {
+                self.sessions.map_or(i64::MIN, |horizon| watermark.saturating_sub(horizon))
+            }
         };
         of_session.max(self.deduplication_limit(watermark))
     }

@@ -87,7 +87,15 @@ impl Kind {
 
     /// Whether the record describes a product, a user or a stock rather than something that happened.
     pub fn is_dimension(self) -> bool {
-        matches!(self, Kind::Product | Kind::User | Kind::Inventory)
+        match self {
+            Kind::Product | Kind::User | Kind::Inventory => true,
+            Kind::PageView
+            | Kind::AddToCart
+            | Kind::RemoveFromCart
+            | Kind::CheckoutStarted
+            | Kind::Purchase
+            | Kind::Refund => false,
+        }
     }
 }
 
@@ -137,7 +145,7 @@ impl Page {
 pub struct Event {
     /// The hash of `event_id`; of the whole content for a dimension record.
     pub id: Id,
-    /// A hash of every field's value: two records of one id with one content are duplicates.
+    /// A hash of every field's value: two records of one id with one content are duplicates. See [`Event::same_content`].
     pub content: u32,
     pub warnings: Warnings,
     pub place: Place,
@@ -201,6 +209,15 @@ pub enum Body {
 impl Event {
     /// `received` of a record whose transport has no clock.
     pub const NOT_RECEIVED: i64 = i64::MIN;
+
+    /// `content` of a record that a program has hashed which does it otherwise.
+    pub const OTHER_CONTENT: u32 = 0;
+
+    /// Whether two records of one id are copies. One whose content cannot be compared is taken for a copy: it is the same id, and to
+    /// reject it would be to reject what most likely is a retry across an upgrade.
+    pub fn same_content(one: u32, other: u32) -> bool {
+        one == other || one == Event::OTHER_CONTENT || other == Event::OTHER_CONTENT
+    }
 
     /// The instant that the quality of the source is booked on: `received_at`, or else the event's own time.
     pub fn booked_at(&self) -> i64 {

@@ -5,6 +5,9 @@ use crate::{Body, Cents, Collision, Currency, Event, Id, Kind, Name, NameCache, 
 use serde_json::{Map, Value, json};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
+/// Of what [`Event::content`] and the ids of dimension records are hashes. Those of another version cannot be compared.
+pub const CONTENT_VERSION: u8 = 1;
+
 /// A valid record. Absent texts are empty (an empty text in the input counts as absent).
 ///
 /// Fields that its kind does not have are at their defaults; a known field that does not belong to the kind is
@@ -142,7 +145,7 @@ impl<'a> Record<'a> {
         };
         Ok(Event {
             id,
-            content: xxh3_64(bytes) as u32,
+            content: (xxh3_64(bytes) as u32).max(Event::OTHER_CONTENT + 1),
             warnings: self.warnings,
             place,
             time: self.time,
@@ -161,6 +164,8 @@ impl<'a> Record<'a> {
         self.unit_price.map_or(self.amount, |unit| unit * i64::from(self.quantity))
     }
 
+    /// What follows from it is stored: whoever changes it raises [`CONTENT_VERSION`].
+    ///
     /// Every value of the record but its id and `received_at`, hashed where it is text, and how many words they are.
     /// The kind, in the first word, says what each of them means.
     #[inline]

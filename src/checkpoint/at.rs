@@ -2,7 +2,7 @@
 
 use super::files::FileEntry;
 use super::manifest::Manifest;
-use super::open::{files_of, found, numbers, passed_over, read_newest};
+use super::open::{files_of, found, newest_manifest, numbers, passed_over};
 use super::protocol::Found;
 use crate::numbers::Epoch;
 use millrace_connectors::store::Store;
@@ -37,7 +37,21 @@ pub fn checkpoint_at(
     epoch: Option<Epoch>,
     warn: &mut dyn FnMut(String),
 ) -> anyhow::Result<(Manifest, Vec<FileEntry>)> {
-    let Some(epoch) = epoch else { return read_newest(store, warn) };
+    let manifest = manifest_at(store, epoch, warn)?;
+    let files = files_of(store, &manifest)?;
+    Ok((manifest, files))
+}
+
+/// As [`checkpoint_at`], without the files.
+///
+/// # Errors
+/// Where there is none; it names those there are.
+pub(super) fn manifest_at(
+    store: &dyn Store,
+    epoch: Option<Epoch>,
+    warn: &mut dyn FnMut(String),
+) -> anyhow::Result<Manifest> {
+    let Some(epoch) = epoch else { return newest_manifest(store, warn) };
     let kept = kept_manifests(store, warn)?;
     // A claim has the epoch of what it took over.
     let Some(manifest) = kept.iter().rfind(|manifest| manifest.epoch == epoch) else {
@@ -49,6 +63,5 @@ pub fn checkpoint_at(
             epochs.join(", ")
         );
     };
-    let files = files_of(store, manifest)?;
-    Ok((manifest.clone(), files))
+    Ok(manifest.clone())
 }

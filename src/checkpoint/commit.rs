@@ -5,11 +5,13 @@
 //! after that is anything deleted.
 
 use super::beside::{Beside, Helper, Job, Task};
+use super::change_log::{LogStart, Step, forgotten};
 use super::compact::{Compactor, Replacement};
+use super::current::Current;
 use super::files::{FileEntry, Kind};
 use super::free::prefix;
 use super::listener::{CommitListener, Merging};
-use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
+use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
 use super::names::{Text, write_texts};
 use super::open::{Lake, put, put_trail};
 use super::protocol::{Decision, Superseded};
@@ -109,6 +111,7 @@ pub struct Committer {
     shares: Vec<Share>,
     views: Vec<ViewFiles>,
     sweep: Sweep,
+    current: Current,
     released: Released,
     now_ms: Box<dyn Fn() -> u64 + Send>,
     /// Of views, names and catalogs.
@@ -167,6 +170,7 @@ impl Committer {
                 lake.manifest.generation,
                 lake.spared,
             ),
+            current: Current::default(),
             lake,
             settings,
             released: Released::default(),
@@ -290,7 +294,15 @@ impl Committer {
         next.sources = sources(cut);
         next.accounted = accounted(&cut.version);
 
-        for view in self.write_views(epoch, now_ms, cut)? {
+        let step = Step {
+            generation: before.generation,
+            epoch,
+            before: before.epoch,
+            spared: self.lake.spared,
+            is_anew: false,
+            drops_all: self.mode != Mode::Continue,
+        };
+        for view in self.write_views(&step, now_ms, cut)? {
             files.extend(view);
         }
         next.views = self.views.iter().map(|view| view.entry.clone()).collect();
@@ -351,8 +363,9 @@ impl Committer {
         }
     }
 
-    /// Takes event files of days that are kept no longer off the list, and changes of views that are; returns them.
-    fn forget(&self, now_ms: u64, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
+    /// Takes event files of days that are kept no longer off the list, and changes of views that are, unless who has pinned an earlier
+    /// checkpoint may ask for them; returns them.
+    fn forget(&mut self, now_ms: u64, next: &mut Manifest, files: &mut Vec<FileEntry>) -> anyhow::Result<Vec<String>> {
         let lake = &self.settings.lake;
         let first_day = match (lake.keep_days as i64, next.watermark) {
             (days @ 1.., Some(watermark)) => {
@@ -361,20 +374,32 @@ impl Committer {
             _ => None,
         };
         let first_change = if self.live { now_ms.saturating_sub(lake.keep_changes_ms) } else { 0 };
+        // What the rows of a view rest on is a part of its log until a newer snapshot has it.
+        let rests: BTreeSet<&str> =
+            next.views.iter().flat_map(|view| &view.changes).map(|file| file.key.as_str()).collect();
         let is_old = |file: &FileEntry| {
             let day = file.key.strip_prefix("events/event_date=").and_then(|rest| rest.split('/').next());
             day.zip(first_day.as_deref()).is_some_and(|(day, first)| day < first)
-                || file.written_ms() < first_change && Kind::of(&file.key) == Some(Kind::Changes)
+                || file.written_ms() < first_change
+                    && Kind::of(&file.key) == Some(Kind::Changes)
+                    && !rests.contains(&*file.key)
+                    && !self.sweep.holds_changes_of(file.epoch)
         };
-        let gone: Vec<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
+        let log_of = |view: &ViewEntry| forgotten(view, files.iter().filter(|file| is_old(file)));
+        let logs: Vec<Option<LogStart>> = next.views.iter().map(log_of).collect();
+        let gone: BTreeSet<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
         next.removed.extend(gone.iter().cloned());
-        files.retain(|file| !is_old(file));
-        next.added.retain(|file| !is_old(file));
-        Ok(gone)
+        files.retain(|file| !gone.contains(&file.key));
+        next.added.retain(|file| !gone.contains(&file.key));
+        for ((named, log), view) in next.views.iter_mut().zip(logs).zip(&mut self.views) {
+            named.log = log;
+            view.entry.log = log;
+        }
+        Ok(gone.into_iter().collect())
     }
 
-    fn write_views(&mut self, epoch: Epoch, now_ms: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
-        let name = self.name();
+    fn write_views(&mut self, step: &Step, now_ms: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
+        let (name, epoch) = (self.name(), step.epoch);
         let at =
             At { store: &self.store, name: &name, epoch, names: &self.names, compression: compression(&self.settings) };
         let mut all = Vec::new();
@@ -386,7 +411,7 @@ impl Committer {
             };
             let (mut changes, snapshot) = (changes.map(finish).transpose()?, snapshot.map(finish).transpose()?);
             changes.iter_mut().for_each(|changes| changes.written_ms = Some(now_ms));
-            all.push(view.finish(index, changes, snapshot));
+            all.push(view.finish(index, changes, snapshot, step));
         }
         Ok(all)
     }
@@ -428,8 +453,10 @@ impl Committer {
         let dropped = earlier.filter(|key| !named.contains(key)).cloned().collect();
         self.sweep.dropped(before.number, dropped);
         self.released.put(&cut.positions);
+        // Before anything is removed that is shown now.
+        self.current.show(&*self.store, &next);
         // Not before this run has a checkpoint of its own: one that cannot take up the last may need those before.
-        if let Err(error) = self.sweep.committed(&*self.store, &next, &files) {
+        if let Err(error) = self.sweep.committed(&*self.store, &next, &files, (self.now_ms)()) {
             crate::log::warning(format_args!("what is no longer needed could not be removed: {error:#}"));
         }
         super::crash::point("swept");

@@ -28,11 +28,22 @@ pub const POINTS: [&str; 17] = [
     "joined",
 ];
 
+/// Where pins are: when one has been put and not been found to hold, and before what only pins held is removed.
+pub const POINTS_OF_PINS: [&str; 2] = ["pinned", "unpinned"];
+
+/// Where the rows of a view are linked for whoever globs them, and the link is not replaced yet.
+pub const POINTS_OF_CURRENT: [&str; 1] = ["current-made"];
+
 /// Where pending records are merged beside: when most has been looked up, before they are handed over, and once a checkpoint has them.
 pub const POINTS_OF_REPAIR: [&str; 3] = ["looked-ahead", "late-found", "late-merged"];
 
 pub fn point(name: &str) {
-    debug_assert!(POINTS.contains(&name) || POINTS_OF_REPAIR.contains(&name), "{name} is not in a list");
+    debug_assert!(
+        [&POINTS[..], &POINTS_OF_REPAIR, &POINTS_OF_PINS, &POINTS_OF_CURRENT]
+            .iter()
+            .any(|points| points.contains(&name)),
+        "{name} is not in a list"
+    );
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static SEEN: AtomicU64 = AtomicU64::new(0);
     let wanted = WANTED.get_or_init(|| {

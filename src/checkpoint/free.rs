@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct There {
     pub number: u64,
+    pub epoch: Epoch,
     /// It adds nothing to the one before.
     pub is_claim: bool,
 }
@@ -46,12 +47,20 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Whether all manifests are there that have to be.
+    /// Whether all manifests are there that have to be. Of those before, which pins may have held, any may be missing.
     pub fn is_whole(&self, numbers: &[u64]) -> bool {
         let numbers: BTreeSet<u64> = numbers.iter().copied().collect();
         let (Some(&first), Some(&last)) = (numbers.first(), numbers.last()) else { return self.newest == 0 };
-        first <= self.oldest && self.newest <= last && last - first + 1 == numbers.len() as u64
+        let kept = numbers.range(self.oldest.max(first)..).count() as u64;
+        first <= self.oldest && self.newest <= last && last - self.oldest.max(first) + 1 == kept
     }
+}
+
+/// The least of the numbers at the end without a gap.
+pub fn first_of_run(numbers: &[u64]) -> Option<u64> {
+    let numbers: BTreeSet<u64> = numbers.iter().copied().collect();
+    let last = numbers.last().copied()?;
+    Some((0..=last).rev().take_while(|number| numbers.contains(number)).last().unwrap_or(last))
 }
 
 /// Begins the names of all files that a generation writes.
@@ -78,7 +87,8 @@ mod tests {
     #[test]
     fn the_last_checkpoints_are_kept_however_many_claims_there_are() {
         let check = |keep, there: &[(u64, bool)], gone: &[u64]| {
-            let there: Vec<There> = there.iter().map(|&(number, is_claim)| There { number, is_claim }).collect();
+            let there: Vec<There> =
+                there.iter().map(|&(number, is_claim)| There { number, epoch: 0, is_claim }).collect();
             assert_eq!(expired(&there, keep), gone, "{there:?}");
         };
         let (checkpoint, claim) = (false, true);
@@ -110,13 +120,21 @@ mod tests {
     #[test]
     fn a_manifest_that_is_missing_is_missed() {
         let trail = Trail { oldest: 4, newest: 7, spared: Generation(0) };
-        for numbers in [&[4, 5, 6, 7][..], &[3, 4, 5, 6, 7], &[4, 5, 6, 7, 8, 9]] {
+        for numbers in [&[4, 5, 6, 7][..], &[3, 4, 5, 6, 7], &[4, 5, 6, 7, 8, 9], &[1, 4, 5, 6, 7]] {
             assert!(trail.is_whole(numbers), "{numbers:?}");
         }
         for numbers in [&[][..], &[5, 6, 7], &[4, 5, 6], &[4, 6, 7], &[4, 5, 6, 8]] {
             assert!(!trail.is_whole(numbers), "{numbers:?}");
         }
         assert!(Trail::default().is_whole(&[]));
+    }
+
+    #[test]
+    fn what_a_gap_lies_before_is_the_first_of_the_run() {
+        assert_eq!(first_of_run(&[]), None);
+        assert_eq!(first_of_run(&[7]), Some(7));
+        assert_eq!(first_of_run(&[5, 3, 6, 7]), Some(5));
+        assert_eq!(first_of_run(&[0, 1]), Some(0));
     }
 
     #[test]

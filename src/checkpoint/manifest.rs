@@ -1,12 +1,15 @@
 //! The manifest: all there is at one checkpoint. A checkpoint exists when its manifest does.
 //!
 //! ```text
-//! _manifests/000000000042.json     millrace-manifest 1 <XXH3 of the rest>\n{ … }
+//! _manifests/000000000042.json     millrace-manifest 2 <XXH3 of the rest>\n{ … }
 //! ```
+//! What other programs may add to it, see `known.rs`.
 //! Event files grow to many: a manifest lists those that came since the last *catalog*, a file with the list at that time.
 
+use super::change_log::LogStart;
 use super::files::FileEntry;
 use crate::numbers::{Epoch, Generation, Offset};
+use super::known;
 use crate::settings::Settings;
 use millrace_connectors::source::{Lost, Mark};
 use serde::{Deserialize, Serialize};
@@ -29,8 +32,10 @@ pub enum Unreadable {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// Features that nobody may read it without knowing, by their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<String>,
     /// They have no gaps.
     pub number: u64,
     /// One more with each start of an engine.
@@ -50,6 +55,7 @@ pub struct Manifest {
     pub watermark: Option<i64>,
     pub sources: SourceState,
     /// What decides the answers.
+    #[serde(deserialize_with = "known::settings")]
     pub settings: Settings,
     pub accounted: Accounted,
     pub views: Vec<ViewEntry>,
@@ -104,6 +110,9 @@ pub struct ViewEntry {
     pub snapshot: Option<FileEntry>,
     /// In order of their epochs.
     pub changes: Vec<FileEntry>,
+    /// From where on all its changes are among the files of the lake; earlier programs did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogStart>,
 }
 
 /// From which everything is built again.
@@ -136,6 +145,7 @@ impl Manifest {
     /// Before anything has been read.
     pub fn empty(settings: &Settings) -> Manifest {
         Manifest {
+            requires: Vec::new(),
             number: 0,
             generation: Generation::default(),
             run: String::new(),
@@ -173,8 +183,7 @@ impl Manifest {
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        let body = serde_json::to_string_pretty(self).expect("a manifest is plain data");
-        format!("{FORMAT} {VERSION} {:016x}\n{body}\n", xxh3_64(body.as_bytes())).into_bytes()
+        signed(&serde_json::to_string_pretty(self).expect("a manifest is plain data"))
     }
 
     /// # Errors
@@ -196,7 +205,13 @@ impl Manifest {
         if version != VERSION.to_string() {
             return Err(Unreadable::OfAnotherVersion(format!("it is of version {version}, not {VERSION}")));
         }
-        serde_json::from_str(body).map_err(|error| Unreadable::OfAnotherVersion(error.to_string()))
+        let other = |error: serde_json::Error| Unreadable::OfAnotherVersion(error.to_string());
+        if let Some(feature) = known::unknown_feature(body).map_err(other)? {
+            return Err(Unreadable::OfAnotherVersion(format!(
+                "it requires {feature:?}, which this program does not know"
+            )));
+        }
+        serde_json::from_str(body).map_err(other)
     }
 
     /// What it names besides the files of the lake's catalog.
@@ -204,6 +219,11 @@ impl Manifest {
         let views = self.views.iter().flat_map(|view| view.snapshot.iter().chain(&view.changes));
         views.chain(self.state.files()).chain(&self.catalog)
     }
+}
+
+/// A body as a file.
+pub(super) fn signed(body: &str) -> Vec<u8> {
+    format!("{FORMAT} {VERSION} {:016x}\n{body}\n", xxh3_64(body.as_bytes())).into_bytes()
 }
 
 /// The settings that decide answers. Who may read is no part of that, and secrets do not belong into data.
@@ -264,9 +284,5 @@ mod tests {
         let text = String::from_utf8(bytes).expect("text");
         let later = text.replacen(&format!("{FORMAT} {VERSION}"), &format!("{FORMAT} {}", VERSION + 1), 1);
         assert!(matches!(Manifest::of_bytes(later.as_bytes()), Err(Unreadable::OfAnotherVersion(_))));
-        let (_, body) = text.split_once('\n').expect("two parts");
-        let body = body.replacen("\"number\"", "\"lines\": 1, \"number\"", 1);
-        let more = format!("{FORMAT} {VERSION} {:016x}\n{body}", xxh3_64(body.trim_end().as_bytes()));
-        assert!(matches!(Manifest::of_bytes(more.as_bytes()), Err(Unreadable::OfAnotherVersion(_))), "{more}");
     }
 }

@@ -4,17 +4,21 @@
 //! worker ──records, state, seal C──▶ writer thread ──files──▶ committer ──▶ manifest N + 1, put if absent
 //! publisher ──views, positions at C───────────────────────────▶    │              (the commit point)
 //!                                                                  └──▶ release of the source, sweep
+//! reader: pin ──▶ files of manifest N stay ──▶ unpin
 //! start: newest whole manifest ──▶ claim (manifest N + 1 of the next generation) ──▶ views served ──▶ state fed in
 //! ```
 //! Nobody waits for a checkpoint: what is staged below its epoch is written while later epochs go on.
 
 mod at;
 mod beside;
+mod change_log;
 mod commit;
 mod compact;
 pub mod crash;
+mod current;
 mod files;
 mod free;
+mod known;
 mod late;
 mod listener;
 mod manifest;
@@ -22,6 +26,8 @@ mod names;
 mod open;
 pub mod outage;
 mod patient;
+mod pinned;
+mod pins;
 mod present;
 mod protocol;
 mod queue;
@@ -29,12 +35,13 @@ mod rebuild;
 mod restore;
 mod sums;
 mod sweep;
-mod view_rows;
+pub(crate) mod view_rows;
 mod views;
 mod writer;
 
 pub use at::{checkpoint_at, kept_manifests};
 pub use beside::Beside;
+pub use change_log::{Cursor, LogStart, Since, since};
 pub use commit::{Committer, Cut, Mode, Parts, Released, compression};
 pub use files::{FileEntry, Kind};
 pub use free::{generation_of, is_claim, prefix};
@@ -46,6 +53,8 @@ pub use names::load_names;
 pub use open::s3_of;
 pub use open::{Claim, Gone, Lake, files_of, is_left, look, open_store, read_manifest, read_newest};
 pub use patient::Waiting;
+pub use pinned::{NowMs, Pinned, find, pin, pin_id, read_pins, renew, unpin};
+pub use pins::{LONGEST_MS, Pin, Stored, is_id};
 pub use present::{Needs, advice, list_all, missing};
 pub use protocol::Superseded;
 pub use rebuild::Found;

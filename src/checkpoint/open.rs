@@ -1,7 +1,7 @@
 //! Opening a lake: where it is, what it holds, and claiming it.
 
 use super::files::{FOLDERS, FileEntry};
-use super::free::{Trail, generation_of};
+use super::free::{Trail, first_of_run, generation_of};
 use super::manifest::{FOLDER, Manifest, Unreadable};
 use super::patient::{Patient, Waiting};
 use super::present::{self, Needs, list_all, missing};
@@ -263,9 +263,9 @@ fn spare(store: &dyn Store, newest: &Newest, listed: &[Entry], generation: Gener
     if let Some(trail) = trail.filter(|trail| newest.torn.is_empty() && trail.is_whole(&numbers)) {
         return Ok(trail.spared);
     }
-    let number = |least: Option<u64>| least.unwrap_or(0);
-    let oldest = number(numbers.iter().copied().min());
-    put_trail(store, Trail { oldest, newest: number(numbers.iter().copied().max()), spared: generation })?;
+    // What is before a gap, a pin may have held.
+    let (oldest, newest) = (first_of_run(&numbers).unwrap_or(0), numbers.iter().copied().max().unwrap_or(0));
+    put_trail(store, Trail { oldest, newest, spared: generation })?;
     Ok(generation)
 }
 
@@ -481,6 +481,16 @@ pub(super) fn passed_over(store: &dyn Store, (number, reason): &(u64, String)) -
 /// # Errors
 /// Where there is none, or it cannot be read.
 pub fn read_newest(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::Result<(Manifest, Vec<FileEntry>)> {
+    let manifest = newest_manifest(store, warn)?;
+    let files = files_of(store, &manifest)?;
+    Ok((manifest, files))
+}
+
+/// As [`read_newest`], without the files.
+///
+/// # Errors
+/// Where there is none.
+pub(super) fn newest_manifest(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::Result<Manifest> {
     let newest = look(store)?;
     newest.torn.iter().for_each(|torn| warn(passed_over(store, torn)));
     let Some(manifest) = newest.manifest else {
@@ -491,8 +501,7 @@ pub fn read_newest(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::R
         );
     };
     check_finished(&store.place(), &manifest)?;
-    let files = files_of(store, &manifest)?;
-    Ok((manifest, files))
+    Ok(manifest)
 }
 
 /// A manifest by its number; `None` where it is not whole.
@@ -528,7 +537,7 @@ pub fn files_of(store: &dyn Store, manifest: &Manifest) -> anyhow::Result<Vec<Fi
 
 /// Different for every start of every engine.
 #[expect(clippy::disallowed_methods, reason = "a name, not a time")]
-fn run_id() -> String {
+pub(super) fn run_id() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     let seed = format!("{now}-{}-{:p}", std::process::id(), &now);
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(seed.as_bytes()))

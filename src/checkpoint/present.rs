@@ -129,6 +129,7 @@ mod tests {
             rows: 1,
             snapshot: Some(file("views/sales/epoch=1/g000001-c-000001.parquet")),
             changes: vec![file("changes/sales/epoch=2/g000001-c-000002.parquet")],
+            log: None,
         };
         let manifest = Manifest { views: vec![view.clone()], ..Manifest::empty(&Settings::default()) };
         let files = ["events/a", "pending/a", "quarantine/a"].map(file);

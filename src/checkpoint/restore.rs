@@ -1,8 +1,9 @@
 //! From the files of a manifest to memory: names, the rows of views, the rows of the state.
 
+use super::at::kept_manifests;
 use super::files::{FileEntry, Kind};
 use super::manifest::{Manifest, ViewEntry};
-use super::open::read_newest;
+use super::open::files_of;
 use super::present::advice;
 use super::sums::Sums;
 use super::view_rows;
@@ -29,7 +30,7 @@ pub fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
     let bytes = match store.get(&file.key) {
         Err(error) if error.is_not_found() && !is_named(store, &file.key) => Err(error).with_context(|| {
             format!(
-                "reading {}: the checkpoint that names it has expired meanwhile; read a newer one, raise lake.keep_checkpoints of the engine that writes to {}, or stop it",
+                "reading {}: the checkpoint that names it has expired meanwhile, for it was read without a pin; read a newer one, raise lake.keep_checkpoints of the engine that writes to {}, or stop it",
                 file.key,
                 store.place()
             )
@@ -54,10 +55,13 @@ pub fn checked(store: &dyn Store, file: &FileEntry) -> anyhow::Result<Bytes> {
     Ok(bytes)
 }
 
-/// Whether the newest manifest names a file, as far as can be seen.
+/// Whether a manifest that is there names a file, as far as can be seen. One that a pin holds is.
 fn is_named(store: &dyn Store, key: &str) -> bool {
-    let newest = read_newest(store, &mut |_| {});
-    newest.map_or(true, |(manifest, files)| manifest.own_files().chain(&files).any(|file| file.key == key))
+    let names = |manifest: &Manifest| {
+        let files = files_of(store, manifest)?;
+        anyhow::Ok(manifest.own_files().chain(&files).any(|file| file.key == key))
+    };
+    kept_manifests(store, &mut |_| {}).map_or(true, |kept| kept.iter().rev().any(|kept| names(kept).unwrap_or(true)))
 }
 
 /// # Errors

@@ -1,5 +1,6 @@
 //! The rows of the views at checkpoints: what changed since the last, and all of them now and then.
 
+use super::change_log::{LogStart, Step};
 use super::files::FileEntry;
 use super::manifest::ViewEntry;
 use super::view_rows::{self, OfIndex, Sorted};
@@ -50,6 +51,7 @@ impl ViewFiles {
             rows: 0,
             snapshot: None,
             changes: Vec::new(),
+            log: None,
         };
         let entry = entry.unwrap_or_else(new);
         ViewFiles { view, own, before: rows.index.clone(), untrusted: BTreeSet::new(), entry }
@@ -91,13 +93,16 @@ impl ViewFiles {
         Ok(written)
     }
 
-    /// Takes the finished files into the entry. Returns the file of the changes.
+    /// Takes the finished files into the entry, and the checkpoint into its log. Returns the file of the changes.
     pub fn finish(
         &mut self,
         index: Index,
         changes: Option<FileEntry>,
         snapshot: Option<FileEntry>,
+        step: &Step,
     ) -> Option<FileEntry> {
+        let step = Step { is_anew: self.entry.snapshot.is_none(), ..*step };
+        self.entry.log = Some(LogStart::next(self.entry.log, &step));
         self.entry.rows = index.rows() as u64;
         self.before = index;
         match snapshot {

@@ -1,12 +1,20 @@
-//! `millrace lake`: which files there are at a checkpoint, and what S3 removes by itself.
+//! `millrace lake`: which files there are at a checkpoint, who holds them, and what S3 removes by itself.
+
+mod changes;
+mod export;
+mod pins;
 
 use super::{SettingsArgs, Usage};
-use crate::checkpoint::{FileEntry, Kind, Manifest, checkpoint_at, open_store};
+use crate::checkpoint::{FileEntry, Kind, Manifest, ViewEntry, checkpoint_at, files_of, open_store};
 use crate::log;
 use crate::numbers::Epoch;
 use crate::output::{Format, Layout, print};
+use changes::ChangesArgs;
 use clap::{Args, Subcommand};
+use export::ExportArgs;
+use millrace_connectors::store::Store;
 use millrace_dataflows::table::{Table, Value};
+use pins::{PinArgs, PinsArgs, UnpinArgs};
 use std::io::Write;
 
 const EXAMPLES: &str = "\
@@ -14,12 +22,17 @@ Examples:
   millrace lake files --data-dir lake --kind events
   millrace lake files --data-dir lake --view funnel --format csv
   millrace lake files --data-dir s3://shop/lake --at 1795596449708 --format csv
+  millrace lake files --data-dir lake --kind events --pin nightly --for 1h --format csv
+  millrace lake export funnel --data-dir lake --to out
+  millrace lake export sales --data-dir s3://shop/lake --at 1795596449708 --to sales.parquet
+  millrace lake changes sales --data-dir lake --since 3:1796116789159 --format csv
+  millrace lake unpin nightly --data-dir lake
   millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90 --unfinished-days 3
   millrace lake lifecycle --data-dir s3://shop/lake
 
 Credentials for S3 come from where the AWS SDK looks for them; lake.s3.* says how it is spoken to.";
 
-/// List the files of a checkpoint; set what S3 removes by itself
+/// List, pin and export what a checkpoint has; set what S3 removes by itself
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct LakeArgs {
@@ -31,6 +44,14 @@ pub(super) struct LakeArgs {
 enum LakeCommand {
     /// The exact set of files of a checkpoint
     Files(FilesArgs),
+    /// What changed in a view since a checkpoint: files, or the snapshot to begin with anew
+    Changes(ChangesArgs),
+    /// Write the rows of a view at a checkpoint as one Parquet file
+    Export(ExportArgs),
+    /// The pins: who keeps the files of which checkpoint
+    Pins(PinsArgs),
+    /// Let the files of a pinned checkpoint go
+    Unpin(UnpinArgs),
     /// Show S3's lifecycle rules, or set ours
     Lifecycle(LifecycleArgs),
 }
@@ -49,6 +70,8 @@ struct FilesArgs {
     /// Only the files whose rows, added up by key, are those of this view: its snapshot and the changes since
     #[arg(long, conflicts_with = "kind")]
     view: Option<String>,
+    #[command(flatten)]
+    pin: PinArgs,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -78,6 +101,10 @@ impl LakeArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         match &self.command {
             LakeCommand::Files(args) => args.run(out),
+            LakeCommand::Changes(args) => args.run(out),
+            LakeCommand::Export(args) => args.run(out),
+            LakeCommand::Pins(args) => args.run(out),
+            LakeCommand::Unpin(args) => args.run(),
             LakeCommand::Lifecycle(args) => args.run(out),
         }
     }
@@ -94,8 +121,13 @@ impl FilesArgs {
         })?;
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let (manifest, files) =
-            checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?;
+        let (manifest, files) = match self.pin.checkpoint(&*store, self.at.map(Epoch))? {
+            Some(manifest) => {
+                let files = files_of(&*store, &manifest)?;
+                (manifest, files)
+            }
+            None => checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?,
+        };
         let own = manifest.own_files().filter(|file| Kind::of(&file.key).is_some());
         let mut files: Vec<_> = match &self.view {
             Some(name) => of_view(&manifest, name)?,
@@ -106,10 +138,7 @@ impl FilesArgs {
         let mut table = Table::new(["kind", "path", "rows", "bytes", "epoch"]);
         for file in files {
             let Some(of) = Kind::of(&file.key).filter(|of| kind.is_none_or(|kind| kind == *of)) else { continue };
-            let path = match store.local_root() {
-                Some(root) => root.join(&file.key).display().to_string(),
-                None => format!("{}/{}", store.place(), file.key),
-            };
+            let path = path_of(&*store, file);
             let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
             let (rows, bytes, epoch) = (count(file.rows), count(file.bytes), count(file.epoch.0));
             table.rows.push(vec![Value::text(of.as_str()), Value::text(path), rows, bytes, epoch]);
@@ -121,11 +150,23 @@ impl FilesArgs {
 
 /// Not the changes that the snapshot has in it, which stay in the lake for a while: added to it they would count twice.
 fn of_view<'a>(manifest: &'a Manifest, name: &str) -> Result<Vec<&'a FileEntry>, Usage> {
-    let Some(view) = manifest.views.iter().find(|view| view.name == name) else {
-        let kept: Vec<&str> = manifest.views.iter().map(|view| &*view.name).collect();
-        return Err(Usage(format!("the lake keeps no view {name:?}; it keeps {}", kept.join(", "))));
-    };
+    let view = view_of(manifest, name)?;
     Ok(view.snapshot.iter().chain(&view.changes).collect())
+}
+
+fn view_of<'a>(manifest: &'a Manifest, name: &str) -> Result<&'a ViewEntry, Usage> {
+    manifest.views.iter().find(|view| view.name == name).ok_or_else(|| {
+        let kept: Vec<&str> = manifest.views.iter().map(|view| &*view.name).collect();
+        Usage(format!("the lake keeps no view {name:?}; it keeps {}", kept.join(", ")))
+    })
+}
+
+/// As other programs find it.
+fn path_of(store: &dyn Store, file: &FileEntry) -> String {
+    match store.local_root() {
+        Some(root) => root.join(&file.key).display().to_string(),
+        None => format!("{}/{}", store.place(), file.key),
+    }
 }
 
 impl LifecycleArgs {

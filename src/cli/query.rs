@@ -1,7 +1,7 @@
 //! `millrace query`: one question to one view, of a data directory or of a server.
 
 use super::question::QuestionArgs;
-use super::{SettingsArgs, Usage, place, views};
+use super::{SettingsArgs, Usage, now_ms, place, views};
 use crate::client::Connection;
 use crate::ingest::QUARANTINE;
 use crate::log;
@@ -11,6 +11,7 @@ use clap::Args;
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::Table;
 use std::io::Write;
+use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -60,7 +61,7 @@ impl QueryArgs {
             (Some(data_dir), _) => {
                 let settings = self.settings.load()?.settings;
                 let mut warn = |warning: String| log::note(format!("warning: {warning}"));
-                crate::commands::query(data_dir, &settings, view, &query, &mut warn)?
+                crate::commands::query(data_dir, &settings, view, &query, Arc::new(now_ms), &mut warn)?
             }
             (None, Some(addr)) => self.ask(addr, &query)?,
             (None, None) => return Err(Usage("name --data-dir or --addr".to_owned()).into()),

@@ -1,7 +1,7 @@
 //! `millrace verify`: the answers of a checkpoint against the naive ones from the lake's events.
 
-use super::SettingsArgs;
-use crate::checkpoint::{checkpoint_at, open_store};
+use super::{SettingsArgs, now_ms};
+use crate::checkpoint::{Pinned, open_store};
 use crate::commands::{Difference, Extent, Files, verify};
 use crate::log;
 use crate::numbers::Epoch;
@@ -10,6 +10,7 @@ use clap::Args;
 use millrace_dataflows::table::Value;
 use std::io::Write;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,10 +47,11 @@ impl VerifyArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let (manifest, files) =
-            checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?;
+        let mut warn = |warning: String| log::note(format!("warning: {warning}"));
+        let pinned = Pinned::checkpoint(&store, self.at.map(Epoch), "verify", Arc::new(now_ms), &mut warn)?;
+        let (manifest, files) = (&pinned.manifest, &pinned.files);
         let extent = self.sample.map_or(Extent::Whole, |count| Extent::Sample(count.get()));
-        let checked = Files::check(&*store, &manifest, &files)?;
+        let checked = Files::check(&*store, manifest, files)?;
         for (fault, file) in &checked.faults {
             writeln!(out, "{fault}: {}", file.key)?;
         }
@@ -73,7 +75,7 @@ impl VerifyArgs {
         if checked.are_needed() {
             faults()?;
         }
-        let verified = verify(&*store, &manifest, &files, extent)?;
+        let verified = verify(&*store, manifest, files, extent)?;
         for difference in &verified.differences {
             print(difference, out)?;
         }

@@ -4,9 +4,11 @@
 //! replay   a source that ends ──▶ live ──▶ a lake          verify   a lake's rows ⟷ naive answers from its own events
 //! running  a source that goes on ──▶ live ──▶ a lake       repair   a lake ──▶ live ──▶ the same lake, with nothing pending
 //! query    a lake's rows ──▶ an answer                     kept     a lake's rows, all of them
+//! export   a view's rows ──▶ a file that stands alone
 //! ```
 //! Nothing below knows of it.
 
+mod export;
 mod kept;
 mod progress;
 mod query;
@@ -16,6 +18,7 @@ mod request;
 mod running;
 mod verify;
 
+pub use export::{Exported, export};
 pub use kept::{Kept, kept};
 pub use progress::{Progress, Silent};
 pub use query::query;

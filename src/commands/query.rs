@@ -1,7 +1,7 @@
 //! `query`: a question to the rows that a lake holds.
 
 use super::kept::{has_results, shared_of, view_of};
-use crate::checkpoint::{FileEntry, Kind, open_store, read_newest};
+use crate::checkpoint::{FileEntry, Kind, NowMs, Pinned, open_store};
 use crate::ingest::{QUARANTINE, QUARANTINE_COLUMNS};
 use crate::settings::Settings;
 use anyhow::Context;
@@ -21,16 +21,18 @@ pub fn query(
     settings: &Settings,
     name: &str,
     query: &Query,
+    now_ms: NowMs,
     warn: &mut dyn FnMut(String),
 ) -> anyhow::Result<Table> {
     let store = open_store(place, settings)?;
-    let (manifest, files) = read_newest(&*store, warn)?;
-    has_results(&manifest, place)?;
+    let pinned = Pinned::checkpoint(&store, None, "query", now_ms, warn)?;
+    let manifest = &pinned.manifest;
+    has_results(manifest, place)?;
     if name == QUARANTINE {
-        return quarantine(&*store, &files, query);
+        return quarantine(&*store, &pinned.files, query);
     }
-    let shared = shared_of(&manifest)?;
-    let (_, state) = view_of(&*store, &manifest, name, &shared)?;
+    let shared = shared_of(manifest)?;
+    let (_, state) = view_of(&*store, manifest, name, &shared)?;
     let view = view(name, &shared.context).with_context(|| format!("there is no view {name}"))?;
     let context = AnswerContext { shared, watermark: manifest.watermark };
     let answer = view.answer(&state, &context, query)?;

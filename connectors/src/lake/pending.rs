@@ -132,6 +132,12 @@ pub fn read_pending(key: &str, bytes: bytes::Bytes) -> Result<Vec<PendingRecord>
             bytes: bytes[row].clone()?,
         })
     };
-    let bad = || LakeError::Decode { key: key.to_owned(), message: "a row is not whole".to_owned() };
+    // A later program may know more kinds. To take a record for one without a kind would be to reject it.
+    let unknown = (0..kinds.keys.len()).filter_map(|row| kinds.get(row)).find(|name| Kind::parse(name).is_none());
+    let failed = |message: String| LakeError::Decode { key: key.to_owned(), message };
+    if let Some(unknown) = unknown {
+        return Err(failed(format!("default_type {unknown:?} is no kind of event that this program knows")));
+    }
+    let bad = || failed("a row is not whole".to_owned());
     (0..table.rows()).map(|row| record(row).ok_or_else(bad)).collect()
 }

@@ -3,16 +3,52 @@
 //! Rows come in the order in which they were read, so places and times are near those of the row before, and sessions, users and
 //! names come again soon: each goes by the number of a slot as long as it lies there, which the reader fills as the writer did.
 //! A run of rows is whole by itself, and the caller's to frame and to check.
+//!
+//! ```text
+//! ff ff  format  version of the content's hash  row row row …        a run of today
+//! row row row …                                                      an earlier one: no row begins with ff ff
+//! ```
+//! Content that was hashed by another version cannot be compared with what is hashed now: such rows have
+//! [`Event::OTHER_CONTENT`], also where they are written again.
 
 use super::{Kept, Needed};
-use millrace_schema::{Body, Currency, Event, Id, Kind, Name, Page, Place, Warnings};
+use millrace_schema::{Body, CONTENT_VERSION, Currency, Event, Id, Kind, Name, Page, Place, Warnings};
+use std::fmt;
 
 /// What is not a run of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the bytes at {at} are no row of a state")]
+#[error("the bytes at {at} are no row of a state{why}", why = Because(.unknown))]
 pub struct NoRow {
     pub at: usize,
+    pub unknown: Option<NotKnown>,
 }
+
+/// What a later program may have written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotKnown {
+    Format(u8),
+    Kind(u8),
+    Page(u8),
+}
+
+struct Because<'a>(&'a Option<NotKnown>);
+
+impl fmt::Display for Because<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(NotKnown::Format(number)) => write!(f, ": format {number} is not known to this program"),
+            Some(NotKnown::Kind(number)) => write!(f, ": kind of event {number} is not known to this program"),
+            Some(NotKnown::Page(number)) => write!(f, ": page {number} is not known to this program"),
+        }
+    }
+}
+
+/// Begins a run.
+const MARK: [u8; 2] = [0xff; 2];
+const FORMAT: u8 = 1;
+/// The version that a run without a head is of.
+const CONTENT_VERSION_BEFORE: u8 = 1;
 
 const SLOTS: usize = 1 << 12;
 /// Instead of a slot's number: the value itself follows.
@@ -152,6 +188,10 @@ impl RowWriter {
 
     pub fn push(&mut self, event: &Event, needed: Needed) {
         let RowWriter { memory, bytes: run, rows } = self;
+        if *rows == 0 {
+            run.extend_from_slice(&MARK);
+            run.extend_from_slice(&[FORMAT, CONTENT_VERSION]);
+        }
         *rows += 1;
         let bytes = &mut RowBytes { bytes: [0; ROW_BYTES_MOST], length: 0 };
         let kind = event.kind();
@@ -238,18 +278,30 @@ impl RowWriter {
 /// # Errors
 /// [`NoRow`] where the bytes are none.
 pub fn read_rows(bytes: &[u8], mut each: impl FnMut(Kept)) -> Result<(), NoRow> {
+    let (content_version, rows) = match bytes.strip_prefix(&MARK) {
+        None => (CONTENT_VERSION_BEFORE, bytes),
+        Some([FORMAT, version, rows @ ..]) => (*version, rows),
+        Some([format, ..]) => return Err(NoRow { at: MARK.len(), unknown: Some(NotKnown::Format(*format)) }),
+        Some([]) => return Err(NoRow { at: 0, unknown: None }),
+    };
+    let is_comparable = content_version == CONTENT_VERSION;
     let mut memory = Memory::new();
-    let mut left = Bytes(bytes);
-    while !left.0.is_empty() {
-        let at = bytes.len() - left.0.len();
-        each(row(&mut left, &mut memory).ok_or(NoRow { at })?);
+    let mut left = Bytes { left: rows, unknown: None };
+    while !left.left.is_empty() {
+        let at = bytes.len() - left.left.len();
+        let Some(mut kept) = row(&mut left, &mut memory) else { return Err(NoRow { at, unknown: left.unknown }) };
+        if !is_comparable {
+            kept.event.content = Event::OTHER_CONTENT;
+        }
+        each(kept);
     }
     Ok(())
 }
 
 fn row(bytes: &mut Bytes<'_>, memory: &mut Memory) -> Option<Kept> {
     let head = u16::from_le_bytes(bytes.array()?);
-    let kind = *Kind::ALL.get(usize::from(head & ((1 << KIND_BITS) - 1)))?;
+    let kind = (head & ((1 << KIND_BITS) - 1)) as u8;
+    let kind = bytes.known(&Kind::ALL, kind, NotKnown::Kind)?;
     let has = |flag: u16| head & flag != 0;
     let id = Id::take(bytes)?;
     let content = u32::from_le_bytes(bytes.array()?);
@@ -269,7 +321,10 @@ fn row(bytes: &mut Bytes<'_>, memory: &mut Memory) -> Option<Kept> {
     let deleted = has(DELETED);
     let body = match kind {
         Kind::PageView => Body::PageView {
-            page: *Page::ALL.get(usize::from(bytes.byte()?))?,
+            page: {
+                let page = bytes.byte()?;
+                bytes.known(&Page::ALL, page, NotKnown::Page)?
+            },
             referrer: name(bytes)?,
             device: name(bytes)?,
         },
@@ -348,12 +403,24 @@ fn put_signed(value: i64, bytes: &mut RowBytes) {
     bytes.put([rest as u8]);
 }
 
-struct Bytes<'a>(&'a [u8]);
+struct Bytes<'a> {
+    left: &'a [u8],
+    /// What of the row was not known, where something was.
+    unknown: Option<NotKnown>,
+}
 
 impl Bytes<'_> {
+    fn known<T: Copy>(&mut self, all: &[T], number: u8, unknown: fn(u8) -> NotKnown) -> Option<T> {
+        let known = all.get(usize::from(number)).copied();
+        if known.is_none() {
+            self.unknown = Some(unknown(number));
+        }
+        known
+    }
+
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (head, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
+        let (head, rest) = self.left.split_first_chunk::<N>()?;
+        self.left = rest;
         Some(*head)
     }
 
@@ -368,8 +435,8 @@ impl Bytes<'_> {
     fn two(&mut self) -> Option<(i64, i64)> {
         let lengths = self.byte()?;
         let mut value = |length: u8| {
-            let (head, rest) = self.0.split_at_checked(usize::from(length)).filter(|_| length <= 8)?;
-            self.0 = rest;
+            let (head, rest) = self.left.split_at_checked(usize::from(length)).filter(|_| length <= 8)?;
+            self.left = rest;
             let mut word = [0; 8];
             word[..head.len()].copy_from_slice(head);
             Some(of_zigzag(u64::from_le_bytes(word)))
@@ -474,9 +541,81 @@ mod tests {
             }
         }
 
+        /// Content of another version cannot be compared, also after it has been written again by this program.
+        #[test]
+        fn content_of_another_version_is_not_compared(rows in prop::collection::vec(kept(), 1..20), version in 2..u8::MAX) {
+            let mut writer = RowWriter::default();
+            rows.iter().for_each(|row| writer.push(&row.event, row.needed));
+            let mut bytes = writer.finish();
+            prop_assert_eq!(&bytes[..4], [0xff, 0xff, FORMAT, CONTENT_VERSION]);
+            bytes[3] = version;
+            let mut read = Vec::new();
+            prop_assert_eq!(read_rows(&bytes, |row| read.push(row)), Ok(()));
+            let other = |row: &Kept| Kept { event: Event { content: Event::OTHER_CONTENT, ..row.event }, ..*row };
+            let expected: Vec<Kept> = rows.iter().map(other).collect();
+            prop_assert_eq!(&read, &expected);
+            read.iter().for_each(|row| writer.push(&row.event, row.needed));
+            let mut again = Vec::new();
+            prop_assert_eq!(read_rows(&writer.finish(), |row| again.push(row)), Ok(()));
+            prop_assert_eq!(&again, &expected);
+        }
+
         #[test]
         fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let _ = read_rows(&bytes, |_| {});
         }
+    }
+
+    /// A run of the program before runs had heads, as it lies in a lake of that time.
+    #[test]
+    fn a_run_without_a_head_is_read_as_it_was_written() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/lakes/v2/lake/_state/accepted");
+        let (mut rows, mut kinds) = (Vec::new(), std::collections::BTreeSet::new());
+        for entry in std::fs::read_dir(folder).expect("it is checked in") {
+            let path = entry.expect("listed").path();
+            let bytes = std::fs::read(&path).expect("it is there");
+            assert!(!bytes.starts_with(&MARK), "{}", path.display());
+            let read = read_rows(&bytes, |row| {
+                kinds.insert(row.event.kind());
+                rows.push(row);
+            });
+            assert_eq!(read, Ok(()), "{}", path.display());
+        }
+        assert!(rows.len() > 300 && kinds.len() == Kind::ALL.len(), "{} rows of {kinds:?}", rows.len());
+        let is_comparable = CONTENT_VERSION == CONTENT_VERSION_BEFORE;
+        assert!(rows.iter().all(|row| (row.event.content != Event::OTHER_CONTENT) == is_comparable));
+        let mut writer = RowWriter::default();
+        rows.iter().for_each(|row| writer.push(&row.event, row.needed));
+        let mut again = Vec::new();
+        assert_eq!(read_rows(&writer.finish(), |row| again.push(row)), Ok(()));
+        assert_eq!(again, rows);
+    }
+
+    #[test]
+    fn what_a_later_program_has_written_is_an_error_that_names_it() {
+        let said = |bytes: &[u8]| read_rows(bytes, |_| {}).expect_err("it is not known").to_string();
+        assert!(said(&[0xff, 0xff, 9, 1, 0]).contains("format 9"), "{}", said(&[0xff, 0xff, 9, 1, 0]));
+        let kind = [&MARK[..], &[FORMAT, CONTENT_VERSION, Kind::ALL.len() as u8, 0]].concat();
+        assert!(said(&kind).contains(&format!("kind of event {}", Kind::ALL.len())), "{}", said(&kind));
+        let mut writer = RowWriter::default();
+        let event = Event {
+            id: Id::NONE,
+            content: 1,
+            warnings: Warnings::default(),
+            place: Place::new(0, 0),
+            time: 0,
+            received: Event::NOT_RECEIVED,
+            session: Id::NONE,
+            user: Id::NONE,
+            product: Name::NONE,
+            body: Body::PageView { page: Page::Home, referrer: Name::NONE, device: Name::NONE },
+        };
+        writer.push(&event, Needed::ALL);
+        let mut bytes = writer.finish();
+        // Behind it are two slots of names.
+        let page = bytes.len() - 5;
+        assert_eq!(bytes[page], Page::Home as u8);
+        bytes[page] = 77;
+        assert!(said(&bytes).contains("page 77"), "{}", said(&bytes));
     }
 }

@@ -8,7 +8,8 @@
 //! What travels is a *claim* of 32 bytes, not the event. Of several records with one id in one epoch the smallest
 //! [`Place`] wins; an id of an earlier epoch has won already. Losers with equal content are duplicates, the others
 //! conflicts. A remembered id takes 16 bytes: 94 bits of its hash (two of 10⁹ ids collide with probability 3·10⁻¹¹),
-//! 32 bits of its content's (a conflict is taken for a duplicate with probability 2⁻³²), and its age.
+//! 32 bits of its content's (a conflict is taken for a duplicate with probability 2⁻³²), and its age. Where the content was
+//! hashed by another version of the program, every further record of the id is a duplicate.
 //!
 //! Under a horizon, ids are forgotten once no event as old as theirs is merged any more, an eighth of the horizon at a
 //! time and a part of the table an epoch.
@@ -302,8 +303,8 @@ impl Seen {
             };
             let losers = losers.iter().filter(|claim| claim.source != ReadAs::BY_NOBODY);
             lost.extend(losers.map(|claim| {
-                let verdict = if claim.content == content { Verdict::Duplicate } else { Verdict::Conflict };
-                Lost { source: claim.source, verdict }
+                let is_copy = Event::same_content(claim.content, content);
+                Lost { source: claim.source, verdict: if is_copy { Verdict::Duplicate } else { Verdict::Conflict } }
             }));
         }
         lost.sort_unstable();
@@ -417,4 +418,44 @@ pub fn deduplicate<'s>(
         }
     });
     lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millrace_schema::{Body, Id, Name, Warnings};
+
+    fn event(content: u32, offset: u64) -> Event {
+        Event {
+            id: Id { high: 1, low: 2 },
+            content,
+            warnings: Warnings::default(),
+            place: Place::new(0, offset),
+            time: 0,
+            received: Event::NOT_RECEIVED,
+            session: Id::NONE,
+            user: Id::NONE,
+            product: Name::NONE,
+            body: Body::CheckoutStarted,
+        }
+    }
+
+    /// What becomes of two records of an id that was accepted before, with some content.
+    fn verdicts(accepted: u32, contents: [u32; 2]) -> Vec<Verdict> {
+        let ages = Ages::new(None);
+        let mut seen = Seen::new(None);
+        let before = vec![vec![Claim::again(&event(accepted, 0), ages)]];
+        seen.enter(&before);
+        assert!(seen.settle(&before).is_empty(), "nobody waits for it");
+        let claims = contents.into_iter().zip(1_u32..);
+        let claims = vec![claims.map(|(content, at)| Claim::new(&event(content, at.into()), ages, 0, at)).collect()];
+        seen.enter(&claims);
+        seen.settle(&claims).into_iter().map(|lost| lost.verdict).collect()
+    }
+
+    #[test]
+    fn a_copy_of_what_another_version_has_hashed_is_no_conflict() {
+        assert_eq!(verdicts(77, [77, 78]), [Verdict::Duplicate, Verdict::Conflict]);
+        assert_eq!(verdicts(Event::OTHER_CONTENT, [77, 78]), [Verdict::Duplicate; 2]);
+    }
 }

@@ -57,7 +57,13 @@ impl Sighting {
         let kind = match event.body {
             Body::User { .. } => SightingKind::Record,
             Body::Refund { .. } => SightingKind::Refund,
-            _ => SightingKind::Event,
+            Body::PageView { .. }
+            | Body::AddToCart { .. }
+            | Body::RemoveFromCart { .. }
+            | Body::CheckoutStarted
+            | Body::Purchase { .. } => SightingKind::Event,
+            // They name no user.
+            Body::Product { .. } | Body::Inventory { .. } => return None,
         };
         let sighting = Sighting {
             user: event.user,

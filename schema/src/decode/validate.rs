@@ -107,10 +107,16 @@ fn check<'a>(
         Some(at) => Some(at),
         None => optional_time(fields, Field::ReceivedAt, faults)?,
     };
-    if record.kind.is_dimension() {
-        check_dimension(fields, record, faults)
-    } else {
-        check_event(fields, record, settings, faults)
+    match record.kind {
+        Kind::PageView
+        | Kind::AddToCart
+        | Kind::RemoveFromCart
+        | Kind::CheckoutStarted
+        | Kind::Purchase
+        | Kind::Refund => check_event(fields, record, settings, faults),
+        Kind::Product => check_product(fields, record, faults),
+        Kind::User => check_user(fields, record, faults),
+        Kind::Inventory => check_inventory(fields, record, faults),
     }
 }
 
@@ -195,36 +201,37 @@ fn check_event<'a>(
     Ok(())
 }
 
-fn check_dimension<'a>(fields: &Fields<'a>, record: &mut Record<'a>, faults: &mut impl Faults) -> Result<(), Fault> {
-    match record.kind {
-        Kind::User => record.user_id = required_id(fields, Field::UserId, faults)?,
-        _ => record.product_id = required_id(fields, Field::ProductId, faults)?,
-    }
+fn check_product<'a>(fields: &Fields<'a>, record: &mut Record<'a>, faults: &mut impl Faults) -> Result<(), Fault> {
+    record.product_id = required_id(fields, Field::ProductId, faults)?;
     record.time = required_time(fields, Field::UpdatedAt, faults)?;
-    match record.kind {
-        Kind::Product => {
-            record.name = text(fields, Field::Name, faults)?;
-            record.category = text(fields, Field::Category, faults)?;
-            record.brand = text(fields, Field::Brand, faults)?;
-            record.price = money(fields, Field::Price, record, faults)?;
-            record.cost = money(fields, Field::Cost, record, faults)?;
-            record.deleted = flag(fields, Field::Deleted, faults)?;
-        }
-        Kind::User => {
-            record.country = text(fields, Field::Country, faults)?;
-            record.channel = text(fields, Field::Channel, faults)?;
-            record.signup_time = optional_time(fields, Field::SignupTime, faults)?;
-            record.deleted = flag(fields, Field::Deleted, faults)?;
-        }
-        _ => {
-            record.on_hand = match count(fields, Field::OnHand, faults)? {
-                Some(count) => count,
-                None => missing(Field::OnHand, faults, 0)?,
-            };
-            record.reserved = count(fields, Field::Reserved, faults)?;
-            record.lead_time_days = count(fields, Field::LeadTimeDays, faults)?;
-        }
-    }
+    record.name = text(fields, Field::Name, faults)?;
+    record.category = text(fields, Field::Category, faults)?;
+    record.brand = text(fields, Field::Brand, faults)?;
+    record.price = money(fields, Field::Price, record, faults)?;
+    record.cost = money(fields, Field::Cost, record, faults)?;
+    record.deleted = flag(fields, Field::Deleted, faults)?;
+    Ok(())
+}
+
+fn check_user<'a>(fields: &Fields<'a>, record: &mut Record<'a>, faults: &mut impl Faults) -> Result<(), Fault> {
+    record.user_id = required_id(fields, Field::UserId, faults)?;
+    record.time = required_time(fields, Field::UpdatedAt, faults)?;
+    record.country = text(fields, Field::Country, faults)?;
+    record.channel = text(fields, Field::Channel, faults)?;
+    record.signup_time = optional_time(fields, Field::SignupTime, faults)?;
+    record.deleted = flag(fields, Field::Deleted, faults)?;
+    Ok(())
+}
+
+fn check_inventory<'a>(fields: &Fields<'a>, record: &mut Record<'a>, faults: &mut impl Faults) -> Result<(), Fault> {
+    record.product_id = required_id(fields, Field::ProductId, faults)?;
+    record.time = required_time(fields, Field::UpdatedAt, faults)?;
+    record.on_hand = match count(fields, Field::OnHand, faults)? {
+        Some(count) => count,
+        None => missing(Field::OnHand, faults, 0)?,
+    };
+    record.reserved = count(fields, Field::Reserved, faults)?;
+    record.lead_time_days = count(fields, Field::LeadTimeDays, faults)?;
     Ok(())
 }
 

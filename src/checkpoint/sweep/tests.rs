@@ -1,11 +1,14 @@
 //! A lake in a folder, engines that start on it and are killed, and somebody who removes what he likes.
 
+use super::super::at::kept_manifests;
 use super::super::open::{Lake, put, put_trail};
+use super::super::pinned::{pin, unpin};
 use super::super::present::Needs;
 use super::super::protocol::Decision;
 use super::*;
 use crate::settings::Settings;
 use bytes::Bytes;
+use millrace_connectors::store::Local;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -27,6 +30,10 @@ enum Step {
     RemoveManifests(u8),
     RemoveTrail,
     RemoveFiles(u8),
+    /// A reader pins the manifest of this many from the newest back, if it is safe to.
+    Pin(usize),
+    /// A pin is let go, or ends.
+    Unpin,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -37,8 +44,14 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<u8>().prop_map(Step::RemoveManifests),
         1 => Just(Step::RemoveTrail),
         1 => any::<u8>().prop_map(Step::RemoveFiles),
+        3 => (0..4_usize).prop_map(Step::Pin),
+        2 => Just(Step::Unpin),
     ]
 }
+
+/// Nothing here goes by the time of day.
+const NOW_MS: u64 = 1_000_000_000;
+const FOR_MS: u64 = 1_000_000;
 
 struct Engine {
     lake: Lake,
@@ -73,6 +86,9 @@ struct Book {
     manifests: BTreeMap<(u64, String), (BTreeSet<String>, Fate)>,
     /// What each file held; those that somebody has removed are not in it.
     files: BTreeMap<String, Vec<u8>>,
+    /// By name: the manifests that readers have pinned, and their files.
+    pinned: BTreeMap<String, (u64, BTreeSet<String>)>,
+    pins: usize,
 }
 
 impl Book {
@@ -95,6 +111,7 @@ impl Book {
             .difference(&expired)
             .copied()
             .chain(kept)
+            .chain(self.pinned.values().flat_map(|(_, files)| files))
             .filter(|key| self.files.contains_key(*key))
             .collect()
     }
@@ -146,7 +163,7 @@ fn commit(engine: &mut Engine, files: u8, merges: bool, book: &mut Book) {
         book.manifests.get_mut(seen).expect("it was there").1 = Fate::Expired;
     }
     engine.sweep.dropped(before.number, keys(&files_before).difference(&keys(&now)).cloned().collect());
-    engine.sweep.committed(&*engine.lake.store, &next, &now).expect("a folder");
+    engine.sweep.committed(&*engine.lake.store, &next, &now, NOW_MS).expect("a folder");
     (engine.lake.manifest, engine.lake.files, engine.lake.entry) = (next, now, entry);
 }
 
@@ -190,6 +207,7 @@ fn check(steps: Vec<Step>, keep: usize) -> Result<(), TestCaseError> {
                     if bits >> (at % 8) & 1 == 1 {
                         std::fs::remove_file(place.join(Manifest::key(*number))).expect("it is there");
                         *fate = Fate::Removed;
+                        book.pinned.retain(|_, (pinned, _)| *pinned != *number);
                     }
                 }
             }
@@ -203,6 +221,27 @@ fn check(steps: Vec<Step>, keep: usize) -> Result<(), TestCaseError> {
                 for (_, key) in keys.iter().enumerate().filter(|(at, _)| bits >> (at % 8) & 1 == 1) {
                     let _ = std::fs::remove_file(place.join(key));
                     book.files.remove(key);
+                }
+            }
+            (Step::Pin(back), running) => {
+                engine = running;
+                let store = Local::new(&place, false);
+                let there = kept_manifests(&store, &mut |_| {}).expect("a folder");
+                let newest = there.last().map(|manifest| manifest.epoch);
+                let chosen = there.iter().rev().nth(*back).map(|manifest| manifest.epoch);
+                let id = format!("pin-{:06}", book.pins);
+                book.pins += 1;
+                let epoch = chosen.filter(|epoch| Some(*epoch) != newest);
+                if let Ok((manifest, _)) = pin(&store, &id, epoch, ("a test", FOR_MS), &|| NOW_MS, &mut |_| {}) {
+                    let files = files_of(&store, &manifest).expect("there is no catalog");
+                    book.pinned.insert(id, (manifest.number, keys(&manifest, &files)));
+                }
+            }
+            (Step::Unpin, running) => {
+                engine = running;
+                if let Some((id, _)) = book.pinned.pop_first() {
+                    // Where its manifest was removed, the pin may be there or not.
+                    let _ = unpin(&Local::new(&place, false), &id);
                 }
             }
             (_, None) => {}
@@ -244,4 +283,77 @@ fn what_was_never_named_is_removed() {
     commit(&mut second, 1, false, &mut book);
     assert!(left.iter().all(|file| !place.join(&file.key).exists()));
     assert_eq!(second.lake.files.len(), 2);
+}
+
+/// A lake with an engine that keeps one checkpoint, and a file that each merges away of the one before.
+fn merging() -> (tempfile::TempDir, Engine, Book) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut settings = Settings::default();
+    (settings.lake.keep_checkpoints, settings.lake.sync) = (1, false);
+    let mut book = Book::default();
+    let mut engine = start(&folder.path().join("lake"), &settings, &mut book).expect("it starts");
+    commit(&mut engine, 1, false, &mut book);
+    (folder, engine, book)
+}
+
+#[test]
+fn a_pinned_checkpoint_stays_and_goes_when_it_is_let_go() {
+    let (folder, mut engine, mut book) = merging();
+    let place = folder.path().join("lake");
+    let store = engine.lake.store.clone();
+    let now = || NOW_MS;
+    let (pinned, _) = pin(&*store, "mine", None, ("a test", FOR_MS), &now, &mut |_| {}).expect("it is the newest");
+    let file = place.join(&engine.lake.files[0].key);
+    for _ in 0..4 {
+        commit(&mut engine, 1, true, &mut book);
+        assert!(file.exists() && place.join(Manifest::key(pinned.number)).exists());
+    }
+    let numbers = numbers(&*store).expect("a folder");
+    assert_eq!(numbers.len(), 2, "no other is held by it: {numbers:?}");
+    // Another engine knows of it, too, and nothing is missing.
+    drop(engine);
+    let mut settings = Settings::default();
+    (settings.lake.keep_checkpoints, settings.lake.sync) = (1, false);
+    let mut engine = start(&place, &settings, &mut book).expect("it starts");
+    let trail = read_trail(&*store).expect("a folder").expect("it is there");
+    assert_eq!(trail.spared, 0, "a gap before what is kept is no loss");
+    for _ in 0..2 {
+        commit(&mut engine, 1, true, &mut book);
+        assert!(file.exists());
+    }
+    unpin(&*store, "mine").expect("it is there");
+    commit(&mut engine, 1, true, &mut book);
+    assert!(!file.exists() && !place.join(Manifest::key(pinned.number)).exists());
+    assert!(!place.join("_pins").exists());
+}
+
+#[test]
+fn a_pin_that_has_ended_holds_nothing_and_is_cleared_away() {
+    let (folder, mut engine, mut book) = merging();
+    let place = folder.path().join("lake");
+    let file = place.join(&engine.lake.files[0].key);
+    let before = || NOW_MS - FOR_MS - 2 * CLOCKS_DIFFER_MS;
+    pin(&*engine.lake.store, "mine", None, ("a test", FOR_MS), &before, &mut |_| {}).expect("it is the newest");
+    (0..2).for_each(|_| commit(&mut engine, 1, true, &mut book));
+    assert!(!file.exists());
+    assert!(!place.join("_pins/mine.json").exists());
+}
+
+#[test]
+fn what_is_expiring_cannot_be_pinned() {
+    let (folder, mut engine, mut book) = merging();
+    let store = engine.lake.store.clone();
+    let oldest = engine.lake.manifest.clone();
+    commit(&mut engine, 1, true, &mut book);
+    // As if its engine were about to remove it.
+    store.put(&Manifest::key(oldest.number), Bytes::from(oldest.to_bytes())).expect("a folder");
+    let now = || NOW_MS;
+    let error =
+        pin(&*store, "mine", Some(oldest.epoch), ("a test", FOR_MS), &now, &mut |_| {}).expect_err("it expires");
+    assert!(error.to_string().contains("is expiring"), "{error:#}");
+    assert!(!folder.path().join("lake/_pins").exists(), "no pin is left");
+    let (newest, _) = pin(&*store, "mine", None, ("a test", FOR_MS), &now, &mut |_| {}).expect("the newest stays");
+    assert_eq!(newest.epoch, engine.lake.manifest.epoch);
+    let error = pin(&*store, "mine", None, ("a test", FOR_MS), &now, &mut |_| {}).expect_err("the name is taken");
+    assert!(error.to_string().contains("there is a pin mine"), "{error:#}");
 }

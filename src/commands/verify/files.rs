@@ -23,7 +23,8 @@ impl Files {
         let mut checked = Files::default();
         let mut gone = BTreeSet::new();
         let missed = missing(&list_all(store)?, manifest, files);
-        // What an engine has removed meanwhile is not missing: whoever reads it says so.
+        // What an engine has removed meanwhile is not missing: whoever reads it says so. Of a checkpoint that is pinned none is.
+        let is_kept = !missed.is_empty() && !store.list(&Manifest::key(manifest.number))?.is_empty();
         let newest = if missed.is_empty() { None } else { Some(read_newest(store, &mut |_| {})?) };
         for file in missed {
             gone.insert(&file.key);
@@ -31,7 +32,7 @@ impl Files {
                 newest.own_files().chain(files).any(|named| named.key == file.key)
             };
             let may_expire = store.local_root().is_none() && Kind::of(&file.key) == Some(Kind::Quarantine);
-            match newest.as_ref().is_some_and(is_named) {
+            match is_kept || newest.as_ref().is_some_and(is_named) {
                 true if may_expire => checked.expired += 1,
                 true => checked.faults.push(("missing", file.clone())),
                 false => {}

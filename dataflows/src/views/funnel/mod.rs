@@ -271,7 +271,7 @@ fn steps_of(plan: &FunnelPlan, act: Act) -> Steps {
         Act::Checkout => Some(Page::Checkout),
         Act::Search => Some(Page::Search),
         Act::Other => Some(Page::Other),
-        _ => None,
+        Act::AddToCart | Act::RemoveFromCart | Act::CheckoutStarted | Act::Sold | Act::Returned => None,
     };
     let kind = match act {
         Act::AddToCart => Some(Kind::AddToCart),
@@ -279,7 +279,9 @@ fn steps_of(plan: &FunnelPlan, act: Act) -> Steps {
         Act::CheckoutStarted => Some(Kind::CheckoutStarted),
         Act::Sold => Some(Kind::Purchase),
         Act::Returned => None,
-        _ => Some(Kind::PageView),
+        Act::Home | Act::Category | Act::ProductDetail | Act::Cart | Act::Checkout | Act::Search | Act::Other => {
+            Some(Kind::PageView)
+        }
     };
     let matches = |matcher: &Matcher| match matcher {
         Matcher::Kind(wanted) => kind == Some(*wanted),
