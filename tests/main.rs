@@ -15,6 +15,7 @@ mod blackbox {
     mod pins;
     mod query;
     mod real_data;
+    mod redefine;
     mod released;
     mod repair;
     mod replay;

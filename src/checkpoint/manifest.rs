@@ -7,9 +7,10 @@
 //! Event files grow to many: a manifest lists those that came since the last *catalog*, a file with the list at that time.
 
 use super::change_log::LogStart;
+use super::definitions::Definition;
 use super::files::FileEntry;
-use crate::numbers::{Epoch, Generation, Offset};
 use super::known;
+use crate::numbers::{Epoch, Generation, Offset};
 use crate::settings::Settings;
 use millrace_connectors::source::{Lost, Mark};
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,9 @@ pub struct Accounted {
 pub struct ViewEntry {
     pub name: String,
     pub version: u32,
+    /// The settings that its rows were made under. Earlier programs did not write it: then it follows from the manifest's settings.
+    #[serde(default, skip_serializing_if = "Definition::is_empty")]
+    pub definition: Definition,
     pub rows: u64,
     /// Of this checkpoint's epoch or an earlier one's.
     pub snapshot: Option<FileEntry>,

@@ -1,11 +1,11 @@
 //! A checkpoint that is pinned while somebody reads it: taking the pin, renewing it, letting it go.
 
-use crate::numbers::Epoch;
 use super::at::manifest_at;
 use super::files::FileEntry;
 use super::manifest::{FOLDER as MANIFESTS, Manifest};
 use super::open::{files_of, read_trail, run_id};
 use super::pins::{self, Holding, Pin, Stored};
+use crate::numbers::Epoch;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::store::{Put, Store};

@@ -9,8 +9,8 @@
 //!
 //! A pin ends by itself, so that a reader that was killed holds nothing for ever; one that goes on writes it anew before that.
 
-use crate::numbers::Epoch;
 use super::free::{There, Trail};
+use crate::numbers::Epoch;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 

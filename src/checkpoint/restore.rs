@@ -8,6 +8,7 @@ use super::present::advice;
 use super::sums::Sums;
 use super::view_rows;
 use crate::numbers::Epoch;
+use crate::serve::Building;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
@@ -113,6 +114,8 @@ pub struct RestoredRows {
     /// The epoch that all of it is of.
     pub epoch: Epoch,
     pub watermark: Option<i64>,
+    /// Is told how many rows have been read.
+    building: Option<Arc<Building>>,
 }
 
 impl RestoredRows {
@@ -126,6 +129,7 @@ impl RestoredRows {
             next: AtomicUsize::new(0),
             epoch: manifest.epoch,
             watermark: manifest.watermark,
+            building: None,
         }
     }
 
@@ -146,6 +150,16 @@ impl RestoredRows {
             lake: Some(OfLake { decode, shared: shared.clone(), ordinals, whole_until: manifest.state.whole_until }),
             ..RestoredRows::new(store, manifest)
         }
+    }
+
+    #[must_use]
+    pub fn telling(self, building: Option<Arc<Building>>) -> RestoredRows {
+        RestoredRows { building, ..self }
+    }
+
+    /// A file has been read to its end.
+    pub fn has_read(&self, file: &RestoredFile<'_>) {
+        self.building.iter().for_each(|building| building.advance(file.rows()));
     }
 
     /// Whether the rows are to be written as state anew.

@@ -1,6 +1,7 @@
 //! The rows of the views at checkpoints: what changed since the last, and all of them now and then.
 
 use super::change_log::{LogStart, Step};
+use super::definitions::Definition;
 use super::files::FileEntry;
 use super::manifest::ViewEntry;
 use super::view_rows::{self, OfIndex, Sorted};
@@ -42,18 +43,24 @@ pub struct At<'a> {
 
 impl ViewFiles {
     /// `rows` are what is in the files of `entry`. Without a context their indexes are plain.
-    pub fn new(rows: &ViewRows, context: Option<&ViewContext>, entry: Option<ViewEntry>) -> ViewFiles {
+    pub fn new(
+        rows: &ViewRows,
+        context: Option<&ViewContext>,
+        definition: Definition,
+        entry: Option<ViewEntry>,
+    ) -> ViewFiles {
         let view = rows.view.clone();
         let own = context.map_or_else(|| OwnRows::plain(&*view), |context| OwnRows::new(&*view, context));
         let new = || ViewEntry {
             name: view.name().to_owned(),
             version: view.version(),
+            definition: Definition::new(),
             rows: 0,
             snapshot: None,
             changes: Vec::new(),
             log: None,
         };
-        let entry = entry.unwrap_or_else(new);
+        let entry = ViewEntry { definition, ..entry.unwrap_or_else(new) };
         ViewFiles { view, own, before: rows.index.clone(), untrusted: BTreeSet::new(), entry }
     }
 

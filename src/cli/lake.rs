@@ -126,7 +126,9 @@ impl FilesArgs {
                 let files = files_of(&*store, &manifest)?;
                 (manifest, files)
             }
-            None => checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?,
+            None => {
+                checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?
+            }
         };
         let own = manifest.own_files().filter(|file| Kind::of(&file.key).is_some());
         let mut files: Vec<_> = match &self.view {

@@ -43,6 +43,9 @@ pub(super) struct RunArgs {
     /// End once everything there is has been read
     #[arg(long)]
     until_end: bool,
+    /// End with an error where views of the lake have to be made anew, for their settings or versions are others
+    #[arg(long)]
+    refuse_rebuild: bool,
     /// How to print the summary; json is one object
     #[arg(long, value_enum, default_value_t)]
     format: SummaryFormat,
@@ -76,7 +79,8 @@ impl RunArgs {
             }
             Ok(())
         };
-        let mut live = Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop, &mut serve)?;
+        let mut live =
+            Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop, self.refuse_rebuild, &mut serve)?;
         let address = server.as_ref().map(|server: &Server| server.address.to_string());
         let mut watch = Watch::of(&live.board.current(), place(&loaded.settings, address.as_deref()));
         let (mut next_line, mut next_look) = (started + LINE_EVERY, started + FIRST_LOOK);

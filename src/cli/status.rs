@@ -86,6 +86,10 @@ fn table(status: v1::GetStatusResponse, out: &mut dyn Write) -> anyhow::Result<(
     if !engine.source_down.is_empty() {
         writeln!(out, "the source cannot be reached: {}", engine.source_down)?;
     }
+    if let Some(building) = &status.building {
+        let v1::Building { views, events, events_total } = building;
+        writeln!(out, "{}: being made from the lake, {events} of {events_total} events are in", views.join(", "))?;
+    }
     if server.draining {
         writeln!(out, "draining")?;
     }
@@ -175,10 +179,15 @@ fn object(status: v1::GetStatusResponse) -> Json {
             "pending": a.pending,
         })
     });
+    let building = status.building.map(|building| {
+        let v1::Building { views, events, events_total } = building;
+        json!({ "views": views, "events": events, "events_total": events_total })
+    });
     json!({
         "epoch": at.epoch,
         "watermark": time(&at.watermark),
         "restored": at.restored,
+        "building": building,
         "accounting": accounting,
         "partitions": engine.partitions.iter().map(partition).collect::<Vec<_>>(),
         "source_down": engine.source_down,

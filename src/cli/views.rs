@@ -1,12 +1,15 @@
 //! `millrace views`: what can be asked, and what the answers' columns are.
 
+mod plan;
+
 use super::SettingsArgs;
 use crate::ingest::{QUARANTINE, QUARANTINE_COLUMNS};
 use crate::output::{Format, Layout, print};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::{self, VIEWS};
+use plan::PlanArgs;
 use serde::Serialize;
 use std::io::Write;
 
@@ -14,17 +17,25 @@ const EXAMPLES: &str = "\
 Examples:
   millrace views
   millrace views --format json
-  millrace views --config shop.toml      (the funnel's columns follow its steps)";
+  millrace views --config shop.toml      (the funnel's columns follow its steps)
+  millrace views plan --data-dir lake    (what a start would make anew)";
 
 /// List the views and their columns
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub(super) struct ViewsArgs {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     settings: SettingsArgs,
     /// How to print
     #[arg(long, value_enum, default_value_t)]
     format: ViewsFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Plan(PlanArgs),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -47,6 +58,9 @@ struct View {
 
 impl ViewsArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
+        if let Some(Command::Plan(plan)) = &self.command {
+            return plan.run(out);
+        }
         let loaded = self.settings.load()?;
         let views = catalogue(&loaded.validate()?.views);
         match self.format {

@@ -1,9 +1,9 @@
 //! `lake export`: the rows of a view at a checkpoint, each once, as one Parquet file.
 
-use crate::numbers::Epoch;
 use super::kept::{has_results, shared_of, view_of};
 use crate::checkpoint::view_rows::{self as results, Sorted};
 use crate::checkpoint::{NowMs, Pinned, compression, open_store};
+use crate::numbers::Epoch;
 use crate::settings::Settings;
 use anyhow::Context;
 use millrace_dataflows::rows::{Key, Measures, sort_by_key};

@@ -4,7 +4,7 @@
 //! replay   a source that ends ──▶ live ──▶ a lake          verify   a lake's rows ⟷ naive answers from its own events
 //! running  a source that goes on ──▶ live ──▶ a lake       repair   a lake ──▶ live ──▶ the same lake, with nothing pending
 //! query    a lake's rows ──▶ an answer                     kept     a lake's rows, all of them
-//! export   a view's rows ──▶ a file that stands alone
+//! export   a view's rows ──▶ a file that stands alone         redefine a lake's events ──▶ live ──▶ views with another definition
 //! ```
 //! Nothing below knows of it.
 
@@ -12,6 +12,7 @@ mod export;
 mod kept;
 mod progress;
 mod query;
+mod redefine;
 mod repair;
 mod replay;
 mod request;
@@ -22,6 +23,7 @@ pub use export::{Exported, export};
 pub use kept::{Kept, kept};
 pub use progress::{Progress, Silent};
 pub use query::query;
+pub use redefine::{Redefined, redefine};
 pub use repair::{Repaired, repair};
 pub use replay::{Replayed, replay};
 pub(crate) use replay::{rejected_rules, summary_of};

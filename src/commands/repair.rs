@@ -70,7 +70,7 @@ pub fn repair(
         return Ok(Some(Repaired { epoch: newest.epoch, ..Repaired::default() }));
     }
     let fits = |manifest: &Manifest| {
-        check_settings(manifest, settings, place)?;
+        check_settings(manifest, settings, place, &[])?;
         check_whole(place, manifest, &files_of(&*store, manifest)?)
     };
     let quality = newest.views.iter().find(|view| view.name == "quality");
@@ -101,7 +101,7 @@ pub fn repair(
         before.pending,
         records.len()
     );
-    let plan = Plan { repair: true, ..plan(lake, Mode::Continue, validated, settings, workers, true) };
+    let plan = Plan { repair: true, ..pass(lake, Mode::Continue, validated, settings, workers, true) };
     let live = start_with(settings, plan, |resume| Ok(Box::new(PendingSource::new(records, resume))))?;
     let Some((epoch, after)) = wait(live, should_stop)? else { return Ok(None) };
     let (records, accepted) = (before.pending, after.accepted - before.accepted);
@@ -126,13 +126,14 @@ fn rebuild(
     }
     found.caveats().into_iter().for_each(|caveats| crate::log::warning(format_args!("{place} is {caveats}")));
     let source = found.source(lake.store.clone());
-    let plan = plan(lake, Mode::Rebuild, validated, settings, workers, false);
+    let plan = pass(lake, Mode::Rebuild, validated, settings, workers, false);
     let live = start_with(settings, Plan { rebuild: Some(found), ..plan }, |_| Ok(Box::new(source)))?;
     let Some((epoch, after)) = wait(live, should_stop)? else { return Ok(None) };
     Ok(Some(Repaired { epoch, generation, rebuilt: Some(after.accepted), ..Repaired::default() }))
 }
 
-fn plan(
+/// One pass over a lake's own events.
+pub(super) fn pass(
     lake: Lake,
     mode: Mode,
     validated: Validated,
@@ -166,12 +167,13 @@ fn plan(
         rebuild: None,
         keeps_state: true,
         repair: false,
+        redefine: None,
         shown_settings: String::new(),
     }
 }
 
 /// Waits for the end: its epoch, and what became of the records. `None` where `should_stop` came first.
-fn wait(live: Live, should_stop: &dyn Fn() -> bool) -> anyhow::Result<Option<(Epoch, Accounting)>> {
+pub(super) fn wait(live: Live, should_stop: &dyn Fn() -> bool) -> anyhow::Result<Option<(Epoch, Accounting)>> {
     let board = live.board.clone();
     while !live.is_over() {
         if should_stop() {
@@ -200,14 +202,14 @@ fn accounting(version: &Published) -> anyhow::Result<Accounting> {
 }
 
 /// Pending records as a source that ends. The positions stay where the lake has them.
-struct PendingSource {
+pub(super) struct PendingSource {
     partitions: Vec<PartitionInfo>,
     chunks: VecDeque<Chunk>,
     status: Arc<SourceStatus>,
 }
 
 impl PendingSource {
-    fn new(records: Vec<PendingRecord>, resume: Resume) -> PendingSource {
+    pub(super) fn new(records: Vec<PendingRecord>, resume: Resume) -> PendingSource {
         let status = Arc::new(SourceStatus::default());
         // None has been read to its end, so the least of them says how far all are complete, as it did before.
         status.with(|source| source.partitions = resume.states());

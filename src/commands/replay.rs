@@ -76,6 +76,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         keeps_state: settings.replay.state,
         rebuild: None,
         repair: false,
+        redefine: None,
         shown_settings: String::new(),
     };
     progress.total(bytes.total_bytes);

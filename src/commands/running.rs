@@ -6,8 +6,9 @@
 //! ```
 //! It reads on meanwhile.
 
+use super::redefine::redefine;
 use super::repair::{Repaired, pending, repair};
-use crate::checkpoint::LATE_AT_ONCE;
+use crate::checkpoint::{Change, LATE_AT_ONCE, Redefinition};
 use crate::live::{Live, LiveEngine, Patience, Starting};
 use crate::serve::Board;
 use crate::serve::status::Engine;
@@ -31,7 +32,8 @@ pub struct Running {
 
 impl Running {
     /// Starts reading. What is away is waited for, `live.outage_ms` long. `serve` is called once, as soon as there are answers: those
-    /// of the lake, or at last those of the engine. `say` is told what people should know; it ends early where `should_stop`.
+    /// of the lake, or at last those of the engine. Views of the lake whose definitions are others are made anew before it reads on, which
+    /// is an error where `refuse_rebuild`. `say` is told what people should know; it ends early where `should_stop`.
     ///
     /// # Errors
     /// As [`crate::live::start`], where `lake.repair_at_start` asks for a repair that is not possible, and what `serve` fails with.
@@ -40,10 +42,11 @@ impl Running {
         shown_settings: String,
         say: &dyn Fn(String),
         should_stop: &dyn Fn() -> bool,
+        refuse_rebuild: bool,
         serve: Serve<'_>,
     ) -> anyhow::Result<Running> {
         let lake = &settings.lake;
-        let mut starting = Starting::new(settings, shown_settings)?;
+        let mut starting = Starting::new(settings, shown_settings)?.refusing_rebuild(refuse_rebuild);
         let standby = starting.standby.clone();
         let should_stop = || should_stop() || standby.is_told_to_end();
         let mut patience = Patience::new(settings.live.outage_ms, say, &should_stop);
@@ -56,6 +59,17 @@ impl Running {
             }
             starting.open()?;
             let mut generation = None;
+            tell_changes(&std::mem::take(&mut starting.redefinition), say);
+            if let Some(building) = starting.building.take() {
+                let views = building.views.join(", ");
+                say(format!("making {views} from the events of the lake; the other views are served"));
+                let redefined = redefine(&lake.url, settings, &building, &should_stop)?;
+                let redefined =
+                    redefined.context("it was told to end while it made views anew; the lake is as it was")?;
+                generation = Some(redefined.generation);
+                say(format!("made {} from {} events", redefined.views.join(", "), redefined.events));
+                starting.show()?;
+            }
             if !is_repaired && board.is_some() {
                 let repaired = repair(&lake.url, settings, settings.live.workers, false, &should_stop)?;
                 let repaired = repaired.context("it was told to end while it repaired; the lake is as it was")?;
@@ -131,6 +145,16 @@ impl Running {
     /// As [`Live::join`].
     pub fn join(self) -> anyhow::Result<()> {
         self.live.join()
+    }
+}
+
+/// What changes besides the views that are made anew.
+fn tell_changes(redefinition: &Redefinition, say: &dyn Fn(String)) {
+    for (view, _) in redefinition.views.iter().filter(|(_, change)| *change == Change::Gone) {
+        say(format!("warning: {view} is not in views.enabled any more: its rows leave the lake"));
+    }
+    for setting in &redefinition.from_now_on {
+        say(format!("warning: {setting}; what was decided before stays as it was decided"));
     }
 }
 

@@ -34,5 +34,5 @@ pub use pace::Pace;
 pub use patience::Patience;
 pub use rejects::RejectExample;
 pub use restore::check_settings;
-pub use run::{Live, Plan, start_with};
+pub use run::{Live, Plan, Redefine, start_with};
 pub use start::{Starting, start};

@@ -9,7 +9,7 @@
 use super::publish::by_source;
 use super::run::Plan;
 use super::start::Restored;
-use crate::checkpoint::{self, Lake, Manifest, Mode, RestoredRows, load_names, load_views};
+use crate::checkpoint::{self, Lake, Manifest, Mode, Redefinition, RestoredRows, load_names, load_views};
 use crate::numbers::{Epoch, Offset};
 use crate::serve::{Board, Published, Publisher};
 use crate::settings::Settings;
@@ -18,7 +18,7 @@ use millrace_connectors::source::{PartitionInfo, Remembered, Resume};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_dataflows::settings::ViewContext;
-use millrace_dataflows::views::{View, maintained, view};
+use millrace_dataflows::views::{View, maintained};
 use millrace_schema::Names;
 use std::sync::Arc;
 
@@ -68,8 +68,9 @@ impl Begun {
         }
         let mut lost = Lost::default();
         if let (Some(manifest), Some((lake, _)), false) = (&before, &plan.lake, is_restored) {
-            check_settings(manifest, settings, &lake.store.place())?;
-            lost = load(lake, manifest, plan.repair, &mut publisher, &shared.names)?;
+            let redefined: Vec<String> = plan.redefine.as_ref().map(|one| one.views.clone()).unwrap_or_default();
+            check_settings(manifest, settings, &lake.store.place(), &redefined)?;
+            lost = load(lake, manifest, plan.repair, &redefined, &mut publisher, &shared.names)?;
         }
         let kept = publisher.board().current();
         if let (Some(manifest), Some((lake, _)), true) = (&before, &plan.lake, plan.repair) {
@@ -92,10 +93,11 @@ impl Begun {
     pub fn rows(&self, plan: &Plan) -> Option<RestoredRows> {
         let (manifest, (lake, _)) = (self.before.as_ref()?, plan.lake.as_ref()?);
         let store = lake.store.clone();
-        Some(match plan.repair {
+        let building = plan.redefine.as_ref().map(|redefine| redefine.building.clone());
+        Some(match plan.repair || building.is_some() {
             true => {
                 let decode = plan.validated.decode.clone();
-                RestoredRows::of_lake(store, manifest, &lake.files, decode, &self.shared)
+                RestoredRows::of_lake(store, manifest, &lake.files, decode, &self.shared).telling(building)
             }
             false => RestoredRows::new(store, manifest),
         })
@@ -120,6 +122,7 @@ fn load(
     lake: &Lake,
     manifest: &Manifest,
     repair: bool,
+    redefined: &[String],
     publisher: &mut Publisher,
     names: &Names,
 ) -> anyhow::Result<Lost> {
@@ -134,6 +137,10 @@ fn load(
     let views: Vec<Arc<dyn View>> = publisher.version().views.iter().map(|rows| rows.view.clone()).collect();
     let mut loaded = Vec::new();
     for (position, view) in views.iter().enumerate() {
+        if redefined.iter().any(|name| name == view.name()) {
+            lost.views.push(view.name());
+            continue;
+        }
         match load_views(&*lake.store, manifest, std::slice::from_ref(view), names) {
             Err(error) if repair => {
                 crate::log::warning(format_args!("the view {} is made anew: {error:#}", view.name()));
@@ -176,37 +183,40 @@ pub(super) fn shows_users(settings: &Settings) -> bool {
     maintained(&settings.views.enabled, &context).any(|view| view.definition().uses.orders)
 }
 
-/// What was decided by other settings cannot be gone on with.
+/// Checks that a lake can be gone on with under these settings: the definitions of its views are theirs, but for those that are
+/// `redefined`.
 ///
 /// # Errors
-/// Where it was; it names the settings.
-pub fn check_settings(manifest: &Manifest, settings: &Settings, place: &str) -> anyhow::Result<()> {
+/// Where they are not; it names the settings.
+pub fn check_settings(
+    manifest: &Manifest,
+    settings: &Settings,
+    place: &str,
+    redefined: &[String],
+) -> anyhow::Result<()> {
     if manifest.epoch == Epoch::NONE {
         return Ok(());
     }
+    check_complete(manifest, place)?;
+    let redefinition = Redefinition::of(manifest, settings)?;
+    let others: Vec<&str> =
+        redefinition.made_anew().into_iter().filter(|name| !redefined.iter().any(|known| known == name)).collect();
+    anyhow::ensure!(
+        others.is_empty(),
+        "{place} has views of another definition: {}; `millrace run` makes them anew from the lake's events, and `millrace views plan` \
+         says what that takes. To keep them, set the settings back",
+        redefinition.reasons()
+    );
+    Ok(())
+}
+
+/// # Errors
+/// Where the state is not there that a run goes on with.
+pub fn check_complete(manifest: &Manifest, place: &str) -> anyhow::Result<()> {
     anyhow::ensure!(
         manifest.state.complete,
         "{place} holds the answers of a replay and not its state, so they cannot be gone on with: replay again with --set replay.state=true, or set lake.url to another place"
     );
-    let (then, now) = (&manifest.settings, checkpoint::deciding(settings));
-    let differing = crate::settings::differing(then, &now)?;
-    anyhow::ensure!(
-        differing.is_empty(),
-        "{place} was written under other settings ({}): set them back, or set lake.url to another place and read again from the start",
-        differing.join(", ")
-    );
-    let rendered = rendered(settings);
-    let kept: Vec<&str> = manifest.views.iter().map(|view| &*view.name).collect();
-    anyhow::ensure!(
-        kept == rendered,
-        "{place} keeps the views {}, and views.enabled asks for {}: set it back, or set lake.url to another place",
-        kept.join(", "),
-        rendered.join(", ")
-    );
-    let context = settings.validate()?.views;
-    for entry in &manifest.views {
-        checkpoint::check_version(entry, &*view(&entry.name, &context).context("those that are kept are known")?)?;
-    }
     Ok(())
 }
 

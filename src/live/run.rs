@@ -20,7 +20,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::ingest::{Ingest, PartitionTable};
 use crate::memory::{self, Memory, Sampler};
 use crate::numbers::{Epoch, Generation, Offset};
-use crate::serve::Board;
+use crate::serve::{Board, Building};
 use crate::settings::{Settings, Validated};
 use anyhow::Context;
 use millrace_connectors::source::{LiveSource, Resume};
@@ -60,7 +60,15 @@ pub struct Plan {
     pub rebuild: Option<Found>,
     /// Pending records are read, and all views made anew from the lake's events with them. `validated` has no horizons then.
     pub repair: bool,
+    /// Some views are made anew from the lake's events, and nothing else changes.
+    pub redefine: Option<Redefine>,
     pub shown_settings: String,
+}
+
+/// Views that are made anew, for their definitions are others.
+pub struct Redefine {
+    pub views: Vec<String>,
+    pub building: Arc<Building>,
 }
 
 /// Starts a plan. The source is opened where the lake says that reading goes on.
@@ -199,9 +207,12 @@ fn start_workers(
     let of_workers = Arc::new(WorkerPlan {
         feed: engine.feed.clone(),
         shared: shared.clone(),
-        enabled: settings.views.enabled.clone(),
+        enabled: match &plan.redefine {
+            Some(redefine) => redefine.views.clone(),
+            None => settings.views.enabled.clone(),
+        },
         restored,
-        counts_whole: is_plain,
+        counts_whole: is_plain && plan.redefine.is_none(),
         recalls: !is_plain && shared.context.horizons.any(),
     });
     let ingests = writers.into_iter().map(|lake| {

@@ -1,19 +1,19 @@
 //! A start, from what the lake holds: that is shown first, then the source is opened, then the lake is taken over, and then it runs.
 //!
 //! ```text
-//! newest manifest ─▶ views shown (restored) ─▶ source opened ─▶ claim ─▶ state, threads
+//! newest manifest ─▶ views shown (restored) ─▶ source opened ─▶ [views with another definition made] ─▶ claim ─▶ state, threads
 //! ```
 //! What is there after a step that failed is kept for the next try. Nothing is taken over before all before it has worked.
 
 use super::feed::{Numbering, Rules};
 use super::pace::Pace;
-use super::restore::{check_settings, rendered, resume_of, show, shows_users};
+use super::restore::{check_complete, check_settings, rendered, resume_of, show, shows_users};
 use super::run::{Live, Plan, start_with};
 use super::source;
 use super::standby::Standby;
-use crate::checkpoint::{self, Lake, Manifest, Mode, Needs, load_names, load_views};
+use crate::checkpoint::{self, Lake, Manifest, Mode, Needs, Redefinition, load_names, load_views};
 use crate::numbers::{Epoch, Generation};
-use crate::serve::{Board, Publisher};
+use crate::serve::{Board, Building, Publisher};
 use crate::settings::{Settings, ValidatedLive};
 use millrace_connectors::source::{LiveSource, Resume};
 use millrace_connectors::store::Store;
@@ -45,6 +45,10 @@ pub struct Starting<'a> {
     /// Where answers are shown, if any are.
     board: Option<Arc<Board>>,
     restored: Option<Restored>,
+    /// What becomes of the views of the lake, and those that have to be made before it runs.
+    pub redefinition: Redefinition,
+    pub building: Option<Arc<Building>>,
+    refuse_rebuild: bool,
     /// And where it goes on.
     source: Option<(Resume, Box<dyn LiveSource>)>,
 }
@@ -57,7 +61,24 @@ impl<'a> Starting<'a> {
     pub fn new(settings: &'a Settings, shown_settings: String) -> anyhow::Result<Starting<'a>> {
         let live = settings.validate_live()?;
         let standby = Arc::new(Standby::new(settings.live.workers, shown_settings.clone()));
-        Ok(Starting { settings, live, shown_settings, standby, board: None, restored: None, source: None })
+        Ok(Starting {
+            settings,
+            live,
+            shown_settings,
+            standby,
+            board: None,
+            restored: None,
+            redefinition: Redefinition::default(),
+            building: None,
+            refuse_rebuild: false,
+            source: None,
+        })
+    }
+
+    /// Whether it is an error where views have to be made anew.
+    #[must_use]
+    pub fn refusing_rebuild(self, refuse_rebuild: bool) -> Starting<'a> {
+        Starting { refuse_rebuild, ..self }
     }
 
     /// Looks at the lake, and shows what it holds. Returns where that is, if it holds anything.
@@ -75,11 +96,15 @@ impl<'a> Starting<'a> {
             let Some(manifest) = newest.manifest.filter(|manifest| manifest.epoch > Epoch::NONE) else {
                 return Ok(self.board.clone());
             };
-            check_settings(&manifest, self.settings, url)?;
+            check_complete(&manifest, url)?;
+            let redefinition = Redefinition::of(&manifest, self.settings)?;
+            if self.refuse_rebuild && !redefinition.made_anew().is_empty() {
+                check_settings(&manifest, self.settings, url, &[])?;
+            }
             if self.restored.as_ref().is_some_and(|restored| restored.is_of(&manifest)) {
                 return Ok(self.board.clone());
             }
-            match self.load(&*store, manifest) {
+            match self.load(&*store, manifest, redefinition) {
                 // Another engine has gone on, and removed what it needs no more.
                 Err(_) if checkpoint::look(&*store)?.next != newest.next => {}
                 loaded => return loaded.map(|()| self.board.clone()),
@@ -87,21 +112,29 @@ impl<'a> Starting<'a> {
         }
     }
 
-    fn load(&mut self, store: &dyn Store, manifest: Manifest) -> anyhow::Result<()> {
+    fn load(&mut self, store: &dyn Store, manifest: Manifest, redefinition: Redefinition) -> anyhow::Result<()> {
         let context = Arc::new(self.live.validated.views.clone());
-        let names = Arc::new(Names::default());
-        let shared = Shared::new(context, names.clone(), Arc::new(Partitions::default()))
+        let dictionary = Arc::new(Names::default());
+        let shared = Shared::new(context, dictionary.clone(), Arc::new(Partitions::default()))
             .keeping_users(shows_users(self.settings));
-        let publisher = Publisher::new(&shared, &rendered(self.settings), self.settings.serve.keep_epochs());
+        let missing: Vec<String> = redefinition.made_anew().into_iter().map(str::to_owned).collect();
+        let mut names = rendered(self.settings);
+        names.retain(|name| !missing.iter().any(|missing| missing == name));
+        let mut publisher = Publisher::new(&shared, &names, self.settings.serve.keep_epochs());
+        self.building = (!missing.is_empty()).then(|| Arc::new(Building::new(missing)));
+        if let Some(building) = &self.building {
+            publisher = publisher.while_building(building.clone());
+        }
         let views: Vec<_> = publisher.board().current().views.iter().map(|rows| rows.view.clone()).collect();
-        load_names(store, &manifest, &names)?;
-        let rows = load_views(store, &manifest, &views, &names)?;
+        load_names(store, &manifest, &dictionary)?;
+        let rows = load_views(store, &manifest, &views, &dictionary)?;
         let mut publisher = match &self.board {
             Some(board) => publisher.onto(board.clone()),
             None => publisher,
         };
         show(&mut publisher, &manifest, rows);
         self.standby.shows(&manifest);
+        self.redefinition = redefinition;
         self.board = Some(publisher.board());
         self.restored = Some(Restored { manifest, publisher, shared });
         Ok(())
@@ -128,7 +161,7 @@ impl<'a> Starting<'a> {
     /// Where the lake cannot be taken over or taken up.
     pub fn run(&mut self, generation: Option<Generation>) -> anyhow::Result<Live> {
         let (settings, url) = (self.settings, &self.settings.lake.url);
-        let fits = |manifest: &Manifest| check_settings(manifest, settings, url);
+        let fits = |manifest: &Manifest| check_settings(manifest, settings, url, &[]);
         let claim = || Lake::claim_if(url, settings, generation, Needs::State, &fits);
         let lake = (!url.is_empty()).then(claim).transpose()?;
         let plan = Plan {
@@ -142,6 +175,7 @@ impl<'a> Starting<'a> {
             keeps_state: true,
             rebuild: None,
             repair: false,
+            redefine: None,
             shown_settings: self.shown_settings.clone(),
         };
         let (opened, start) = (self.source.take(), self.live.start);

@@ -37,6 +37,14 @@ impl StateRows {
         }
     }
 
+    /// A row of an event that was accepted before: of a session that was counted whole if it was, or if all are now.
+    pub fn push_again(&mut self, epoch: Epoch, kept: &Kept) {
+        if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
+            let is_whole = self.needed.holds(Needed::WHOLE) || kept.needed.holds(Needed::WHOLE);
+            run.push(&kept.event, Needed::ALL.with(Needed::WHOLE, is_whole));
+        }
+    }
+
     /// Rows of events that were forgotten, and are needed again.
     pub fn push_recalled(&mut self, epoch: Epoch, recalled: &[Kept]) {
         if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {

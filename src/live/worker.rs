@@ -352,7 +352,7 @@ impl Inputs {
             if restored.is_of_lake() {
                 let mut rows = outcomes.state.borrow_mut();
                 restored.read(&file, |kept| {
-                    rows.push(restored.epoch, &[kept.event]);
+                    rows.push_again(restored.epoch, &kept);
                     restoring.kept.send(kept);
                 })?;
             } else {
@@ -361,6 +361,7 @@ impl Inputs {
                     false => restoring.kept.send(kept),
                 })?;
             }
+            restored.has_read(&file);
             restoring.kept.flush();
             crate::checkpoint::crash::point("restoring");
             while first_open(&outcomes.probe).0.saturating_add(in_flight) < epoch {

@@ -61,13 +61,13 @@ impl Writing {
             settings: settings.clone(),
             mode,
             keeps_state: plan.keeps_state,
-            counts_whole: is_plain,
+            counts_whole: is_plain && plan.redefine.is_none(),
             names: begun.shared.names.clone(),
             workers: plan.workers,
-            views: views(begun, is_plain),
+            views: views(settings, begun, is_plain)?,
             now_ms: Box::new(move || clock.now_ms()),
             beside: (!is_plain).then(|| beside(&begun.shared, &plan.validated.decode, &feed)),
-            repaired: plan.repair.then(|| pending_keys(&lake)),
+            repaired: repaired(plan, &lake),
             carried: plan.rebuild.take().map(|found| found.quarantine).unwrap_or_default(),
             names_lost: begun.lost.names,
             lake,
@@ -82,14 +82,17 @@ impl Writing {
 }
 
 /// The views as the lake has them: those whose rows are lost are written whole.
-fn views(begun: &Begun, is_plain: bool) -> Vec<ViewFiles> {
+fn views(settings: &Settings, begun: &Begun, is_plain: bool) -> anyhow::Result<Vec<ViewFiles>> {
+    let names: Vec<&str> = begun.kept.views.iter().map(|rows| rows.view.name()).collect();
+    let mut definitions = checkpoint::definitions(settings, &names)?;
     let files = begun.kept.views.iter().map(|rows| {
         let name = rows.view.name();
         let entry = begun.before.as_ref().and_then(|manifest| manifest.views.iter().find(|view| view.name == name));
         let entry = entry.filter(|_| !begun.lost.views.contains(&name));
-        ViewFiles::new(rows, (!is_plain).then_some(&*begun.shared.context), entry.cloned())
+        let definition = definitions.remove(name).unwrap_or_default();
+        ViewFiles::new(rows, (!is_plain).then_some(&*begun.shared.context), definition, entry.cloned())
     });
-    files.collect()
+    Ok(files.collect())
 }
 
 fn beside(shared: &Shared, decode: &DecodeSettings, feed: &Arc<Feed>) -> checkpoint::Beside {
@@ -98,6 +101,15 @@ fn beside(shared: &Shared, decode: &DecodeSettings, feed: &Arc<Feed>) -> checkpo
         shared: shared.clone(),
         decode: decode.clone(),
         found: Box::new(move |found| feed.found(found)),
+    }
+}
+
+/// The files of pending records that are in with the first checkpoint; with it the state is written anew.
+fn repaired(plan: &Plan, lake: &Lake) -> Option<Vec<String>> {
+    match (&plan.redefine, plan.repair) {
+        (Some(_), _) => Some(Vec::new()),
+        (None, true) => Some(pending_keys(lake)),
+        (None, false) => None,
     }
 }
 

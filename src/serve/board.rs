@@ -1,5 +1,6 @@
 //! What is published: the current version of all views, and earlier ones that somebody still reads from.
 
+use super::building::Building;
 use super::commit::SourcePositions;
 use arc_swap::ArcSwap;
 use millrace_dataflows::context::Shared;
@@ -23,6 +24,8 @@ pub struct Published {
     pub positions: Arc<[SourcePositions]>,
     /// It is what an earlier run has left, and the sources have not been read on yet.
     pub restored: bool,
+    /// Views that are not there yet, if any are being made.
+    pub building: Option<Arc<Building>>,
     pub views: Vec<ViewRows>,
     pub shared: Shared,
 }

@@ -9,6 +9,7 @@
 //! could be elsewhere.
 
 pub mod board;
+mod building;
 pub mod callers;
 pub mod commit;
 pub mod grpc;
@@ -18,6 +19,7 @@ pub mod settings;
 pub mod status;
 
 pub use board::{Board, Published, ViewRows};
+pub use building::Building;
 pub use commit::{Commit, SourcePositions};
 pub use grpc::{ServeError, Server};
 pub use publisher::Publisher;

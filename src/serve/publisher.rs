@@ -1,6 +1,7 @@
 //! From commits to versions.
 
 use super::board::{Board, Published, ViewRows};
+use super::building::Building;
 use super::commit::{Changed, Commit, SourcePositions};
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::index::IndexWriter;
@@ -51,6 +52,7 @@ impl Publisher {
             watermark: None,
             positions: Arc::default(),
             restored: false,
+            building: None,
             views: rows.collect(),
             shared: shared.clone(),
         };
@@ -60,6 +62,13 @@ impl Publisher {
 
     pub fn board(&self) -> Arc<Board> {
         self.board.clone()
+    }
+
+    /// While some views are being made: they are not among those of this publisher.
+    #[must_use]
+    pub fn while_building(mut self, building: Arc<Building>) -> Publisher {
+        self.next.building = Some(building);
+        self
     }
 
     /// On a board that others look at already.

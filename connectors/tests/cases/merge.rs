@@ -28,7 +28,8 @@ fn column(name: &str, offsets: &[i64]) -> ArrayRef {
 }
 
 fn file_of(columns: &[(&str, ArrayRef)]) -> Bytes {
-    let is_required = |name: &str| matches!(name, "event_type" | "event_time" | "source" | "partition" | "offset" | "epoch");
+    let is_required =
+        |name: &str| matches!(name, "event_type" | "event_time" | "source" | "partition" | "offset" | "epoch");
     let fields = columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), !is_required(name)));
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     let arrays = columns.iter().map(|(_, column)| Arc::clone(column)).collect();
@@ -42,8 +43,7 @@ fn file_of(columns: &[(&str, ArrayRef)]) -> Bytes {
 
 /// An event file of these columns, in that order, with a row for each offset.
 fn file(columns: &str, offsets: &[i64]) -> Bytes {
-    let columns: Vec<(&str, ArrayRef)> =
-        columns.split_whitespace().map(|name| (name, column(name, offsets))).collect();
+    let columns: Vec<(&str, ArrayRef)> = columns.split_whitespace().map(|name| (name, column(name, offsets))).collect();
     file_of(&columns)
 }
 

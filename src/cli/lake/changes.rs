@@ -1,12 +1,12 @@
 //! `millrace lake changes`: what leads a reader of a view from the checkpoint that it has to a later one.
 
-use crate::numbers::Epoch;
-use crate::output::{Format, Layout, print};
 use super::super::{SettingsArgs, Usage};
 use super::pins::PinArgs;
 use super::{path_of, view_of};
 use crate::checkpoint::{Cursor, FileEntry, Since, checkpoint_at, files_of, open_store, since};
 use crate::log;
+use crate::numbers::Epoch;
+use crate::output::{Format, Layout, print};
 use clap::Args;
 use millrace_dataflows::table::{Table, Value};
 use std::io::Write;
@@ -43,7 +43,9 @@ impl ChangesArgs {
                 let files = files_of(&*store, &manifest)?;
                 (manifest, files)
             }
-            None => checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?,
+            None => {
+                checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?
+            }
         };
         let view = view_of(&manifest, &self.view)?;
         let mut table = Table::new(["what", "path", "rows", "bytes", "epoch"]);

@@ -1,12 +1,12 @@
 //! `millrace lake pins`, `lake unpin`, and the pin of `lake files`.
 
-use crate::numbers::Epoch;
-use crate::output::{Format, Layout, print};
 use super::super::{SettingsArgs, Usage, now_ms};
 use crate::checkpoint::{
     LONGEST_MS, Manifest, Pin, find, is_id, open_store, pin, pin_id, read_manifest, read_pins, renew, unpin,
 };
 use crate::log;
+use crate::numbers::Epoch;
+use crate::output::{Format, Layout, print};
 use clap::Args;
 use millrace_connectors::store::Store;
 use millrace_dataflows::settings::parse_span;

@@ -194,7 +194,8 @@ impl Analytics for Service {
         let version = self.version(asked.consistency.take(), deadline).await?;
         let (key, at) = (asked.encode_to_vec(), (&version, deadline));
         let question = move || typed::related(asked);
-        let rows = self.known_or_typed(&self.recent_related, key, typed::RELATED, question, at, typed::related_rows).await?;
+        let rows =
+            self.known_or_typed(&self.recent_related, key, typed::RELATED, question, at, typed::related_rows).await?;
         self.with_rows(&version, rows)
     }
 
@@ -257,11 +258,13 @@ impl Analytics for Service {
             engine: Some(status::engine(self.reads.engine.status())),
             server: Some(server),
             accounting: status::accounting(&version),
+            building: version.building.as_deref().map(status::building),
         }))
     }
 }
 
 fn view(described: ViewDescription) -> v1::View {
-    let ViewDescription { name, group_columns, value_columns, version, changed_at } = described;
-    v1::View { name, group_columns, value_columns, version, changed_at }
+    let ViewDescription { name, group_columns, value_columns, version, changed_at, building } = described;
+    let building = building.map(|(events, events_total)| v1::Building { events, events_total, views: Vec::new() });
+    v1::View { name, group_columns, value_columns, version, changed_at, building }
 }

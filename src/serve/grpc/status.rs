@@ -2,8 +2,8 @@
 
 use super::at::timestamp;
 use super::metrics::MethodCounts;
-use crate::serve::Published;
 use crate::serve::status::{EngineStatus, PartitionStatus};
+use crate::serve::{Building, Published};
 use millrace_dataflows::views::quality;
 use millrace_proto::prost_types::Timestamp;
 use millrace_proto::v1;
@@ -42,6 +42,11 @@ fn partition(status: PartitionStatus) -> v1::PartitionStatus {
 pub fn method(counts: MethodCounts) -> v1::MethodStatus {
     let MethodCounts { method, requests, errors, seconds } = counts;
     v1::MethodStatus { method: method.to_owned(), requests, errors, seconds }
+}
+
+pub fn building(building: &Building) -> v1::Building {
+    let (events, events_total) = building.events();
+    v1::Building { events, events_total, views: building.views.clone() }
 }
 
 /// From the view that carries it; nothing before the first epoch.

@@ -35,9 +35,7 @@ pub fn days(from: &str, to: &str) -> Result<(i64, i64), ReadError> {
     let day = |name: &'static str, text: &str| {
         let is_day = text.len() == "2019-10-01".len();
         let bad = || {
-            ReadError::invalid(format!(
-                "days.{name} = {text:?}: expected a day from 1970 to 2199 such as 2019-10-01"
-            ))
+            ReadError::invalid(format!("days.{name} = {text:?}: expected a day from 1970 to 2199 such as 2019-10-01"))
         };
         parse_day(text).filter(|_| is_day).ok_or_else(bad)
     };
@@ -58,6 +56,11 @@ pub fn instant(micros: i64) -> Option<i64> {
 /// Where there is no such view.
 pub fn view<'a>(version: &'a Published, name: &str) -> Result<&'a ViewRows, ReadError> {
     version.view(name).ok_or_else(|| {
+        if let Some(building) = version.building.as_ref().filter(|building| building.holds(name)) {
+            let (done, total) = building.events();
+            let text = format!("{name} is {}: ask again later", building.words());
+            return ReadError::unavailable(text).with("events", total).with("events_in", done);
+        }
         let known: Vec<&str> = version.views.iter().map(|rows| rows.view.name()).collect();
         ReadError::new(Kind::NotFound, format!("no view {name:?}; the views are {}", known.join(", ")))
     })

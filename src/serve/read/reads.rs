@@ -60,6 +60,8 @@ pub struct ViewDescription {
     pub version: u32,
     /// The last epoch that changed anything in it.
     pub changed_at: u64,
+    /// While it is being made: the events that have gone in, and all that will.
+    pub building: Option<(u64, u64)>,
 }
 
 /// Longer waits between changes are no use to anybody.
@@ -240,6 +242,15 @@ impl Reads {
             value_columns: rows.view.value_columns().to_vec(),
             version: rows.view.version(),
             changed_at: rows.changed_at,
+            building: None,
+        });
+        let building = version.building.iter().flat_map(|building| {
+            let description = |name: &String| ViewDescription {
+                name: name.clone(),
+                building: Some(building.events()),
+                ..ViewDescription::default()
+            };
+            building.views.iter().map(description)
         });
         let rejected = ViewDescription {
             name: QUARANTINE.to_owned(),
@@ -247,7 +258,7 @@ impl Reads {
             version: 1,
             ..ViewDescription::default()
         };
-        views.chain([rejected]).collect()
+        views.chain(building).chain([rejected]).collect()
     }
 }
 

@@ -79,6 +79,60 @@ fn repairs() {
     println!("{report}");
 }
 
+/// Other definitions of views: another window, another calendar, another list, and two views more.
+const REDEFINED: [&str; 4] = [
+    "views.funnel.window=1h",
+    "store.time_zone=America/New_York",
+    "views.related_products.list_length=7",
+    "views.enabled=sales,funnel,related_products,traffic,quality,customers,trending",
+];
+
+/// Killed while views are made anew from the lake's events, and started again, it ends with what a replay under the new settings gives.
+#[test]
+fn redefinitions() {
+    let (place, lines) = shop();
+    let crashes = Crashes::new(&place, Input::log(&place, lines), "lake", &[]);
+    crashes.run(0, 6);
+    let before = (place.csv("lake", "quality --group-by rule"), place.manifest("lake")["sources"].clone());
+    let set: String = REDEFINED.iter().map(|setting| format!(" --set {setting}")).collect();
+    place.replay("shop.jsonl", "whole", &set);
+    let plan = place.ok(&format!("views plan --data-dir lake{set}"));
+    for words in ["customers", "it is new", "views.funnel.window: 86400s, now 3600s", "quality           kept"] {
+        assert!(plan.contains(words), "{words:?} is not in: {plan}");
+    }
+    let points = [
+        "restoring",
+        "restored",
+        "state-encoded",
+        "views-written",
+        "names-written",
+        "before-manifest",
+        "after-manifest",
+    ];
+    let report = crashes.under(&REDEFINED).at(&points).run(kills(12), 6);
+    check(&place, OF_ALL, &report);
+    for question in OF_NEW_VIEWS {
+        let question = format!("{question} --as-of 2026-03-09T00:00:00Z");
+        let (expected, found) = (place.csv("whole", &question), place.csv("lake", &question));
+        assert_eq!(expected, found, "{question}: {report}");
+        assert!(expected.lines().count() > 1, "{question} has rows");
+    }
+    // What was counted of records that are not there any more stays, and so does where reading goes on.
+    let after = (place.csv("lake", "quality --group-by rule"), place.manifest("lake")["sources"].clone());
+    assert_eq!(before, after);
+    println!("{report}");
+}
+
+const OF_NEW_VIEWS: [&str; 7] = [
+    "customers",
+    "customers --group-by user_id",
+    "customers --group-by day",
+    "customers --group-by segment",
+    "trending --group-by product_id",
+    "trending --group-by day,product_id",
+    "trending --group-by hour",
+];
+
 #[test]
 fn kafka() {
     let Some(broker) = or_skip(Broker::shared()) else { return };
