@@ -12,7 +12,7 @@ use millrace_dataflows::settings::{FunnelSettings, Horizons, RelatedSettings, Vi
 use millrace_dataflows::views::VIEWS;
 use millrace_schema::calendar::Calendar;
 use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_reference};
-use millrace_schema::{Currency, Event, NameCache, Names, Place};
+use millrace_schema::{Currency, Event, NameCache, Named, Names, Place};
 use std::sync::{Arc, OnceLock};
 use timely::dataflow::operators::{Input, Probe, probe};
 
@@ -52,13 +52,19 @@ fn shared() -> Shared {
 }
 
 fn events(shared: &Shared) -> Vec<Event> {
+    events_and_names(shared).0
+}
+
+/// With the names that they carry.
+fn events_and_names(shared: &Shared) -> (Vec<Event>, Vec<Named>) {
     let (arena, settings) = (Bump::new(), DecodeSettings::default());
     let mut names = NameCache::new(shared.names.clone());
     let event = |(offset, line): (usize, &Vec<u8>)| {
         let record = decode(line, None, &settings, &arena).expect("the lines are good");
         record.to_event(Place::new(0, offset as u64), &mut names).expect("no names collide")
     };
-    lines().iter().enumerate().map(event).collect()
+    let events = lines().iter().enumerate().map(event).collect();
+    (events, names.drain_new().filter_map(|(name, text)| Named::of(name, &text)).collect())
 }
 
 #[divan::bench(args = ["fast", "reference"])]
@@ -106,35 +112,44 @@ fn receipts(bencher: Bencher) {
 #[divan::bench(args = ["", "sales", "funnel", "related_products", "traffic", "quality"], sample_count = 5)]
 fn dataflow(bencher: Bencher, enabled: &str) {
     let shared = shared();
-    let events = events(&shared);
-    bencher.counter(ItemsCount::new(events.len())).bench_local(|| run(&shared, &events, &[enabled.to_owned()]));
+    let (events, names) = events_and_names(&shared);
+    bencher.counter(ItemsCount::new(events.len())).bench_local(|| run(&shared, &events, &names, &[enabled.to_owned()]));
 }
 
 #[divan::bench(sample_count = 5)]
 fn dataflow_of_all_views(bencher: Bencher) {
     let shared = shared();
-    let events = events(&shared);
+    let (events, names) = events_and_names(&shared);
     let enabled: Vec<String> = VIEWS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    bencher.counter(ItemsCount::new(events.len())).bench_local(|| run(&shared, &events, &enabled));
+    bencher.counter(ItemsCount::new(events.len())).bench_local(|| run(&shared, &events, &names, &enabled));
 }
 
-fn run(shared: &Shared, events: &[Event], enabled: &[String]) {
-    let (shared, events, enabled) = (shared.clone(), events.to_vec(), enabled.to_vec());
+fn run(shared: &Shared, events: &[Event], names: &[Named], enabled: &[String]) {
+    let (shared, events, names, enabled) = (shared.clone(), events.to_vec(), names.to_vec(), enabled.to_vec());
     timely::execute_directly(move |worker| {
         let probe = probe::Handle::new();
-        let (mut input, mut receipts) = worker.dataflow(|scope| {
+        let (mut input, mut told, mut receipts) = worker.dataflow(|scope| {
             let (input, stream) = scope.new_input();
-            let (receipts, receipt_stream) = scope.new_input::<Vec<Change>>();
-            let sources =
-                Sources { events: stream, receipts: receipt_stream, watermarks: None, restored: None, recalled: None };
+            let (told, name_stream) = scope.new_input();
+            let (receipts, receipt_stream) = scope.new_input();
+            let sources = Sources {
+                events: stream,
+                names: name_stream,
+                receipts: receipt_stream,
+                watermarks: None,
+                restored: None,
+                recalled: None,
+            };
             let outputs = graph::build(scope, sources, &shared, &enabled, false);
             outputs.views.into_iter().for_each(|(_, rows)| drop(rows.inner.probe_with(&probe)));
-            (input, receipts)
+            (input, told, receipts)
         });
+        names.into_iter().for_each(|named| told.send(named));
         for (epoch, events) in events.chunks(EPOCH).enumerate() {
             let next = epoch as u64 + 1;
             events.iter().for_each(|event| input.send(*event));
             input.advance_to(next);
+            told.advance_to(next);
             receipts.advance_to(next);
             worker.step_while(|| probe.less_than(&next));
         }

@@ -2,7 +2,7 @@
 
 use crate::settings::ViewContext;
 use millrace_schema::calendar::{Calendar, Hour, MICROS_PER_MINUTE};
-use millrace_schema::{Name, NameCache, Names};
+use millrace_schema::{Name, NameCache, Named, Names};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, RwLock};
@@ -94,6 +94,8 @@ pub struct Shared {
     pub unknown: Name,
     /// Whether the texts of users who order are in the dictionary: some view shows them.
     pub keeps_users: bool,
+    /// So many names of the dictionary every worker is told at the beginning, and no reader tells them again.
+    pub known: usize,
 }
 
 impl Shared {
@@ -101,7 +103,7 @@ impl Shared {
         let intern = |text| names.intern(text).expect("the first names of a dictionary do not collide");
         let (none, unknown) = (intern(NONE_TEXT), intern(UNKNOWN_TEXT));
         let (expected, held) = (Arc::default(), Arc::default());
-        Shared { context, names, partitions, expected, held, none, unknown, keeps_users: false }
+        Shared { context, names, partitions, expected, held, none, unknown, keeps_users: false, known: 0 }
     }
 
     #[must_use]
@@ -109,9 +111,21 @@ impl Shared {
         Shared { keeps_users, ..self }
     }
 
+    /// What is in the dictionary now is what every worker is told at the beginning: see [`Shared::known`].
+    #[must_use]
+    pub fn knowing_names(self) -> Shared {
+        Shared { known: self.names.len(), ..self }
+    }
+
+    /// What every worker is told at the beginning, by one of them.
+    pub fn known(&self) -> impl Iterator<Item = Named> + use<> {
+        let known = self.names.since(0).into_iter().take(self.known);
+        known.filter_map(|(name, text)| Named::of(name, &text))
+    }
+
     /// A reader's way to the dictionary.
     pub fn name_cache(&self) -> NameCache {
-        NameCache::new(self.names.clone()).keeping_users(self.keeps_users)
+        NameCache::new(self.names.clone()).keeping_users(self.keeps_users).knowing(self.known)
     }
 
     /// The name to group by: `(none)` where there is none.

@@ -11,6 +11,7 @@
 //!               │     └─ sightings ───────▶ users ────┴──────────┘
 //!               └─ verdicts ──▶ (to the reader that has the bytes)
 //! receipts (what each reader counted) ─────────────────▶ Facts
+//! names (new to a reader) ─▶ dictionary, on every worker ─▶ (sessions, orders, pairs)
 //! ```
 //! What is restored, or recalled, joins claims, accept, sessions, users and pairs.
 
@@ -20,6 +21,7 @@ use crate::facts::{Account, FactChange, Facts, Uses};
 use crate::operators::accept::{Wanted, accept};
 use crate::operators::categories::histories;
 use crate::operators::dedup::{Verdict, claim, claim_again, deduplicate};
+use crate::operators::dictionary::dictionary;
 use crate::operators::orders::orders;
 use crate::operators::pairs::pairs;
 use crate::operators::sessions::{SessionInputs, sessions};
@@ -28,7 +30,7 @@ use crate::rows::Rows;
 use crate::settings::FunnelUnit;
 use crate::views::{View, maintained};
 use differential_dataflow::AsCollection;
-use millrace_schema::{Event, Place};
+use millrace_schema::{Event, Named, Place};
 use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::vec::{Broadcast, ToStream};
 use timely::dataflow::{Scope, StreamVec};
@@ -37,6 +39,8 @@ use timely::dataflow::{Scope, StreamVec};
 pub struct Sources<'s> {
     /// Decoded events, of the records that this worker reads.
     pub events: StreamVec<'s, u64, Event>,
+    /// The names of events and of what is restored and recalled, each at the epoch of the first that carries it on this worker, or before.
+    pub names: StreamVec<'s, u64, Named>,
     /// What readers count: see [`crate::receipts`].
     pub receipts: StreamVec<'s, u64, FactChange<Account>>,
     /// UTC microseconds, from any worker: no event older than the horizons behind it comes in a later epoch. Without
@@ -80,9 +84,10 @@ pub fn build<'s>(
         facts: uses.events || uses.dimensions,
         accepted: durable,
     };
-    let Sources { events, receipts, watermarks, restored, recalled } = sources;
+    let Sources { events, names, receipts, watermarks, restored, recalled } = sources;
     let horizon = shared.context.horizons.deduplication;
     let watermarks = watermarks.filter(|_| shared.context.horizons.any()).map(Broadcast::broadcast);
+    let dictionary = dictionary(names, shared);
     let (events, mut claims) = claim(events, horizon);
     let (mut kept, mut counted, mut settled, mut warnings) = (recalled, None, None, None);
     if let Some(restored) = restored {
@@ -98,6 +103,7 @@ pub fn build<'s>(
 
     let of_funnel = |by_user_wanted: bool| settled.clone().filter(|_| by_user == by_user_wanted);
     let others = SessionInputs {
+        dictionary: dictionary.clone(),
         histories: histories.clone(),
         watermarks: watermarks.clone(),
         settled: of_funnel(false),
@@ -106,6 +112,7 @@ pub fn build<'s>(
     let mut sessions_out = sessions(accepted.of_sessions, others, shared, of_sessions);
     if wanted.of_users {
         let others = SessionInputs {
+            dictionary: dictionary.clone(),
             histories: histories.clone(),
             watermarks: watermarks.clone(),
             settled: of_funnel(true),
@@ -114,14 +121,15 @@ pub fn build<'s>(
         let only_visits = Uses { visits: true, ..Uses::NOTHING };
         sessions_out.visits = sessions(accepted.of_users, others, shared, only_visits).visits;
     }
-    let orders_out = orders(accepted.order_events, histories, shared, uses);
+    let orders_out = orders(accepted.order_events, histories, &dictionary, shared, uses);
     let (of_users, unknown_users) = if wanted.sightings {
         users(accepted.sightings, watermarks, warnings, shared, uses)
     } else {
         (std::iter::empty().to_stream(scope), std::iter::empty().to_stream(scope))
     };
     let touched = scope.concatenate([sessions_out.pairs, orders_out.pairs]);
-    let together = if uses.together { pairs(touched, counted, shared) } else { std::iter::empty().to_stream(scope) };
+    let together =
+        if uses.together { pairs(touched, counted, &dictionary, shared) } else { std::iter::empty().to_stream(scope) };
     let accounts =
         scope.concatenate([receipts, accepted.accounts, sessions_out.accounts, orders_out.accounts, unknown_users]);
     let events = accepted.facts.as_collection();

@@ -492,6 +492,11 @@ impl Netting {
         }
     }
 
+    /// Of each group, the key.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.groups.keys.iter()
+    }
+
     /// Hands over what is netted; what comes later begins anew.
     pub fn hand_over(&mut self) -> Netting {
         std::mem::take(self)

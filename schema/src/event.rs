@@ -224,6 +224,22 @@ impl Event {
         if self.received == Event::NOT_RECEIVED { self.time } else { self.received }
     }
 
+    /// The names that it carries.
+    pub fn names(&self) -> impl Iterator<Item = Name> {
+        let of_body = match self.body {
+            Body::PageView { referrer, device, .. } => [referrer, device],
+            Body::Product { category, .. } => [category, Name::NONE],
+            Body::User { country, channel, .. } => [country, channel],
+            Body::AddToCart { .. }
+            | Body::RemoveFromCart { .. }
+            | Body::CheckoutStarted
+            | Body::Purchase { .. }
+            | Body::Refund { .. }
+            | Body::Inventory { .. } => [Name::NONE; 2],
+        };
+        [self.product].into_iter().chain(of_body).filter(|name| !name.is_none())
+    }
+
     pub fn kind(&self) -> Kind {
         match self.body {
             Body::PageView { .. } => Kind::PageView,

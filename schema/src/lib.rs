@@ -24,7 +24,7 @@ mod tombstone;
 pub use event::{Body, Event, Kind, Page, Place};
 pub use id::{Id, Name};
 pub use money::{Cents, Currency};
-pub use names::{Collision, NameCache, Names};
+pub use names::{ByName, Collision, NameCache, Named, Names};
 pub use record::{CONTENT_VERSION, OwnedRecord, Record};
 pub use reject::{Reject, Rule, Warning, Warnings};
 pub use tombstone::tombstone;

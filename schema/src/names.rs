@@ -1,11 +1,15 @@
 //! The dictionary: from the 64-bit key of a name back to its text.
 //!
-//! One per process, append-only. A reader enters a name before it sends the first event that carries it, so
-//! whoever sees a key in the dataflow finds its text here.
+//! ```text
+//! reader ─▶ NameCache ─▶ Names (the process's: readers, outputs)
+//!               └─ new to this reader ─▶ Named ─▶ every worker, at the epoch of the first event that carries it
+//! ```
+//! [`Names`] is one per process, append-only. Operators do not look into it: to them a name comes as data.
 
 use crate::decode::piece;
 use crate::short::Short;
 use crate::{Id, Name};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, RwLock, RwLockReadGuard};
@@ -39,9 +43,25 @@ impl Hasher for KeyHasher {
     }
 }
 
-type Table = HashMap<u64, Arc<str>, BuildHasherDefault<KeyHasher>>;
+/// A table by the keys of names.
+pub type ByName<T> = HashMap<u64, T, BuildHasherDefault<KeyHasher>>;
 
-/// The process-wide dictionary, shared by readers, operators and outputs.
+/// A name and its text, on their way to whoever needs the text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    pub name: Name,
+    pub text: Box<str>,
+}
+
+impl Named {
+    /// What operators are told of a name. Nothing, where the text is a user's: they need none of those. (Of some lengths of texts the
+    /// key of a user is that of the same text as a name; those are told.)
+    pub fn of(name: Name, text: &str) -> Option<Named> {
+        (name == Name::of(text)).then(|| Named { name, text: text.into() })
+    }
+}
+
+/// The process-wide dictionary, shared by readers and outputs.
 #[derive(Debug, Default)]
 pub struct Names {
     entries: RwLock<Entries>,
@@ -49,7 +69,8 @@ pub struct Names {
 
 #[derive(Debug, Default)]
 struct Entries {
-    table: Table,
+    /// Where in `texts` each is.
+    table: ByName<u32>,
     /// In the order in which they were entered, with their names.
     texts: Vec<(Name, Arc<str>)>,
 }
@@ -60,18 +81,18 @@ impl Names {
     /// # Errors
     /// [`Collision`] where another text has that key.
     pub fn enter(&self, name: Name, text: &str) -> Result<Arc<str>, Collision> {
-        if let Some(known) = self.get(name) {
-            return same(&known, text).map(|()| known);
-        }
-        let mut entries = self.entries.write().expect("no holder of the dictionary panics");
-        let Entries { table, texts } = &mut *entries;
-        let enter = || {
-            let text: Arc<str> = Arc::from(text);
-            texts.push((name, text.clone()));
-            text
-        };
-        let known = table.entry(name.0).or_insert_with(enter).clone();
-        same(&known, text).map(|()| known)
+        self.enter_at(name, text).map(|(known, _)| known)
+    }
+
+    /// The same, and how many were entered before it.
+    fn enter_at(&self, name: Name, text: &str) -> Result<(Arc<str>, usize), Collision> {
+        let found = self.read().get(name);
+        let (known, at) = found.unwrap_or_else(|| {
+            let mut entries = self.entries.write().expect("no holder of the dictionary panics");
+            // Another reader may have been faster.
+            entries.get(name).unwrap_or_else(|| entries.push(name, Arc::from(text)))
+        });
+        same(&known, text).map(|()| (known, at))
     }
 
     /// Enters a text under its own key and returns the key, for names that do not come from events.
@@ -86,13 +107,21 @@ impl Names {
         Ok(name)
     }
 
+    /// The text of a name, if it was entered.
     pub fn get(&self, name: Name) -> Option<Arc<str>> {
-        self.read().table.get(&name.0).cloned()
+        self.read().get(name).map(|(text, _)| text)
     }
 
-    /// The text of a name; empty for [`Name::NONE`].
+    /// The text of a name that is in an event or a row; empty for [`Name::NONE`].
+    ///
+    /// # Panics
+    /// Where it has none: it is entered before any event or row that carries the name.
     pub fn text(&self, name: Name) -> Arc<str> {
-        self.get(name).unwrap_or_else(|| Arc::from(""))
+        if name.is_none() {
+            return Arc::from("");
+        }
+        self.get(name)
+            .unwrap_or_else(|| panic!("the name {:016x} has no text: it is to be entered before it is used", name.0))
     }
 
     pub fn len(&self) -> usize {
@@ -113,6 +142,20 @@ impl Names {
     }
 }
 
+impl Entries {
+    fn get(&self, name: Name) -> Option<(Arc<str>, usize)> {
+        let at = *self.table.get(&name.0)? as usize;
+        Some((self.texts[at].1.clone(), at))
+    }
+
+    fn push(&mut self, name: Name, text: Arc<str>) -> (Arc<str>, usize) {
+        let at = self.texts.len();
+        self.table.insert(name.0, u32::try_from(at).expect("there are fewer than 2^32 names"));
+        self.texts.push((name, text.clone()));
+        (text, at)
+    }
+}
+
 fn same(known: &str, new: &str) -> Result<(), Collision> {
     if known == new {
         return Ok(());
@@ -124,13 +167,19 @@ fn same(known: &str, new: &str) -> Result<(), Collision> {
 ///
 /// Most names are short and come again soon. Those are found by their text in a table where each has but one
 /// slot, without the hash that is their key; the next name of that slot puts it out, and it is then looked up by key.
+///
+/// It notes which names are new to its reader: whoever reads tells the others, at the epoch of the first event that carries them.
+/// What other readers have told does not count, for they may be at a later epoch.
 #[derive(Debug)]
 pub struct NameCache {
     names: Arc<Names>,
-    seen: Table,
+    seen: ByName<Arc<str>>,
     /// A power of two of them.
     slots: Vec<Slot>,
     keeps_users: bool,
+    /// The first so many of the dictionary are known to all, and told by nobody.
+    known: usize,
+    new: Vec<(Name, Arc<str>)>,
 }
 
 /// A short text that is in the dictionary, and its name. In one cache line.
@@ -151,7 +200,20 @@ impl NameCache {
     const SLOTS_MAX: usize = 1 << 16;
 
     pub fn new(names: Arc<Names>) -> NameCache {
-        NameCache { names, seen: Table::default(), slots: vec![Slot::EMPTY; Self::SLOTS_MIN], keeps_users: false }
+        let slots = vec![Slot::EMPTY; Self::SLOTS_MIN];
+        NameCache { names, seen: ByName::default(), slots, keeps_users: false, known: 0, new: Vec::new() }
+    }
+
+    /// Of a dictionary whose first so many names all workers are told at the beginning.
+    #[must_use]
+    pub fn knowing(self, known: usize) -> NameCache {
+        NameCache { known, ..self }
+    }
+
+    /// The names that are new to this reader since the last call, each once in its life, and their texts. Those of users are among
+    /// them, where they are kept.
+    pub fn drain_new(&mut self) -> impl Iterator<Item = (Name, Arc<str>)> + '_ {
+        self.new.drain(..)
     }
 
     /// Whether the texts of those who order are kept, too: some answer shows them.
@@ -210,8 +272,11 @@ impl NameCache {
         if let Some(known) = self.seen.get(&name.0) {
             return same(known, text).map(|()| name);
         }
-        let known = self.names.enter(name, text)?;
-        self.seen.insert(name.0, known);
+        let (text, at) = self.names.enter_at(name, text)?;
+        if at >= self.known {
+            self.new.push((name, text.clone()));
+        }
+        self.seen.insert(name.0, text);
         Ok(name)
     }
 }
@@ -234,6 +299,41 @@ mod tests {
             }
         }
         assert_eq!(names.len(), texts.len() - 1);
+    }
+
+    #[test]
+    fn a_reader_tells_each_name_once_but_those_that_all_are_told() {
+        let names = Arc::new(Names::default());
+        names.intern("old").expect("the dictionary is empty");
+        let reader = || NameCache::new(names.clone()).knowing(1).keeping_users(true);
+        let (mut first, mut second) = (reader(), reader());
+        let told = |cache: &mut NameCache| cache.drain_new().map(|(_, text)| text.to_string()).collect::<Vec<_>>();
+        for cache in [&mut first, &mut second] {
+            for text in ["old", "new", "", "new"] {
+                cache.intern(text).expect("the texts have different keys");
+            }
+            cache.user(Id::of("ann"), "ann").expect("nobody has her key");
+            assert_eq!(told(cache), ["new", "ann"], "whatever another reader has told");
+            cache.intern("new").expect("it is known");
+            assert!(told(cache).is_empty());
+        }
+    }
+
+    #[test]
+    fn operators_are_told_names_and_no_users() {
+        let user = "user 1042";
+        assert_eq!(Named::of(Name::of("tea"), "tea"), Some(Named { name: Name::of("tea"), text: "tea".into() }));
+        assert_eq!(Named::of(Name::of_user(Id::of(user)), user), None);
+        for of_both in ["ann".to_owned(), "x".repeat(300)] {
+            assert_eq!(Name::of_user(Id::of(&of_both)), Name::of(&of_both));
+            assert!(Named::of(Name::of(&of_both), &of_both).is_some(), "it may be a product, too");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "has no text")]
+    fn a_name_without_a_text_is_a_mistake() {
+        Names::default().text(Name::of("nobody has entered it"));
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn look(
         lookup => lookup,
     };
     let Some(mut lookup) = lookup else { return Ok(LookedUp::All(None)) };
-    let is_much = lookup.look(store, job, &beside.shared, &beside.decode)?;
+    let is_much = lookup.look(store, job, &beside.decode)?;
     if is_last {
         return Ok(LookedUp::All(Some(lookup.finish())));
     }

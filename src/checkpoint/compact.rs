@@ -197,15 +197,15 @@ impl Compactor {
         let rows = || RestoredRows::new(store.clone(), manifest);
         let slices = rows().rows() / SLICE_ROWS + 1;
         let mut compaction = Compaction::new(&self.shared, watermark).in_slices(slices);
-        let (mut writer, mut base) = (RowWriter::default(), Vec::new());
+        let (mut writer, mut base, mut names) = (RowWriter::default(), Vec::new(), self.shared.name_cache());
         loop {
             let all = rows();
             while let Some(file) = all.take() {
-                all.read(&file, |kept| compaction.look(&kept))?;
+                all.read(&file, &mut names, |kept| compaction.look(&kept))?;
             }
             let all = rows();
             while let Some(file) = all.take() {
-                all.read(&file, |kept| {
+                all.read(&file, &mut names, |kept| {
                     if let Some(kept) = compaction.keep(&kept) {
                         writer.push(&kept.event, kept.needed);
                     }
@@ -360,7 +360,7 @@ mod tests {
                 left.extend(kept.needed.holds(Needed::SESSION).then_some(kept.event.time));
             };
             while let Some(file) = rows.take() {
-                rows.read(&file, &mut of_session).expect("it is read");
+                rows.read(&file, &mut NameCache::new(Arc::default()), &mut of_session).expect("it is read");
             }
             Some(left)
         };
@@ -427,7 +427,8 @@ mod tests {
         assert!(most <= STATE_FILES_MOST + 1, "{most} files");
         let (rows, mut left) = (RestoredRows::new(store.clone(), &manifest), Vec::new());
         while let Some(file) = rows.take() {
-            rows.read(&file, |kept| left.push(kept.event.time)).expect("it is read");
+            rows.read(&file, &mut NameCache::new(Arc::default()), |kept| left.push(kept.event.time))
+                .expect("it is read");
         }
         left.sort_unstable();
         expected.sort_unstable();

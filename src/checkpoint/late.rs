@@ -19,7 +19,7 @@ use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, Recall};
 use millrace_schema::calendar::format_day;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{Event, Place};
+use millrace_schema::{Event, Name, NameCache, Named, Names, Place};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -38,6 +38,8 @@ pub struct Late {
     pub recalled: Vec<Kept>,
     /// The records.
     pub chunks: Vec<Chunk>,
+    /// The names that the recalled events carry.
+    pub names: Vec<Named>,
     /// The files that they are from: no longer pending once the epoch is in.
     pub files: Vec<String>,
 }
@@ -58,6 +60,9 @@ pub struct Lookup {
     chunks: Vec<Chunk>,
     pending: Vec<String>,
     recall: Recall,
+    /// Of what is read to look it up.
+    names: NameCache,
+    dictionary: Arc<Names>,
     /// Event files that have been looked through.
     looked: BTreeSet<String>,
     looks: u32,
@@ -87,7 +92,8 @@ impl Lookup {
         }
         let chunks = chunks_of(records);
         let recall = Recall::new(shared, &events_of(&chunks, shared, decoding));
-        Ok(Some(Lookup { chunks, pending, recall, looked: BTreeSet::new(), looks: 0 }))
+        let (names, dictionary) = (shared.name_cache(), shared.names.clone());
+        Ok(Some(Lookup { chunks, pending, recall, names, dictionary, looked: BTreeSet::new(), looks: 0 }))
     }
 
     /// Looks through the files of a checkpoint that have not been. Until all has been found, none of them may be merged into another.
@@ -99,12 +105,11 @@ impl Lookup {
         &mut self,
         store: &Arc<dyn Store>,
         Job { manifest, files }: &Job,
-        shared: &Shared,
         decoding: &DecodeSettings,
     ) -> anyhow::Result<bool> {
         check_whole(&store.place(), manifest, files)?;
         self.recall.forgotten_under(manifest.watermark);
-        let lake = RestoredRows::of_lake(store.clone(), manifest, files, decoding.clone(), shared);
+        let lake = RestoredRows::of_lake(store.clone(), manifest, files, decoding.clone());
         let mut rows = 0;
         if manifest.state.whole_until.is_some() {
             // A session that was counted whole may be of any days.
@@ -124,14 +129,16 @@ impl Lookup {
         for file in lake.files_in(folder) {
             if self.looked.insert(file.key().to_owned()) {
                 *rows += file.rows();
-                lake.read_wanted(&file, self.recall.wanted(), |kept| self.recall.look(&kept))?;
+                lake.read_wanted(&file, self.recall.wanted(), &mut self.names, |kept| self.recall.look(&kept))?;
             }
         }
         Ok(())
     }
 
     pub fn finish(self) -> Late {
-        Late { recalled: self.recall.finish(), chunks: self.chunks, files: self.pending }
+        let recalled = self.recall.finish();
+        let names = names_of(&recalled, &self.dictionary);
+        Late { recalled, chunks: self.chunks, names, files: self.pending }
     }
 }
 
@@ -191,6 +198,12 @@ pub fn chunks_of(mut records: Vec<PendingRecord>) -> Vec<Chunk> {
         }
     }
     chunks
+}
+
+/// Who remembers the events may have heard of their names from nobody: each is told once more.
+fn names_of(recalled: &[Kept], dictionary: &Names) -> Vec<Named> {
+    let names: BTreeSet<Name> = recalled.iter().flat_map(|kept| kept.event.names()).collect();
+    names.into_iter().filter_map(|name| Named::of(name, &dictionary.text(name))).collect()
 }
 
 fn events_of(chunks: &[Chunk], shared: &Shared, decoding: &DecodeSettings) -> Vec<Event> {

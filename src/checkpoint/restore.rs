@@ -13,12 +13,11 @@ use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
 use millrace_connectors::store::Store;
-use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, Needed, Wanted, read_rows};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::views::View;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{Id, Names, Place};
+use millrace_schema::{Id, NameCache, Names, Place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -139,7 +138,6 @@ impl RestoredRows {
         manifest: &Manifest,
         files: &[FileEntry],
         decode: DecodeSettings,
-        shared: &Shared,
     ) -> RestoredRows {
         let is_event = |file: &&FileEntry| matches!(Kind::of(&file.key), Some(Kind::Events | Kind::Dimensions));
         let partitions = (0..).zip(&manifest.sources.partitions);
@@ -147,7 +145,7 @@ impl RestoredRows {
         RestoredRows {
             files: files.iter().filter(is_event).cloned().collect(),
             sums: None,
-            lake: Some(OfLake { decode, shared: shared.clone(), ordinals, whole_until: manifest.state.whole_until }),
+            lake: Some(OfLake { decode, ordinals, whole_until: manifest.state.whole_until }),
             ..RestoredRows::new(store, manifest)
         }
     }
@@ -183,14 +181,15 @@ impl RestoredRows {
         files.map(|(entry, number)| RestoredFile { number, entry })
     }
 
-    /// Hands over the rows of a file.
+    /// Hands over the rows of a file. `names` are those of whoever reads: of rows of the state all are told at the beginning, of the
+    /// lake's events some may be new.
     ///
     /// # Errors
     /// Where it cannot be read.
-    pub fn read(&self, file: &RestoredFile<'_>, each: impl FnMut(Kept)) -> anyhow::Result<()> {
+    pub fn read(&self, file: &RestoredFile<'_>, names: &mut NameCache, each: impl FnMut(Kept)) -> anyhow::Result<()> {
         let entry = file.entry;
         if let Some(lake) = &self.lake {
-            return lake.read(&entry.key, &checked(&*self.store, entry)?, each);
+            return lake.read(&entry.key, &checked(&*self.store, entry)?, names, each);
         }
         read_rows(&checked(&*self.store, entry)?, each).with_context(|| format!("reading {}", entry.key))
     }
@@ -203,6 +202,7 @@ impl RestoredRows {
         &self,
         file: &RestoredFile<'_>,
         wanted: Arc<Wanted>,
+        names: &mut NameCache,
         each: impl FnMut(Kept),
     ) -> anyhow::Result<()> {
         let entry = file.entry;
@@ -210,7 +210,7 @@ impl RestoredRows {
         let is_wanted =
             move |keys: EventKeys| wanted.holds(Id::of(keys.event), Id::of(keys.session), Id::of(keys.user));
         match select_events(&entry.key, checked(&*self.store, entry)?, is_wanted)? {
-            Some(bytes) => lake.read(&entry.key, &bytes, each),
+            Some(bytes) => lake.read(&entry.key, &bytes, names, each),
             None => Ok(()),
         }
     }
@@ -227,7 +227,6 @@ impl RestoredRows {
 /// What it takes to read events from the lake.
 struct OfLake {
     decode: DecodeSettings,
-    shared: Shared,
     /// By source and number.
     ordinals: BTreeMap<(String, u32), u16>,
     /// Events up to this epoch are of sessions that were counted whole.
@@ -235,15 +234,15 @@ struct OfLake {
 }
 
 impl OfLake {
-    fn read(&self, key: &str, bytes: &Bytes, mut each: impl FnMut(Kept)) -> anyhow::Result<()> {
-        let (mut names, arena) = (self.shared.name_cache(), Bump::new());
+    fn read(&self, key: &str, bytes: &Bytes, names: &mut NameCache, mut each: impl FnMut(Kept)) -> anyhow::Result<()> {
+        let arena = Bump::new();
         for row in read_event_rows(key, bytes)? {
             let record = decode(&row.line, None, &self.decode, &arena);
             let record = record.map_err(|reject| anyhow::anyhow!("an event of {key} does not decode: {reject}"))?;
             let (EventRow { source, partition, offset, .. }, decoded) = (&row, record);
             let ordinal = self.ordinals.get(&(source.clone(), *partition)).copied();
             let ordinal = ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
-            let event = decoded.to_event(Place::new(ordinal, *offset), &mut names)?;
+            let event = decoded.to_event(Place::new(ordinal, *offset), names)?;
             let whole = self.whole_until.is_some_and(|until| Epoch(row.epoch) <= until);
             each(Kept { event, needed: Needed::ALL.with(Needed::WHOLE, whole) });
         }

@@ -188,6 +188,11 @@ impl Ingest {
         DecodeSettings { default_kind: chunk.default_kind.or(self.decode.default_kind), ..self.decode.clone() }
     }
 
+    /// The names of what this worker reads, and which of them are new to it.
+    pub fn names(&mut self) -> &mut NameCache {
+        &mut self.names
+    }
+
     pub fn receipts(&mut self) -> &mut Receipts {
         &mut self.receipts
     }

@@ -131,13 +131,13 @@ impl Feed {
     /// Has what was pending merged, in one epoch with what it takes to do so. Where there is nothing, things are forgotten again.
     fn merge(&self, late: Option<Late>) {
         // Before the lock: it may be much.
-        let late = late.map(|Late { recalled, chunks, files }| (in_parts(recalled), chunks, files));
+        let late = late.map(|Late { recalled, chunks, names, files }| (in_parts(recalled), chunks, names, files));
         let mut state = self.lock();
         match late {
-            Some((recalled, chunks, files)) if !state.epochs.is_done() => {
+            Some((recalled, chunks, names, files)) if !state.epochs.is_done() => {
                 let stamp = state.epochs.open();
                 state.epochs.stamped(chunks.iter().map(|chunk| u64::from(chunk.records)).sum());
-                state.queue.push_late(stamp, recalled, chunks);
+                state.queue.push_late(stamp, names, recalled, chunks);
                 state.ledger.merged(stamp.epoch, files);
                 state.epochs.checkpoints.hurry();
             }

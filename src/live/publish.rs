@@ -8,6 +8,7 @@ use crate::ingest::PartitionTable;
 use crate::numbers::{Epoch, Offset};
 use crate::serve::{Commit, Published, Publisher, SourcePositions};
 use millrace_connectors::source::PartitionInfo;
+use millrace_schema::Name;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub struct Collector {
     waiting: Vec<Report>,
     /// By partition ordinal.
     positions: Vec<Offset>,
+    /// The sources of so many partitions have been named.
+    partitions_named: usize,
     /// Files whose records were pending and are in, since the last checkpoint.
     merged: Vec<String>,
 }
@@ -29,7 +32,8 @@ pub struct Collector {
 impl Collector {
     /// `positions` are the offsets where reading begins, by partition ordinal.
     pub fn new(workers: usize, positions: Vec<Offset>) -> Collector {
-        Collector { open: vec![Epoch::NONE; workers], waiting: Vec::new(), positions, merged: Vec::new() }
+        let open = vec![Epoch::NONE; workers];
+        Collector { open, waiting: Vec::new(), positions, partitions_named: 0, merged: Vec::new() }
     }
 
     pub fn report(&mut self, report: Report) {
@@ -50,8 +54,11 @@ impl Collector {
     pub fn commit(&mut self, closed: &Closed, boundary: Epoch, partitions: &[PartitionInfo]) -> Commit {
         // There is no epoch between it and the boundary, unless a checkpoint ends with it: then a report does, too.
         let until = if closed.checkpoint.is_some() { closed.epoch.next() } else { boundary };
-        let changes = self.waiting.extract_if(.., |report| report.open <= until).flat_map(|report| report.changes);
-        let changes = changes.collect();
+        let (mut changes, mut names) = (Vec::new(), self.new_sources(partitions));
+        for report in self.waiting.extract_if(.., |report| report.open <= until) {
+            changes.extend(report.changes);
+            names.extend(report.names);
+        }
         for (&partition, &next) in &closed.positions {
             let index = usize::from(partition);
             if self.positions.len() <= index {
@@ -65,8 +72,16 @@ impl Collector {
             at_ms: closed.at_ms,
             watermark: known(closed.watermark),
             positions: (!closed.positions.is_empty()).then(|| by_source(&self.positions, partitions)),
+            names,
             changes,
         }
+    }
+
+    /// The sources of partitions that are new: what is counted of records carries their names.
+    fn new_sources(&mut self, partitions: &[PartitionInfo]) -> Vec<(Name, Arc<str>)> {
+        let new = partitions.get(self.partitions_named..).unwrap_or_default();
+        self.partitions_named += new.len();
+        new.iter().map(|info| (Name::of(&info.source), Arc::from(&*info.source))).collect()
     }
 }
 
@@ -229,6 +244,42 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::sync::mpsc::channel;
 
+    #[test]
+    fn a_commit_carries_the_names_that_are_new_with_it() {
+        let mut collector = Collector::new(2, vec![Offset(0)]);
+        let named = |text: &&str| (Name::of(text), Arc::from(*text));
+        let report = |worker, from, open, names: &[&str]| Report {
+            worker,
+            from: Epoch(from),
+            open: Epoch(open),
+            changes: Vec::new(),
+            names: names.iter().map(named).collect(),
+        };
+        let partitions = [PartitionInfo { source: "shop".to_owned(), partition: 0, path: Default::default() }];
+        let mut commit = |reports: [Report; 2], epoch| {
+            reports.into_iter().for_each(|report| collector.report(report));
+            let closed = Closed {
+                epoch: Epoch(epoch),
+                at_ms: 0,
+                watermark: 0,
+                read_under: 0,
+                positions: Default::default(),
+                merged: Vec::new(),
+                again: false,
+                checkpoint: None,
+            };
+            let boundary = collector.boundary();
+            collector.commit(&closed, boundary, &partitions).names
+        };
+        // Up to epoch 5 both have reported; what one says of 6 and 7 waits for the other.
+        let first = commit([report(0, 0, 6, &["tea"]), report(1, 0, 6, &["mug"])], 5);
+        assert_eq!(first, ["shop", "tea", "mug"].iter().map(named).collect::<Vec<_>>());
+        let second = commit([report(0, 6, 8, &["jug"]), report(1, 6, 7, &["jug"])], 5);
+        assert!(second.is_empty(), "{second:?}");
+        let third = commit([report(1, 7, 8, &[]), report(0, 8, 9, &["cup"])], 7);
+        assert_eq!(third, ["jug", "jug"].iter().map(named).collect::<Vec<_>>());
+    }
+
     /// Killed before, the next run would have them pending.
     #[test]
     fn what_was_pending_shows_once_it_is_committed() {
@@ -266,7 +317,7 @@ mod tests {
                 let open = feed.next().0.epoch;
                 feed.close(0, open);
                 let ended = Epoch(open.0 - 20);
-                let _ = reports.send(Report { worker: 0, from, open, changes: Vec::new() });
+                let _ = reports.send(Report { worker: 0, from, open, changes: Vec::new(), names: Vec::new() });
                 from = open;
                 let shows = (0..50).any(|_| {
                     std::thread::sleep(Duration::from_millis(5));
@@ -285,7 +336,7 @@ mod tests {
             chunk.push(7, None, b"{}");
             let chunks = chunk.finish().into_iter().collect();
             let files = vec!["pending/a".to_owned()];
-            feed.found(LookedUp::All(Some(Late { recalled: Vec::new(), chunks, files })));
+            feed.found(LookedUp::All(Some(Late { recalled: Vec::new(), chunks, names: Vec::new(), files })));
             assert!(matches!(feed.next().1, super::super::feed::Work::Late(_)));
             let (merged, shows) = epoch();
             assert!(!shows && !epoch().1);

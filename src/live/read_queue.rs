@@ -10,6 +10,7 @@ use super::epoch_clock::Stamp;
 use crate::memory::Level;
 use millrace_connectors::source::Chunk;
 use millrace_dataflows::durable::Kept;
+use millrace_schema::Named;
 use std::collections::VecDeque;
 
 /// Rows that a worker remembers again at a time. Where assertions are on, one: a visit is in the hands of several workers then.
@@ -24,6 +25,8 @@ pub enum Work {
     Chunk(Chunk),
     /// Records that were pending until now.
     Late(Chunk),
+    /// Names that the events carry which are to be remembered again.
+    Names(Vec<Named>),
     /// Events that are to be remembered again.
     Recalled(Vec<Kept>),
     /// Nothing for now. What is to come has this stamp or a later one.
@@ -54,7 +57,10 @@ impl ReadQueue {
     }
 
     /// Takes what was pending, after what it takes to merge it.
-    pub fn push_late(&mut self, stamp: Stamp, recalled: Vec<Vec<Kept>>, chunks: Vec<Chunk>) {
+    pub fn push_late(&mut self, stamp: Stamp, names: Vec<Named>, recalled: Vec<Vec<Kept>>, chunks: Vec<Chunk>) {
+        if !names.is_empty() {
+            self.add(stamp, Work::Names(names));
+        }
         recalled.into_iter().for_each(|rows| self.add(stamp, Work::Recalled(rows)));
         chunks.into_iter().for_each(|chunk| self.add(stamp, Work::Late(chunk)));
     }

@@ -86,6 +86,8 @@ impl Begun {
             publisher.restore(0, 0, None, Arc::default(), [(position, rejected)]);
         }
         let board = publisher.board();
+        // All that is restored carries these, and no others.
+        let shared = shared.knowing_names();
         Ok(Begun { before, shared, publisher, board, kept, lost })
     }
 
@@ -97,7 +99,7 @@ impl Begun {
         Some(match plan.repair || building.is_some() {
             true => {
                 let decode = plan.validated.decode.clone();
-                RestoredRows::of_lake(store, manifest, &lake.files, decode, &self.shared).telling(building)
+                RestoredRows::of_lake(store, manifest, &lake.files, decode).telling(building)
             }
             false => RestoredRows::new(store, manifest),
         })

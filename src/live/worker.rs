@@ -12,7 +12,7 @@ use millrace_dataflows::facts::{Account, FactChange};
 use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::Verdict;
 use millrace_dataflows::rows::{Change, Netting};
-use millrace_schema::{Event, Place};
+use millrace_schema::{Event, Name, Named, Place};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
@@ -26,6 +26,9 @@ use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::vec::input::Handle;
 use timely::dataflow::operators::{Input, Probe, probe};
 use timely::worker::Worker;
+
+/// So many names are told before the dataflow takes a step.
+const TOLD_AT_ONCE: usize = 4_096;
 
 /// How long a worker with nothing to do sleeps at most; the feed and other workers wake it.
 const NAP: Duration = Duration::from_millis(20);
@@ -52,6 +55,8 @@ pub struct Report {
     pub from: Epoch,
     pub open: Epoch,
     pub changes: Vec<(&'static str, Changed)>,
+    /// The names that its records carried for the first time, and their texts.
+    pub names: Vec<(Name, Arc<str>)>,
 }
 
 /// What a worker has closed and not reported.
@@ -68,10 +73,13 @@ struct Unreported {
     /// By view.
     netted: BTreeMap<&'static str, Netting>,
     is_empty: bool,
+    told: Told,
 }
 
 struct Inputs {
     events: Handle<u64, Event>,
+    names: Handle<u64, Named>,
+    told: Told,
     receipts: Handle<u64, FactChange<Account>>,
     watermarks: Handle<u64, i64>,
     recalled: Option<Handle<u64, Kept>>,
@@ -92,6 +100,9 @@ struct Restoring {
 
 type Left<D> = Rc<RefCell<D>>;
 
+/// The names that a worker has told the others and not reported, in the order of the epochs at which it did.
+type Told = Left<VecDeque<(Epoch, (Name, Arc<str>))>>;
+
 struct Outcomes {
     probe: probe::Handle<u64>,
     verdict_probe: probe::Handle<u64>,
@@ -107,10 +118,14 @@ struct Outcomes {
 pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sender<Report>) -> anyhow::Result<()> {
     plan.feed.register();
     let (mut inputs, outcomes) = build(worker, plan, ingest.wants_state());
-    if let Some(restored) = &plan.restored {
-        inputs.restore(restored, &outcomes, worker)?;
+    if inputs.is_clock {
+        inputs.tell_known(&plan.shared, worker);
     }
-    let mut unreported = Unreported::new(worker.index(), plan.feed.clone(), reports.clone());
+    if let Some(restored) = &plan.restored {
+        inputs.restore(restored, &outcomes, &mut ingest, worker)?;
+    }
+    let told = inputs.told.clone();
+    let mut unreported = Unreported::new(worker.index(), plan.feed.clone(), reports.clone(), told);
     loop {
         let (stamp, work) = plan.feed.next();
         unreported.seen(stamp.checkpoint, &outcomes);
@@ -136,6 +151,10 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
                 inputs.events.flush();
                 worker.step();
             }
+            Work::Names(names) => {
+                names.into_iter().for_each(|Named { name, text }| inputs.tell(name, text.into()));
+                worker.step();
+            }
             Work::Recalled(rows) => {
                 outcomes.state.borrow_mut().push_recalled(stamp.epoch, &rows);
                 inputs.recall(rows);
@@ -154,7 +173,7 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
 }
 
 impl Unreported {
-    fn new(worker: usize, feed: Arc<Feed>, reports: Sender<Report>) -> Unreported {
+    fn new(worker: usize, feed: Arc<Feed>, reports: Sender<Report>, told: Told) -> Unreported {
         Unreported {
             worker,
             feed,
@@ -164,6 +183,7 @@ impl Unreported {
             checkpoints: VecDeque::new(),
             netted: BTreeMap::new(),
             is_empty: true,
+            told,
         }
     }
 
@@ -228,8 +248,11 @@ impl Unreported {
             let netted = self.netted.iter_mut().map(|(view, netted)| (*view, Changed::Netted(netted.hand_over())));
             netted.collect()
         };
+        let mut told = self.told.borrow_mut();
+        let names =
+            std::iter::from_fn(|| told.pop_front_if(|(epoch, _)| *epoch < open)).map(|(_, named)| named).collect();
         // Nobody listens once the engine has failed.
-        let _ = self.reports.send(Report { worker: self.worker, from: self.reported, open, changes });
+        let _ = self.reports.send(Report { worker: self.worker, from: self.reported, open, changes, names });
         self.reported = open;
     }
 }
@@ -241,6 +264,7 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
     let is_anew = plan.restored.as_ref().is_some_and(RestoredRows::is_of_lake);
     worker.dataflow(|scope| {
         let (events, event_stream) = scope.new_input();
+        let (names, name_stream) = scope.new_input();
         let (receipts, receipt_stream) = scope.new_input();
         let (watermarks, watermark_stream) = scope.new_input();
         let (mut restoring, mut restored) = (None, None);
@@ -263,6 +287,7 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
         let watermarks_in = Some(watermark_stream);
         let sources = Sources {
             events: event_stream,
+            names: name_stream,
             receipts: receipt_stream,
             watermarks: watermarks_in,
             restored,
@@ -305,7 +330,8 @@ fn build(worker: &mut Worker, plan: &Plan, durable: bool) -> (Inputs, Outcomes) 
             forgets: true,
             again: false,
         };
-        let inputs = Inputs { events, receipts, watermarks, recalled, restoring, stamp, is_clock };
+        let told = Told::default();
+        let inputs = Inputs { events, names, told, receipts, watermarks, recalled, restoring, stamp, is_clock };
         (inputs, Outcomes { probe, verdict_probe, verdicts, state, changes })
     })
 }
@@ -331,7 +357,13 @@ fn first_open(probe: &probe::Handle<u64>) -> Epoch {
 impl Inputs {
     /// Takes in what a checkpoint has left. A file after the other has an epoch of its own, so that little is in flight; the last is
     /// the checkpoint's.
-    fn restore(&mut self, restored: &RestoredRows, outcomes: &Outcomes, worker: &mut Worker) -> anyhow::Result<()> {
+    fn restore(
+        &mut self,
+        restored: &RestoredRows,
+        outcomes: &Outcomes,
+        ingest: &mut Ingest,
+        worker: &mut Worker,
+    ) -> anyhow::Result<()> {
         let Some(mut restoring) = self.restoring.take() else { return Ok(()) };
         // Steps of the dataflow before the epochs of this run: the last is the one that all of it is of.
         let last = restored.epoch.0;
@@ -351,16 +383,17 @@ impl Inputs {
             self.restore_at(epoch, &mut restoring);
             if restored.is_of_lake() {
                 let mut rows = outcomes.state.borrow_mut();
-                restored.read(&file, |kept| {
+                restored.read(&file, ingest.names(), |kept| {
                     rows.push_again(restored.epoch, &kept);
                     restoring.kept.send(kept);
                 })?;
             } else {
-                restored.read(&file, |kept| match kept.needed.holds(Needed::RECALLED) {
+                restored.read(&file, ingest.names(), |kept| match kept.needed.holds(Needed::RECALLED) {
                     true => recalled.push(kept),
                     false => restoring.kept.send(kept),
                 })?;
             }
+            self.tell_new(ingest);
             restored.has_read(&file);
             restoring.kept.flush();
             crate::checkpoint::crash::point("restoring");
@@ -377,8 +410,31 @@ impl Inputs {
         Ok(())
     }
 
+    /// Tells all workers the names that the run begins with, before anything that carries one.
+    fn tell_known(&mut self, shared: &Shared, worker: &mut Worker) {
+        for (number, named) in (1..).zip(shared.known()) {
+            self.names.send(named);
+            if number % TOLD_AT_ONCE == 0 {
+                worker.step();
+            }
+        }
+    }
+
+    /// Tells all workers a name, at the present epoch.
+    fn tell(&mut self, name: Name, text: Arc<str>) {
+        let now = Epoch(*self.names.time());
+        Named::of(name, &text).into_iter().for_each(|named| self.names.send(named));
+        self.told.borrow_mut().push_back((now, (name, text)));
+    }
+
+    /// Tells the names that are new to this worker.
+    fn tell_new(&mut self, ingest: &mut Ingest) {
+        ingest.names().drain_new().for_each(|(name, text)| self.tell(name, text));
+    }
+
     fn restore_at(&mut self, epoch: u64, restoring: &mut Restoring) {
         self.events.advance_to(epoch);
+        self.names.advance_to(epoch);
         self.receipts.advance_to(epoch);
         self.watermarks.advance_to(epoch);
         self.recalled.iter_mut().for_each(|recalled| recalled.advance_to(epoch));
@@ -394,6 +450,7 @@ impl Inputs {
         if stamp.epoch.0 > now {
             self.end_epoch(now, ingest);
             self.events.advance_to(stamp.epoch.0);
+            self.names.advance_to(stamp.epoch.0);
             self.receipts.advance_to(stamp.epoch.0);
             self.watermarks.advance_to(stamp.epoch.0);
             self.recalled.iter_mut().for_each(|recalled| recalled.advance_to(stamp.epoch.0));
@@ -409,6 +466,7 @@ impl Inputs {
     }
 
     fn end_epoch(&mut self, now: u64, ingest: &mut Ingest) {
+        self.tell_new(ingest);
         ingest.receipts().drain(now).for_each(|change| self.receipts.send(change));
         let is_known = self.stamp.watermark != super::watermarks::Watermarks::UNKNOWN;
         if self.is_clock && self.stamp.forgets && is_known {

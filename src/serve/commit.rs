@@ -1,6 +1,7 @@
 //! What the engine hands over for each closed epoch.
 
 use millrace_dataflows::rows::{Change, Netting};
+use millrace_schema::Name;
 use std::sync::Arc;
 
 /// The changes of one closed epoch (or of several that closed together: of the last of them), whole.
@@ -13,6 +14,8 @@ pub struct Commit {
     pub watermark: Option<i64>,
     /// Everything below these offsets is in. `None` where nothing was read since the commit before.
     pub positions: Option<Arc<[SourcePositions]>>,
+    /// The names that its rows use for the first time, and their texts. One may be there more than once.
+    pub names: Vec<(Name, Arc<str>)>,
     /// By the names of the views, in any order; the same view and the same group may be there more than once.
     pub changes: Vec<(&'static str, Changed)>,
 }

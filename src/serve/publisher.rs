@@ -85,9 +85,15 @@ impl Publisher {
         if let Some(positions) = commit.positions {
             self.next.positions = positions;
         }
+        // Before the rows that use them.
+        for (name, text) in &commit.names {
+            let entered = self.next.shared.names.enter(*name, text);
+            entered.expect("readers quarantine what brings a second text for a name");
+        }
         for (view, changes) in commit.changes {
             let known = self.next.views.iter().position(|rows| rows.view.name() == view);
             let view = known.expect("what is rendered is published");
+            debug_assert!(self.has_texts(view, &changes), "names come with the first rows that use them");
             let writer = &mut self.writers[view];
             self.dirty[view] |= match changes {
                 Changed::List(changes) => {
@@ -100,6 +106,16 @@ impl Publisher {
                     any
                 }
             };
+        }
+    }
+
+    /// Whether every name of the changes of a view has a text.
+    fn has_texts(&self, view: usize, changes: &Changed) -> bool {
+        let (schema, names) = (self.next.views[view].view.schema(), &self.next.shared.names);
+        let has_texts = |key: &Key| schema.names(key).all(|name| names.get(name).is_some());
+        match changes {
+            Changed::List(changes) => changes.iter().all(|(key, ..)| has_texts(key)),
+            Changed::Netted(netted) => netted.keys().all(has_texts),
         }
     }
 

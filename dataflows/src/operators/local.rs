@@ -1,13 +1,14 @@
 //! Worker-local dense numbers for names: operators index arrays by them and compare texts without a lock.
 
-use millrace_schema::{Name, Names};
+use crate::operators::dictionary::Texts;
+use millrace_schema::Name;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Dense numbers of the names that one operator has seen. Number 0 is [`Name::NONE`].
 #[derive(Debug)]
 pub struct LocalNames {
-    dictionary: Arc<Names>,
+    dictionary: Texts,
     /// Open addressing by name, which is a hash already: (name, number), free where the name is none. A power of two
     /// of slots, at most half full.
     slots: Box<[(u64, u32)]>,
@@ -28,10 +29,11 @@ impl LocalNames {
     const FIRST_SLOTS: usize = 64;
     const RECENT: usize = 4096;
 
-    pub fn new(dictionary: Arc<Names>) -> LocalNames {
+    pub fn new(dictionary: impl Into<Texts>) -> LocalNames {
         let slots = vec![(Name::NONE.0, 0); Self::FIRST_SLOTS].into_boxed_slice();
         let recent = Box::new([(Name::NONE.0, 0); Self::RECENT]);
-        let mut locals = LocalNames { dictionary, slots, recent, names: Vec::new(), texts: Vec::new() };
+        let mut locals =
+            LocalNames { dictionary: dictionary.into(), slots, recent, names: Vec::new(), texts: Vec::new() };
         locals.add(Name::NONE);
         locals
     }
@@ -87,7 +89,7 @@ impl LocalNames {
     }
 
     fn add(&mut self, name: Name) -> u32 {
-        let text = self.dictionary.text(name);
+        let text = self.dictionary.of(name);
         let mut prefix = [0; 8];
         let head = &text.as_bytes()[..text.len().min(8)];
         prefix[..head.len()].copy_from_slice(head);

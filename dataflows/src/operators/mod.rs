@@ -4,6 +4,7 @@ pub mod accept;
 pub mod activity;
 pub mod categories;
 pub mod dedup;
+pub mod dictionary;
 pub mod epochs;
 pub mod lists;
 pub mod local;

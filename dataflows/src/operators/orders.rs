@@ -18,6 +18,7 @@ mod warnings;
 use crate::context::{Buckets, Keeps, Shared};
 use crate::facts::{Account, CustomerOrder, FactChange, LineKind, OrderLine, Tally, Uses};
 use crate::operators::categories::{History, HistoryChange};
+use crate::operators::dictionary::{Dictionary, Texts};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
 use crate::operators::order_lines::{Chain, OrderLines};
@@ -86,9 +87,9 @@ struct Outputs {
 }
 
 impl Orders {
-    fn new(shared: Shared, uses: Uses, peers: usize) -> Orders {
+    fn new(shared: Shared, texts: Texts, uses: Uses, peers: usize) -> Orders {
         Orders {
-            locals: LocalNames::new(shared.names.clone()),
+            locals: LocalNames::new(texts),
             histories: vec![None],
             of_products: vec![Chain::default()],
             numbers: IdTable::default(),
@@ -313,6 +314,7 @@ pub struct OrderStreams<'s> {
 pub fn orders<'s>(
     events: StreamVec<'s, u64, Event>,
     histories: StreamVec<'s, u64, HistoryChange>,
+    dictionary: &Dictionary<'s>,
     shared: &Shared,
     uses: Uses,
 ) -> OrderStreams<'s> {
@@ -323,6 +325,7 @@ pub fn orders<'s>(
         _ => 0,
     };
     let mut events = builder.new_input(events, scatter(route));
+    let texts = dictionary.texts(&mut builder);
     let mut histories = builder.new_input(histories, Pipeline);
     let (cell_output, cells) = builder.new_output();
     let (line_output, lines) = builder.new_output();
@@ -335,7 +338,7 @@ pub fn orders<'s>(
     let mut order_output = OutputBuilder::<_, Builder<FactChange<CustomerOrder>>>::from(order_output);
     let mut pair_output = OutputBuilder::<_, Builder<PairChange>>::from(pair_output);
     let mut account_output = OutputBuilder::<_, Builder<FactChange<Account>>>::from(account_output);
-    let mut state = Orders::new(shared.clone(), uses, peers);
+    let mut state = Orders::new(shared.clone(), texts, uses, peers);
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);

@@ -17,18 +17,18 @@ mod ranked;
 
 use crate::context::Shared;
 use crate::durable::PairCount;
+use crate::operators::dictionary::{Dictionary, Texts};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::local::LocalNames;
 use crate::operators::scatter::scatter;
 use crate::operators::tables::{CountTable, prefetch};
 use crate::rows::{Change, Key, Measures};
 use crate::settings::RelatedSettings;
-use millrace_schema::{Name, Names};
+use millrace_schema::Name;
 use ranked::Ranked;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
-use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::generic::OutputBuilder;
@@ -174,9 +174,9 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    pub fn new(names: Arc<Names>, limits: RelatedSettings) -> Pairs {
+    pub fn new(texts: Texts, limits: RelatedSettings) -> Pairs {
         Pairs {
-            locals: LocalNames::new(names),
+            locals: LocalNames::new(texts),
             limits,
             items: Vec::new(),
             pending: Vec::new(),
@@ -464,17 +464,19 @@ impl Item {
 pub fn pairs<'s>(
     changes: StreamVec<'s, u64, PairChange>,
     restored: Option<StreamVec<'s, u64, PairCount>>,
+    dictionary: &Dictionary<'s>,
     shared: &Shared,
 ) -> StreamVec<'s, u64, Change> {
     let mut builder = OperatorBuilder::new("Pairs".to_owned(), changes.scope());
     let (index, peers) = (changes.scope().index() as u64, changes.scope().peers() as u64);
+    let texts = dictionary.texts(&mut builder);
     let mut input = builder.new_input(changes, scatter(|change: &PairChange| change.a.0));
     let both_ways = |pair: PairCount| [pair, PairCount { a: pair.b, b: pair.a, ..pair }];
     let mut restored =
         restored.map(|restored| builder.new_input(restored.flat_map(both_ways), scatter(|pair: &PairCount| pair.a.0)));
     let (output, rows) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Change>>>::from(output);
-    let mut state = Pairs::new(shared.names.clone(), shared.context.related.clone());
+    let mut state = Pairs::new(texts, shared.context.related.clone());
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);

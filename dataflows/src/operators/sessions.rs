@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! activities ──by session──▶ [sessions] ──▶ what visits come to · presence · products touched together · warnings
-//! category histories (on every worker) ─┘
+//! category histories (on every worker) ─┤
+//! texts of names (on every worker) ─────┘
 //! ```
 //!
 //! A session's state is the list of its events in order of time, 20 bytes each. Its part in the funnel is a function
@@ -29,6 +30,7 @@ use crate::durable::{OpenWarning, Settled, Unknown};
 use crate::facts::{Account, Counted, FactChange, Presence, Tally, Uses};
 use crate::operators::activity::Activity;
 use crate::operators::categories::HistoryChange;
+use crate::operators::dictionary::{Dictionary, Texts};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::lists::{List, Lists};
 use crate::operators::local::LocalNames;
@@ -175,11 +177,11 @@ impl std::hash::Hasher for IdHasher {
 }
 
 impl Sessions {
-    fn new(shared: Shared, uses: Uses, peers: usize) -> Sessions {
+    fn new(shared: Shared, texts: Texts, uses: Uses, peers: usize) -> Sessions {
         Sessions {
             keys: FunnelKeys::new(&shared),
             buckets: Buckets::new(shared.context.calendar.clone()),
-            locals: LocalNames::new(shared.names.clone()),
+            locals: LocalNames::new(texts),
             categories: vec![shared.none],
             known: vec![true],
             origins: Origins::default(),
@@ -586,6 +588,7 @@ pub struct SessionStreams<'s> {
 
 /// What goes into the operator besides activities.
 pub struct SessionInputs<'s> {
+    pub dictionary: Dictionary<'s>,
     pub histories: StreamVec<'s, u64, HistoryChange>,
     pub watermarks: Option<StreamVec<'s, u64, i64>>,
     /// Restored: what forgotten sessions contribute, and open warnings about products.
@@ -603,6 +606,7 @@ pub fn sessions<'s>(
     let peers = activities.scope().peers();
     let mut builder = OperatorBuilder::new("Sessions".to_owned(), activities.scope());
     let mut activities = builder.new_input(activities, scatter(|activity: &Activity| activity.owner.low));
+    let texts = inputs.dictionary.texts(&mut builder);
     let mut histories = builder.new_input(inputs.histories, Pipeline);
     let mut watermarks = inputs.watermarks.map(|watermarks| builder.new_input(watermarks, Pipeline));
     // One worker keeps what is said of a product.
@@ -621,7 +625,7 @@ pub fn sessions<'s>(
     let mut presence_output = OutputBuilder::<_, Builder<FactChange<Presence>>>::from(presence_output);
     let mut pair_output = OutputBuilder::<_, Builder<PairChange>>::from(pair_output);
     let mut account_output = OutputBuilder::<_, Builder<FactChange<Account>>>::from(account_output);
-    let mut state = Sessions::new(shared.clone(), uses, peers);
+    let mut state = Sessions::new(shared.clone(), texts, uses, peers);
 
     builder.build(move |capabilities| {
         let mut capabilities = Capabilities::new(capabilities);

@@ -212,6 +212,15 @@ pub struct ViewSchema {
     pub measures: Vec<Measure>,
 }
 
+impl ViewSchema {
+    /// The names in a key: whoever answers shows their texts.
+    pub fn names<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = Name> + 'a {
+        let parts = self.tables.get(usize::from(key.table)).map_or(&[][..], |table| &table.parts);
+        let names = parts.iter().zip(key.parts).filter(|(part, _)| matches!(part, Part::Name(_) | Part::User(_)));
+        names.map(|(_, value)| Name(value)).filter(|name| !name.is_none())
+    }
+}
+
 /// One table: its name, and what the parts of its keys are.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableSchema {

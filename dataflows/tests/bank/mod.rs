@@ -68,7 +68,11 @@ fn the_total_is_zero_at_every_epoch() {
     let context = Arc::new(context());
     for (seed, workers, in_flight) in [(1, 1, 1), (2, 2, 3), (3, 4, 2), (4, 3, 4)] {
         let lines = transfers(seed);
-        let ran = run(&context, &lines, How { workers, in_flight, burst: 7, spread: seed, schedule: None, only: None });
+        let ran = run(
+            &context,
+            &lines,
+            How { workers, in_flight, burst: 7, spread: seed, serialised: seed % 2 == 1, schedule: None, only: None },
+        );
         check(&ran, &lines, 0, 0);
         let (nets, sales) = (nets(&ran), view("sales", &context).expect("a view"));
         for epoch in 0..EPOCHS {

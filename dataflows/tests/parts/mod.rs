@@ -2,6 +2,7 @@
 
 mod chain;
 mod history;
+mod names;
 mod pairs;
 
 use timely::dataflow::operators::generic::operator::Operator;

@@ -4,6 +4,7 @@ use super::through;
 use crate::properties::config;
 use crate::support::context_of;
 use millrace_dataflows::context::Shared;
+use millrace_dataflows::operators::dictionary::Dictionary;
 use millrace_dataflows::operators::pairs::{PAIR_TABLE, PairChange, PairChanges, RelatedKind, pairs};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::settings::{FunnelSettings, RelatedSettings};
@@ -76,7 +77,9 @@ proptest! {
             changes.extend(sent.drain());
             expected.push(listed(&counts, &limits));
         }
-        let left = through(epochs, in_flight, move |_, changes| pairs(changes, None, &shared));
+        let left = through(epochs, in_flight, move |scope, changes| {
+            pairs(changes, None, &Dictionary::complete(scope, shared.names.clone()), &shared)
+        });
         for (epoch, expected) in (0..).zip(expected) {
             let mut rows = State::default();
             left.iter().filter(|(at, _)| *at <= epoch).for_each(|(_, (key, _, measures))| rows.apply(*key, measures));

@@ -30,9 +30,16 @@ pub fn config(cases: u32, regressions: &'static str) -> ProptestConfig {
 }
 
 fn how() -> impl Strategy<Value = How> {
-    (select(vec![1, 2, 4]), select(vec![1, 2, 3, 100]), select(vec![1, 3, usize::MAX]), 0..6_u64).prop_map(
-        |(workers, in_flight, burst, spread)| How { workers, in_flight, burst, spread, schedule: None, only: None },
-    )
+    (select(vec![1, 2, 4]), select(vec![1, 2, 3, 100]), select(vec![1, 3, usize::MAX]), 0..6_u64, any::<bool>())
+        .prop_map(|(workers, in_flight, burst, spread, serialised)| How {
+            workers,
+            in_flight,
+            burst,
+            spread,
+            serialised,
+            schedule: None,
+            only: None,
+        })
 }
 
 proptest! {
@@ -61,9 +68,12 @@ proptest! {
     ) {
         let (lines, context) = (records::lines(&sent), Arc::new(context()));
         let alone = nets(&run(&context, &lines, How::workers(1)));
-        for (workers, in_flight) in [(1, 4), (2, 1), (2, 3), (4, 1), (4, 2)] {
-            let ran = run(&context, &lines, How { workers, in_flight, burst: 2, spread, schedule: None, only: None });
-            assert_eq!(nets(&ran), alone, "{workers} workers, {in_flight} epochs in flight");
+        for (workers, in_flight, serialised) in
+            [(1, 4, false), (2, 1, false), (2, 3, true), (4, 1, false), (4, 2, true), (1, 2, true)]
+        {
+            let how = How { in_flight, burst: 2, spread, serialised, ..How::workers(workers) };
+            let ran = run(&context, &lines, how);
+            assert_eq!(nets(&ran), alone, "{how:?}");
             check(&ran, &lines, 0, 0);
         }
     }

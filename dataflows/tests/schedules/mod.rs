@@ -28,6 +28,7 @@ fn one_worker_at_a_time_in_any_order() {
             in_flight: 1 + u64::from(seed) % 3,
             burst: 4,
             spread: u64::from(seed),
+            serialised: seed % 2 == 1,
             schedule: Some(u64::from(seed)),
             only: None,
         };
@@ -38,7 +39,7 @@ fn one_worker_at_a_time_in_any_order() {
 #[test]
 fn a_schedule_can_be_replayed() {
     let (context, lines) = (Arc::new(context()), lines(9, 80, 5));
-    let how = How { workers: 3, in_flight: 3, burst: 4, spread: 1, schedule: Some(42), only: None };
+    let how = How { workers: 3, in_flight: 3, burst: 4, spread: 1, serialised: false, schedule: Some(42), only: None };
     let ran = run(&context, &lines, how);
     let again = run(&context, &lines, how);
     assert_eq!(ran.changes, again.changes);
@@ -52,7 +53,15 @@ fn more_workers_than_cores_are_through_in_a_minute() {
         let context = Arc::new(context());
         for seed in 0..4 {
             let lines = lines(100 + seed, 150, 12);
-            let how = How { workers: 8, in_flight: 3, burst: 5, spread: u64::from(seed), schedule: None, only: None };
+            let how = How {
+                workers: 8,
+                in_flight: 3,
+                burst: 5,
+                spread: u64::from(seed),
+                serialised: seed % 2 == 1,
+                schedule: None,
+                only: None,
+            };
             check(&run(&context, &lines, how), &lines, u64::from(seed), 1);
         }
         done.send(()).expect("the test waits");

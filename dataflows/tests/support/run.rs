@@ -13,7 +13,7 @@ use millrace_dataflows::rows::Change;
 use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::views::VIEWS;
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{Event, Name, NameCache, Names, Place};
+use millrace_schema::{Event, Name, NameCache, Named, Names, Place};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -40,13 +40,15 @@ pub struct How {
     pub spread: u64,
     /// The view that is maintained, by its index in [`VIEWS`] (and `quality`, which always is); `None` for all.
     pub only: Option<usize>,
+    /// Whether all messages are sent as bytes, as between processes, and each worker has a dictionary of its own.
+    pub serialised: bool,
     /// The seed of the order in which workers move, one at a time; `None` where they run freely.
     pub schedule: Option<u64>,
 }
 
 impl How {
     pub fn workers(workers: usize) -> How {
-        How { workers, in_flight: 1, burst: usize::MAX, spread: 1, only: None, schedule: None }
+        How { workers, in_flight: 1, burst: usize::MAX, spread: 1, only: None, serialised: false, schedule: None }
     }
 
     /// The worker that reads a place.
@@ -95,6 +97,8 @@ struct Seen {
     changes: Vec<(usize, Change)>,
     closed: Vec<(u64, usize)>,
     accepted: Vec<(u64, Event)>,
+    /// The names that readers have told.
+    names: Vec<(Name, Arc<str>)>,
 }
 
 /// # Panics
@@ -108,13 +112,8 @@ pub fn run(context: &Arc<ViewContext>, lines: &[Line], how: How) -> Ran {
 /// # Panics
 /// Where a worker does.
 pub fn run_on(context: &Arc<ViewContext>, lines: &[Line], how: How, before: Left) -> Ran {
-    let partitions = Partitions::default();
-    (0..).zip(SOURCES).for_each(|(partition, source)| partitions.set(partition, Name::of(source)));
-    let names = before.names.clone();
-    for source in SOURCES {
-        names.intern(source).expect("no collision");
-    }
-    let shared = Shared::new(context.clone(), names, Arc::new(partitions));
+    let shared = shared(context, before.names.clone()).knowing_names();
+    let of_workers: Vec<Shared> = (0..how.workers).map(|worker| of_worker(worker, &shared, how)).collect();
     let watermarks = before.watermarks.clone().unwrap_or_else(|| watermarks(lines));
     let last_epoch = lines.iter().map(|line| line.epoch).max().unwrap_or(0).max(before.epoch);
     let mut restored: Vec<VecDeque<Kept>> = vec![VecDeque::new(); how.workers];
@@ -129,15 +128,18 @@ pub fn run_on(context: &Arc<ViewContext>, lines: &[Line], how: How, before: Left
     let (baton, failed) = (Baton::new(how.schedule, how.workers), AtomicBool::new(false));
     let left: Arc<Mutex<Seen>> = Arc::default();
     let (built, of_all) = (Barrier::new(how.workers), left.clone());
-    let of_workers = shared.clone();
     let config = match how.workers {
+        workers if how.serialised => timely::Config {
+            communication: timely::CommunicationConfig::ProcessBinary(workers),
+            worker: timely::WorkerConfig::default(),
+        },
         1 => timely::Config::thread(),
         workers => timely::Config::process(workers),
     };
     let guards = timely::execute(config, move |worker| {
         let portion = portions[worker.index()].clone();
-        let mut reader = Reader::new(worker, &of_workers, of_all.clone(), portion, last_epoch, how);
-        reader.restore(&restored[worker.index()], &before, worker.index());
+        let mut reader = Reader::new(worker, &of_workers[worker.index()], of_all.clone(), portion, last_epoch, how);
+        reader.restore(&restored[worker.index()], &before, worker.index(), &of_workers[worker.index()]);
         // One of them is the clock.
         if worker.index() == how.workers - 1 {
             (reader.watermarks, reader.recalled) = (watermarks.clone(), before.recalled.clone());
@@ -171,12 +173,38 @@ pub fn run_on(context: &Arc<ViewContext>, lines: &[Line], how: How, before: Left
         heard.sort_unstable();
         verdicts.push(heard);
     }
-    let Seen { changes, closed, accepted } = std::mem::take(&mut *left.lock().expect("no worker panics"));
+    let Seen { changes, closed, accepted, names } = std::mem::take(&mut *left.lock().expect("no worker panics"));
+    // As whoever publishes does.
+    names.iter().for_each(|(name, text)| drop(shared.names.enter(*name, text).expect("a name has one text")));
     Ran { how, shared, changes, closed, verdicts, accepted }
+}
+
+fn shared(context: &Arc<ViewContext>, names: Arc<Names>) -> Shared {
+    let partitions = Partitions::default();
+    (0..).zip(SOURCES).for_each(|(partition, source)| partitions.set(partition, Name::of(source)));
+    for source in SOURCES {
+        names.intern(source).expect("no collision");
+    }
+    Shared::new(context.clone(), names, Arc::new(partitions))
+}
+
+/// What a worker has besides its streams. Where messages are serialised, nothing of it is another worker's: only the first has the names
+/// of an earlier run, and tells the others.
+fn of_worker(worker: usize, of_all: &Shared, how: How) -> Shared {
+    if !how.serialised {
+        return of_all.clone();
+    }
+    let names = Names::default();
+    if worker == 0 {
+        let known = of_all.names.since(0);
+        known.iter().for_each(|(name, text)| drop(names.enter(*name, text).expect("a name has one text")));
+    }
+    Shared { held: of_all.held.clone(), ..shared(&of_all.context, Arc::new(names)) }.knowing_names()
 }
 
 struct Inputs {
     events: InputHandleVec<u64, Event>,
+    names: InputHandleVec<u64, Named>,
     receipts: InputHandleVec<u64, FactChange<Account>>,
     watermarks: InputHandleVec<u64, i64>,
     kept: InputHandleVec<u64, Kept>,
@@ -216,6 +244,7 @@ impl Reader {
         let probe = ProbeHandle::new();
         let inputs = worker.dataflow::<u64, _, _>(|scope| {
             let (events_input, events) = scope.new_input();
+            let (names_input, names) = scope.new_input();
             let (receipts_input, receipts) = scope.new_input();
             let (watermarks_input, watermarks) = scope.new_input();
             let (kept_input, kept) = scope.new_input();
@@ -223,10 +252,10 @@ impl Reader {
             let (settled_input, settled) = scope.new_input();
             let (warnings_input, warnings) = scope.new_input();
             let wanted = |(index, _): &(usize, &str)| how.only.is_none_or(|only| only == *index);
-            let names = VIEWS.iter().map(|(name, _)| *name).enumerate();
-            let enabled: Vec<String> = names.filter(wanted).map(|(_, name)| name.to_owned()).collect();
+            let views = VIEWS.iter().map(|(name, _)| *name).enumerate();
+            let enabled: Vec<String> = views.filter(wanted).map(|(_, name)| name.to_owned()).collect();
             let restored = Some(Restored { kept, pairs, settled, warnings });
-            let sources = Sources { events, receipts, watermarks: Some(watermarks), restored, recalled: None };
+            let sources = Sources { events, names, receipts, watermarks: Some(watermarks), restored, recalled: None };
             let outputs = graph::build(scope, sources, shared, &enabled, true);
             for (name, rows) in outputs.views {
                 let index = VIEWS.iter().position(|(known, _)| *known == name).expect("VIEWS names it");
@@ -246,6 +275,7 @@ impl Reader {
             });
             Inputs {
                 events: events_input,
+                names: names_input,
                 receipts: receipts_input,
                 watermarks: watermarks_input,
                 kept: kept_input,
@@ -254,7 +284,7 @@ impl Reader {
                 warnings: warnings_input,
             }
         });
-        let (names, receipts) = (NameCache::new(shared.names.clone()).keeping_users(true), Receipts::new(shared));
+        let (names, receipts) = (shared.name_cache().keeping_users(true), Receipts::new(shared));
         let (watermarks, recalled) = (BTreeMap::new(), BTreeMap::new());
         Reader {
             lines,
@@ -273,10 +303,11 @@ impl Reader {
     }
 
     /// Feeds in this worker's share of what an earlier run has left, all of it at that run's epoch.
-    fn restore(&mut self, kept: &VecDeque<Kept>, before: &Left, worker: usize) {
+    fn restore(&mut self, kept: &VecDeque<Kept>, before: &Left, worker: usize, shared: &Shared) {
         let inputs = self.inputs.as_mut().expect("nothing has been read yet");
-        let Inputs { events, receipts, watermarks, kept: kept_input, pairs, settled, warnings } = inputs;
+        let Inputs { events, names, receipts, watermarks, kept: kept_input, pairs, settled, warnings } = inputs;
         events.advance_to(before.epoch);
+        names.advance_to(before.epoch);
         receipts.advance_to(before.epoch);
         watermarks.advance_to(before.epoch);
         kept_input.advance_to(before.epoch);
@@ -285,6 +316,7 @@ impl Reader {
         warnings.advance_to(before.epoch);
         kept.iter().for_each(|kept| kept_input.send(*kept));
         if worker == 0 {
+            shared.known().for_each(|named| names.send(named));
             let sum = |count: i64| u32::try_from(count).expect("nothing is taken back that was not counted");
             let pair_counts = before.base.pairs.iter().filter(|(_, count)| **count != 0);
             pair_counts.for_each(|(&(kind, a, b), &count)| pairs.send(PairCount { kind, a, b, count: sum(count) }));
@@ -313,7 +345,7 @@ impl Reader {
     /// Sends up to a burst of lines, closing epochs on the way, as far as the epochs in flight allow.
     fn read(&mut self) {
         let Some(inputs) = &mut self.inputs else { return };
-        let Inputs { events, receipts, watermarks, kept, pairs, settled, warnings } = inputs;
+        let Inputs { events, names, receipts, watermarks, kept, pairs, settled, warnings } = inputs;
         let mut left = self.how.burst;
         loop {
             let epoch = *events.time();
@@ -332,6 +364,9 @@ impl Reader {
                     return;
                 }
             }
+            let new: Vec<(Name, Arc<str>)> = self.names.drain_new().collect();
+            new.iter().filter_map(|(name, text)| Named::of(*name, text)).for_each(|named| names.send(named));
+            self.left.lock().expect("no worker panics").names.extend(new);
             self.receipts.drain(epoch).for_each(|change| receipts.send(change));
             self.recalled.remove(&epoch).into_iter().flatten().for_each(|recalled| kept.send(recalled));
             self.watermarks.get(&epoch).into_iter().for_each(|watermark| watermarks.send(*watermark));
@@ -341,6 +376,7 @@ impl Reader {
             settled.advance_to(epoch + 1);
             warnings.advance_to(epoch + 1);
             events.advance_to(epoch + 1);
+            names.advance_to(epoch + 1);
             receipts.advance_to(epoch + 1);
         }
     }

@@ -157,7 +157,7 @@ fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_
         let mut chunk = MessageChunk::new(0, None, usize::MAX);
         chunk.push(7, None, b"{}");
         let chunks = chunk.finish().into_iter().collect();
-        Late { recalled: Vec::new(), chunks, files: vec!["pending/a".to_owned()] }
+        Late { recalled: Vec::new(), chunks, names: Vec::new(), files: vec!["pending/a".to_owned()] }
     };
     assert!(feed.ask_to_merge() && !feed.ask_to_merge(), "once is enough");
     // Things are forgotten as long as there is much to be looked up.

@@ -25,7 +25,7 @@ fn takes(newest_first: bool, lines: usize) -> Duration {
     }
     let run = |_| {
         let uses = Uses { cells: true, lines: true, orders: true, together: true, accounts: true, ..Uses::NOTHING };
-        let mut orders = Orders::new(shared.clone(), uses, 1);
+        let mut orders = Orders::new(shared.clone(), shared.names.clone().into(), uses, 1);
         let began = ThreadTime::now();
         for (epoch, event) in (0..).zip(&events) {
             orders.epoch(Vec::new(), vec![vec![*event]]);

@@ -29,7 +29,7 @@ fn takes(newest_first: bool, events: usize) -> Duration {
     }
     let run = |_| {
         let uses = Uses { visits: true, together: true, presence: true, accounts: true, ..Uses::NOTHING };
-        let mut sessions = Sessions::new(shared.clone(), uses, 1);
+        let mut sessions = Sessions::new(shared.clone(), shared.names.clone().into(), uses, 1);
         let began = ThreadTime::now();
         for (epoch, activity) in (0..).zip(&activities) {
             sessions.epoch(&[vec![*activity]]);
