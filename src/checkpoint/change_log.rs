@@ -102,6 +102,7 @@ pub fn since<'a>(view: &'a ViewEntry, from: Option<Cursor>, to: &Manifest, files
 
 #[cfg(test)]
 mod tests {
+    use super::super::definitions::Definition;
     use super::*;
     use crate::settings::Settings;
     use proptest::prelude::*;
@@ -181,26 +182,28 @@ mod tests {
             let view = ViewEntry {
                 name: "sales".to_owned(),
                 version: 1,
+                definition: Definition::new(),
                 rows: 0,
                 snapshot: None,
                 changes: Vec::new(),
                 log: None,
             };
-            let manifest = Manifest { generation: 1, views: vec![view], ..Manifest::empty(&Settings::default()) };
+            let manifest =
+                Manifest { generation: Generation(1), views: vec![view], ..Manifest::empty(&Settings::default()) };
             let lake = Lake { manifest, files: Vec::new(), rows: Rows::new() };
             let (line, contents, seen) = (vec![lake.clone()], BTreeMap::new(), Vec::new());
             World { lake, line, contents, seen, generations: 1, spared: 0, made: 0 }
         }
 
-        fn file(&mut self, folder: &str, epoch: u64, rows: Rows) -> FileEntry {
+        fn file(&mut self, folder: &str, epoch: Epoch, rows: Rows) -> FileEntry {
             self.made += 1;
             let key = format!("{folder}/sales/epoch={epoch}/g{:06}-c-{:06}.parquet", self.generations, self.made);
             self.contents.insert(key.clone(), rows);
-            FileEntry { key, rows: 1, bytes: 1, checksum: String::new(), epoch }
+            FileEntry { key, rows: 1, bytes: 1, checksum: String::new(), epoch, written_ms: None }
         }
 
         /// As `ViewFiles` and the committer do.
-        fn commit(&mut self, epoch: u64, rows: Rows, drops_all: bool) {
+        fn commit(&mut self, epoch: Epoch, rows: Rows, drops_all: bool) {
             let before = self.lake.manifest.epoch;
             let mut view = self.lake.manifest.views[0].clone();
             let is_anew = view.snapshot.is_none();
@@ -221,7 +224,7 @@ mod tests {
                     view.changes.clear();
                 }
             }
-            let (generation, spared) = (self.generations, self.spared);
+            let (generation, spared) = (Generation(self.generations), Generation(self.spared));
             let step = Step { generation, epoch, before, spared, is_anew, drops_all };
             view.log = Some(LogStart::next(view.log, &step));
             let number = self.lake.manifest.number + 1;
@@ -238,7 +241,7 @@ mod tests {
 
         fn start(&mut self) {
             self.generations += 1;
-            self.lake.manifest.generation = self.generations;
+            self.lake.manifest.generation = Generation(self.generations);
             self.lake.manifest.number += 1;
             self.publish();
         }
@@ -248,10 +251,10 @@ mod tests {
                 Event::Commit { later, changes } => {
                     let mut rows = self.lake.rows.clone();
                     add(&mut rows, &summed(changes));
-                    self.commit(self.lake.manifest.epoch + later, rows, false);
+                    self.commit(Epoch(self.lake.manifest.epoch.0 + later), rows, false);
                 }
                 Event::Forget { older_than } => {
-                    let first = self.lake.manifest.epoch.saturating_sub(*older_than);
+                    let first = Epoch(self.lake.manifest.epoch.0.saturating_sub(*older_than));
                     let view = &mut self.lake.manifest.views[0];
                     let rests: Vec<String> = view.changes.iter().map(|file| file.key.clone()).collect();
                     let goes = |file: &&FileEntry| file.epoch < first && !rests.contains(&file.key);
@@ -261,7 +264,7 @@ mod tests {
                 Event::Rebuild { rows } => {
                     let view = &mut self.lake.manifest.views[0];
                     (view.snapshot, view.changes) = (None, Vec::new());
-                    self.commit(self.lake.manifest.epoch + 1, summed(rows), false);
+                    self.commit(self.lake.manifest.epoch.next(), summed(rows), false);
                 }
                 Event::Restart => self.start(),
                 Event::FallBack { manifests } => {
@@ -276,7 +279,7 @@ mod tests {
                     self.start();
                     let view = &mut self.lake.manifest.views[0];
                     (view.snapshot, view.changes) = (None, Vec::new());
-                    self.commit(*epoch, summed(rows), true);
+                    self.commit(Epoch(*epoch), summed(rows), true);
                 }
                 Event::Earlier => self.lake.manifest.views[0].log = None,
             }
@@ -323,7 +326,7 @@ mod tests {
                 }
                 world.happens(&Event::Commit { later, changes });
                 let Lake { manifest, files, .. } = &world.lake;
-                for (cursor, _) in world.seen.iter().filter(|(cursor, _)| cursor.epoch > 0) {
+                for (cursor, _) in world.seen.iter().filter(|(cursor, _)| cursor.epoch > Epoch::NONE) {
                     let since = since(&manifest.views[0], Some(*cursor), manifest, files);
                     let is_contiguous = matches!(since, Since::Changes(_));
                     prop_assert!(is_contiguous, "from {:?} of {:?}", cursor, world.seen);

@@ -435,7 +435,7 @@ mod tests {
         let names = Names::default();
         crate::checkpoint::load_names(&*store, &manifest, &names).expect("they are read");
         let in_order: Vec<String> = (0..200).map(|number| number.to_string()).collect();
-        assert_eq!(names.since(0).iter().map(|name| name.to_string()).collect::<Vec<_>>(), in_order);
+        assert_eq!(names.since(0).iter().map(|(_, text)| text.to_string()).collect::<Vec<_>>(), in_order);
     }
 
     /// They stay on the list, and stop nothing else from being merged.

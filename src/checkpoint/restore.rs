@@ -11,13 +11,13 @@ use crate::numbers::Epoch;
 use crate::serve::Building;
 use anyhow::Context;
 use bytes::Bytes;
-use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
+use millrace_connectors::lake::{EventKeys, EventPlace, read_event_records, select_events};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::durable::{Kept, Needed, Wanted, read_rows};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::views::View;
-use millrace_schema::decode::{Bump, DecodeSettings, decode};
+use millrace_schema::decode::DecodeSettings;
 use millrace_schema::{Id, Names, Place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -236,18 +236,26 @@ struct OfLake {
 
 impl OfLake {
     fn read(&self, key: &str, bytes: &Bytes, mut each: impl FnMut(Kept)) -> anyhow::Result<()> {
-        let (mut names, arena) = (self.shared.name_cache(), Bump::new());
-        for row in read_event_rows(key, bytes)? {
-            let record = decode(&row.line, None, &self.decode, &arena);
-            let record = record.map_err(|reject| anyhow::anyhow!("an event of {key} does not decode: {reject}"))?;
-            let (EventRow { source, partition, offset, .. }, decoded) = (&row, record);
-            let ordinal = self.ordinals.get(&(source.clone(), *partition)).copied();
-            let ordinal = ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
-            let event = decoded.to_event(Place::new(ordinal, *offset), &mut names)?;
-            let whole = self.whole_until.is_some_and(|until| Epoch(row.epoch) <= until);
+        let mut names = self.shared.name_cache();
+        let mut last: Option<(String, u32, u16)> = None;
+        read_event_records(key, bytes.clone(), self.decode.default_currency, |place, record| {
+            let EventPlace { source, partition, offset, epoch } = place;
+            // Neighbouring rows are mostly of one partition.
+            let ordinal = match &last {
+                Some((of, number, ordinal)) if of == source && *number == partition => *ordinal,
+                _ => {
+                    let ordinal = self.ordinals.get(&(source.to_owned(), partition)).copied();
+                    let ordinal =
+                        ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
+                    last = Some((source.to_owned(), partition, ordinal));
+                    ordinal
+                }
+            };
+            let event = record.to_event(Place::new(ordinal, offset), &mut names)?;
+            let whole = self.whole_until.is_some_and(|until| Epoch(epoch) <= until);
             each(Kept { event, needed: Needed::ALL.with(Needed::WHOLE, whole) });
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

@@ -217,7 +217,9 @@ impl Sweep {
         if !let_go.is_empty() {
             super::crash::point("unpinned");
             store.delete(&let_go)?;
-            let_go.iter().for_each(|key| drop(self.pins.held_back.remove(key)));
+            for key in &let_go {
+                self.pins.held_back.remove(key);
+            }
         }
         Ok(())
     }

@@ -281,7 +281,7 @@ fn the_changes_since_any_kept_checkpoint_lead_to_the_newest() {
                     folded(&shop, had, changes)
                 }
                 Since::BeginAnew { snapshot, changes } => {
-                    assert_eq!(manifest.epoch, 0, "{}: nothing was dropped since {}", view.name, manifest.epoch);
+                    assert_eq!(manifest.epoch.0, 0, "{}: nothing was dropped since {}", view.name, manifest.epoch);
                     folded(&shop, Sums::new(), snapshot.into_iter().chain(changes))
                 }
             };
@@ -309,7 +309,8 @@ fn a_replay_in_place_of_another_and_dropped_changes_begin_the_log_anew() {
     let before = shop.manifests().pop().expect("there is one");
     shop.run(parts[1], "--set lake.keep_changes_ms=0");
     let after = shop.manifests().pop().expect("there is one");
-    let log = since(&after.views[0], Some(Cursor::of(&before)), &after, &files_of(&shop, &after));
+    let files = files_of(&shop, &after);
+    let log = since(&after.views[0], Some(Cursor::of(&before)), &after, &files);
     assert!(matches!(log, Since::BeginAnew { .. }), "its changes have gone: {log:?}");
     // As it is said to other programs.
     let changes = |more: &str| {
@@ -330,7 +331,8 @@ fn a_replay_in_place_of_another_and_dropped_changes_begin_the_log_anew() {
     place.ok("lake files --data-dir lake --pin sink --for 1h");
     shop.run(parts[2], "--set lake.keep_changes_ms=0");
     let last = shop.manifests().pop().expect("there is one");
-    let log = since(&last.views[0], Some(Cursor::of(&after)), &last, &files_of(&shop, &last));
+    let files = files_of(&shop, &last);
+    let log = since(&last.views[0], Some(Cursor::of(&after)), &last, &files);
     assert!(matches!(log, Since::Changes(_)), "{log:?}");
 }
 

@@ -73,7 +73,7 @@ fn a_lake_of_every_released_format_opens_answers_and_goes_on() {
     for format in FORMATS {
         let place = lake(format);
         for (question, answer) in answered(format) {
-            assert_eq!(place.csv("lake", question), answer, "{format}: {question}");
+            assert_eq!(place.csv("lake", &question), answer, "{format}: {question}");
         }
         let quarantined = place.table("lake", "quarantine").rows.len();
         assert!(quarantined > 0, "{format}: it has a quarantine");
@@ -242,7 +242,7 @@ fn a_lake_of_a_later_program_is_read_as_far_as_it_may_be() {
     body["settings"]["views"]["customers"] = serde_json::json!({ "segments": 4 });
     write(&body);
     for (question, answer) in answered("v2") {
-        assert_eq!(place.csv("lake", question), answer, "a field more: {question}");
+        assert_eq!(place.csv("lake", &question), answer, "a field more: {question}");
     }
     place.ok(RUN);
 
