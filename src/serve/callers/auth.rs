@@ -88,7 +88,14 @@ mod tests {
     use super::*;
     use std::net::Ipv4Addr;
 
-    fn check(read: &[&str], admin: &[&str], needs: Needs, authorization: Option<&str>, near: bool, expected: Result<(), Reason>) {
+    fn check(
+        read: &[&str],
+        admin: &[&str],
+        needs: Needs,
+        authorization: Option<&str>,
+        near: bool,
+        expected: Result<(), Reason>,
+    ) {
         let own = |tokens: &[&str]| tokens.iter().map(|token| (*token).to_owned()).collect();
         let settings = ServeSettings { read_tokens: own(read), admin_tokens: own(admin), ..ServeSettings::default() };
         let from = if near { Ipv4Addr::LOCALHOST } else { Ipv4Addr::new(10, 1, 2, 3) };

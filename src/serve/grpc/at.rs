@@ -12,10 +12,10 @@ use std::sync::Arc;
 
 /// The place of a version.
 pub fn at(place: &Place) -> v1::At {
-    let positions = place.positions.iter().map(|source| v1::SourcePositions {
-        source: source.source.clone(),
-        next_offsets: source.next_offsets.clone(),
-    });
+    let positions = place
+        .positions
+        .iter()
+        .map(|source| v1::SourcePositions { source: source.source.clone(), next_offsets: source.next_offsets.clone() });
     v1::At {
         epoch: place.epoch,
         watermark: place.watermark.map(timestamp),

@@ -194,7 +194,8 @@ impl Analytics for Service {
         let version = self.version(asked.consistency.take(), deadline).await?;
         let (key, at) = (asked.encode_to_vec(), (&version, deadline));
         let question = move || typed::related(asked);
-        let rows = self.known_or_typed(&self.recent_related, key, typed::RELATED, question, at, typed::related_rows).await?;
+        let rows =
+            self.known_or_typed(&self.recent_related, key, typed::RELATED, question, at, typed::related_rows).await?;
         self.with_rows(&version, rows)
     }
 

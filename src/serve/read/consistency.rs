@@ -56,7 +56,8 @@ impl Wanted {
         let age = now_ms.saturating_sub(epoch);
         match self.max_staleness_ms.filter(|most| age > *most) {
             Some(most) => {
-                let text = format!("max_staleness = {most} ms is asked, and the newest epoch, {epoch}, is {age} ms old");
+                let text =
+                    format!("max_staleness = {most} ms is asked, and the newest epoch, {epoch}, is {age} ms old");
                 let stale = ReadError::new(Kind::Unmet, text).with("epoch", epoch).with("age_ms", age);
                 Decision::Refuse(stale)
             }

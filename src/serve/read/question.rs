@@ -35,9 +35,7 @@ pub fn days(from: &str, to: &str) -> Result<(i64, i64), ReadError> {
     let day = |name: &'static str, text: &str| {
         let is_day = text.len() == "2019-10-01".len();
         let bad = || {
-            ReadError::invalid(format!(
-                "days.{name} = {text:?}: expected a day from 1970 to 2199 such as 2019-10-01"
-            ))
+            ReadError::invalid(format!("days.{name} = {text:?}: expected a day from 1970 to 2199 such as 2019-10-01"))
         };
         parse_day(text).filter(|_| is_day).ok_or_else(bad)
     };

@@ -174,12 +174,7 @@ pub struct LiveQuestions {
 }
 
 impl LiveQuestions {
-    pub fn new(
-        board: Arc<Board>,
-        asking: Asking,
-        memory: Arc<Memory>,
-        settings: &ServeSettings,
-    ) -> LiveQuestions {
+    pub fn new(board: Arc<Board>, asking: Asking, memory: Arc<Memory>, settings: &ServeSettings) -> LiveQuestions {
         LiveQuestions {
             board,
             memory,
@@ -327,8 +322,7 @@ fn gone(key: &[Value]) -> (RowRole, Row<'_>) {
 }
 
 fn too_large(rows: usize, most: usize) -> ReadError {
-    let text =
-        format!("the answer has {rows} rows, and a subscription {most} at most: filter, or group by less");
+    let text = format!("the answer has {rows} rows, and a subscription {most} at most: filter, or group by less");
     ReadError::new(Kind::TooLarge, text).with("rows", rows).with("rows_max", most)
 }
 
