@@ -66,6 +66,12 @@ impl LogStart {
         }
     }
 
+    /// The log in a claim, which repeats the checkpoint before: where manifests are missing it may not be the last that readers have.
+    pub fn claimed(self, claim: Cursor, spared: u64) -> LogStart {
+        let Cursor { generation, manifest, epoch } = claim;
+        if self.generation < spared { LogStart { generation, manifest, epoch } } else { self }
+    }
+
     /// Changes of an epoch have gone.
     pub fn without(self, epoch: u64) -> LogStart {
         LogStart { epoch: self.epoch.max(epoch), ..self }
@@ -244,6 +250,9 @@ mod tests {
             self.generations += 1;
             self.lake.manifest.generation = self.generations;
             self.lake.manifest.number += 1;
+            let claim = Cursor::of(&self.lake.manifest);
+            let log = &mut self.lake.manifest.views[0].log;
+            *log = log.map(|log| log.claimed(claim, self.spared));
             self.publish();
         }
 
