@@ -6,7 +6,8 @@
 //! log       from 1       from 1       from 1       from 4       from 4          made anew, and where changes have gone
 //! ```
 //! Every checkpoint that changes a view has the exact net change in a file, but for one at which its log begins: there are only all of
-//! its rows. A reader holds the place of the checkpoint that it has, and asks what leads to a later one.
+//! its rows. A reader holds the place of the checkpoint that it has, and asks what leads to a later one. An epoch alone is no place: the
+//! next replay of one file ends with the same, and so does what an engine takes over and a replay then replaces.
 
 use super::files::FileEntry;
 use super::manifest::{Manifest, ViewEntry};
@@ -17,8 +18,10 @@ use std::collections::BTreeMap;
 /// From where on every change of a view is there: after the checkpoint of this epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStart {
-    /// What engines of generations before this one have published is on another line: it was replaced, or has been lost.
+    /// What engines of generations before this one have published may be on another line, which has been lost.
     pub generation: Generation,
+    /// Manifests before this one have other rows, where a replay or a repair has made them anew.
+    pub manifest: u64,
     pub epoch: Epoch,
 }
 
@@ -26,22 +29,23 @@ pub struct LogStart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     pub generation: Generation,
+    pub manifest: u64,
     pub epoch: Epoch,
 }
 
 impl Cursor {
     pub fn of(manifest: &Manifest) -> Cursor {
-        Cursor { generation: manifest.generation, epoch: manifest.epoch }
+        Cursor { generation: manifest.generation, manifest: manifest.number, epoch: manifest.epoch }
     }
 }
 
 /// What a checkpoint does to the log of a view.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    pub generation: Generation,
-    pub epoch: Epoch,
-    /// The epoch of the checkpoint that it follows.
-    pub before: Epoch,
+    /// The checkpoint.
+    pub at: Cursor,
+    /// The one that it follows, of the same engine.
+    pub before: Cursor,
     /// Before which generation manifests are missing: see [`super::free::Trail`].
     pub spared: Generation,
     /// No rows from before are the view's: it has only all rows, and no changes.
@@ -52,14 +56,21 @@ pub struct Step {
 
 impl LogStart {
     pub fn next(log: Option<LogStart>, step: &Step) -> LogStart {
-        let Step { generation, epoch, before, spared, is_anew, drops_all } = *step;
+        let Step { at, before, spared, is_anew, drops_all } = *step;
+        let begins = |Cursor { generation, manifest, epoch }| LogStart { generation, manifest, epoch };
         match log {
-            _ if is_anew => LogStart { generation, epoch },
+            _ if is_anew => begins(at),
             // An earlier program did not say; or there were manifests that nobody can follow.
-            None => LogStart { generation, epoch: before },
-            Some(log) if drops_all || log.generation < spared => LogStart { generation, epoch: before },
+            None => begins(before),
+            Some(log) if drops_all || log.generation < spared => begins(before),
             Some(log) => log,
         }
+    }
+
+    /// The log in a claim, which repeats the checkpoint before: where manifests are missing it may not be the last that readers have.
+    pub fn claimed(self, claim: Cursor, spared: Generation) -> LogStart {
+        let Cursor { generation, manifest, epoch } = claim;
+        if self.generation < spared { LogStart { generation, manifest, epoch } } else { self }
     }
 
     /// Changes of an epoch have gone.
@@ -88,7 +99,7 @@ pub enum Since<'a> {
 pub fn since<'a>(view: &'a ViewEntry, from: Option<Cursor>, to: &Manifest, files: &'a [FileEntry]) -> Since<'a> {
     let begin_anew = || Since::BeginAnew { snapshot: view.snapshot.as_ref(), changes: view.changes.iter().collect() };
     let (Some(from), Some(log)) = (from, view.log) else { return begin_anew() };
-    let is_on_line = log.generation <= from.generation && from.generation <= to.generation;
+    let is_on_line = log.generation <= from.generation && log.manifest <= from.manifest && from.manifest <= to.number;
     if !is_on_line || from.epoch < log.epoch || from.epoch > to.epoch {
         return begin_anew();
     }
@@ -204,7 +215,7 @@ mod tests {
 
         /// As `ViewFiles` and the committer do.
         fn commit(&mut self, epoch: Epoch, rows: Rows, drops_all: bool) {
-            let before = self.lake.manifest.epoch;
+            let before = Cursor::of(&self.lake.manifest);
             let mut view = self.lake.manifest.views[0].clone();
             let is_anew = view.snapshot.is_none();
             if drops_all {
@@ -225,9 +236,9 @@ mod tests {
                 }
             }
             let (generation, spared) = (Generation(self.generations), Generation(self.spared));
-            let step = Step { generation, epoch, before, spared, is_anew, drops_all };
-            view.log = Some(LogStart::next(view.log, &step));
             let number = self.lake.manifest.number + 1;
+            let step = Step { at: Cursor { generation, manifest: number, epoch }, before, spared, is_anew, drops_all };
+            view.log = Some(LogStart::next(view.log, &step));
             self.lake.manifest =
                 Manifest { number, generation, epoch, views: vec![view], ..self.lake.manifest.clone() };
             self.lake.rows = rows;
@@ -243,6 +254,9 @@ mod tests {
             self.generations += 1;
             self.lake.manifest.generation = Generation(self.generations);
             self.lake.manifest.number += 1;
+            let claim = Cursor::of(&self.lake.manifest);
+            let log = &mut self.lake.manifest.views[0].log;
+            *log = log.map(|log| log.claimed(claim, Generation(self.spared)));
             self.publish();
         }
 

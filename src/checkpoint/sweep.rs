@@ -217,9 +217,7 @@ impl Sweep {
         if !let_go.is_empty() {
             super::crash::point("unpinned");
             store.delete(&let_go)?;
-            for key in &let_go {
-                self.pins.held_back.remove(key);
-            }
+            self.pins.held_back.retain(|key| !let_go.contains(key));
         }
         Ok(())
     }

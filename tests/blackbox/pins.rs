@@ -319,10 +319,10 @@ fn a_replay_in_place_of_another_and_dropped_changes_begin_the_log_anew() {
         assert_eq!(done.code, 0, "{line}: {}", done.err);
         (Answer::of_csv(&done.out), done.err)
     };
-    let (given, said) = changes(&format!("--since {}:{}", before.generation, before.epoch));
+    let (given, said) = changes(&format!("--since {}:{}:{}", before.generation, before.number, before.epoch));
     assert!(given.column("what")[0] == "snapshot" && said.contains("forget all rows"), "{given:?} {said}");
     let cursor = given.column("path").pop().expect("the last row").to_owned();
-    assert_eq!(cursor, format!("{}:{}", after.generation, after.epoch));
+    assert_eq!(cursor, format!("{}:{}:{}", after.generation, after.number, after.epoch));
     let (given, said) = changes(&format!("--since {cursor}"));
     assert!(given.column("what") == ["cursor"] && !said.contains("forget"), "{given:?} {said}");
     assert_eq!(changes("").0.column("what")[0], "snapshot");
