@@ -4,7 +4,7 @@
 check: fmt clippy test doc-tests deny
 
 fmt:
-    cargo fmt --all -- --check
+    rustfmt --edition 2024 --check $(git ls-files "*.rs")
 
 clippy:
     cargo clippy --workspace --all-targets -- -D warnings

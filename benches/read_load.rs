@@ -154,17 +154,24 @@ impl Local {
             ..ServeSettings::default()
         };
         let mut publisher = Publisher::new(&shared, &names, settings.keep_epochs());
-        let changes = |(index, (_, state)): (usize, &(&str, millrace_dataflows::rows::State))| {
+        let changes = |(name, state): &(&'static str, millrace_dataflows::rows::State)| {
             let rows: Vec<Change> = state.iter().map(|(key, sums)| (*key, 0, sums.to_measures())).collect();
-            (index, rows)
+            (*name, rows)
         };
-        let changes: Vec<(usize, Vec<Change>)> = views.iter().enumerate().map(changes).collect();
+        let changes: Vec<(&'static str, Vec<Change>)> = views.iter().map(changes).collect();
         // What a later epoch touches: some hundred rows of each view, to and fro.
-        let touched: Vec<(usize, Vec<Change>)> = changes
+        let touched: Vec<(&'static str, Vec<Change>)> = changes
             .iter()
             .map(|(view, rows)| (*view, rows.iter().step_by(rows.len() / 200 + 1).cloned().collect()))
             .collect();
-        publisher.add(Commit { epoch, at_ms: epoch, watermark, positions: None, changes: listed(changes) });
+        publisher.add(Commit {
+            epoch,
+            at_ms: epoch,
+            watermark,
+            positions: None,
+            names: Vec::new(),
+            changes: listed(changes),
+        });
         publisher.publish();
         let server = Server::start(&settings, publisher.board(), Arc::new(NoEngine), Arc::new(|| 0))?;
         let publishing = Arc::new(AtomicBool::new(options.publish_every > 0));
@@ -179,6 +186,7 @@ impl Local {
                     at_ms: epoch,
                     watermark,
                     positions: None,
+                    names: Vec::new(),
                     changes: listed(touched.clone()),
                 });
                 publisher.publish();
@@ -188,7 +196,7 @@ impl Local {
     }
 }
 
-fn listed(changes: Vec<(usize, Vec<Change>)>) -> Vec<(usize, Changed)> {
+fn listed(changes: Vec<(&'static str, Vec<Change>)>) -> Vec<(&'static str, Changed)> {
     changes.into_iter().map(|(view, changes)| (view, Changed::List(changes))).collect()
 }
 

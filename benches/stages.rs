@@ -4,15 +4,16 @@ use divan::{Bencher, counter::ItemsCount};
 use millrace::generate::{Generator, Options};
 use millrace_connectors::lake::EventColumns;
 use millrace_dataflows::context::{Partitions, Shared};
+use millrace_dataflows::facts::{Account, FactChange};
 use millrace_dataflows::graph::{self, Sources};
 use millrace_dataflows::operators::dedup::{Ages, Claim, Seen};
 use millrace_dataflows::receipts::Receipts;
 use millrace_dataflows::rows::{Change, Key, Measures, State};
-use millrace_dataflows::settings::{FunnelSettings, Horizons, RelatedSettings, ViewContext};
+use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::views::VIEWS;
 use millrace_schema::calendar::Calendar;
 use millrace_schema::decode::{Bump, DecodeSettings, decode, decode_reference};
-use millrace_schema::{Currency, Event, NameCache, Named, Names, Place};
+use millrace_schema::{Event, NameCache, Named, Names, Place};
 use std::sync::{Arc, OnceLock};
 use timely::dataflow::operators::{Input, Probe, probe};
 
@@ -40,14 +41,7 @@ fn lines() -> &'static [Vec<u8>] {
 }
 
 fn shared() -> Shared {
-    let context = ViewContext {
-        calendar: Calendar::utc(),
-        default_currency: Currency::USD,
-        allowed_lateness_micros: 0,
-        funnel: FunnelSettings::default().plan().expect("the defaults are good"),
-        related: RelatedSettings::default(),
-        horizons: Horizons::NONE,
-    };
+    let context = ViewContext { allowed_lateness_micros: 0, ..ViewContext::default() };
     Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default()))
 }
 
@@ -131,7 +125,7 @@ fn run(shared: &Shared, events: &[Event], names: &[Named], enabled: &[String]) {
         let (mut input, mut told, mut receipts) = worker.dataflow(|scope| {
             let (input, stream) = scope.new_input();
             let (told, name_stream) = scope.new_input();
-            let (receipts, receipt_stream) = scope.new_input();
+            let (receipts, receipt_stream) = scope.new_input::<Vec<FactChange<Account>>>();
             let sources = Sources {
                 events: stream,
                 names: name_stream,

@@ -14,7 +14,7 @@ mkdir -p "$folder"
 cd "$folder"
 rm -rf lake shop-log next.jsonl answers.txt
 
-horizons="--set horizons.deduplication=2d --set horizons.sessions=1d --set views.allowed_lateness_ms=1000"
+horizons="--set horizons.deduplication=12d --set horizons.sessions=10d --set views.allowed_lateness_ms=1000"
 shop="--products 12 --users 10 --bot-fraction 0.1 --refund-fraction 0.2 --return-line-fraction 0.1 --duplicate-fraction 0.05 \
     --recategorised-fraction 0.3 --late-product-fraction 0.2 --currencies USD,JPY --quiet"
 run() {
@@ -27,7 +27,7 @@ run() {
     --set lake.compression=zstd $horizons
 "$program" generate --events 90 --seed 2 --start 2026-03-03 --days 2 --malformed-fraction 0.03 $shop --log shop-log --partitions 2
 # Older than any horizon: pending.
-"$program" generate --events 12 --seed 3 --start 2026-02-20 --days 1 $shop --log shop-log --partitions 2
+"$program" generate --events 12 --seed 3 --start 2026-02-01 --days 1 $shop --log shop-log --partitions 2
 "$program" generate --events 40 --seed 4 --start 2026-03-05 --days 1 $shop --log shop-log --partitions 2
 run
 "$program" generate --events 40 --seed 4 --start 2026-03-05 --days 1 $shop --to - | grep '"event_id"' | tail -20 > next.jsonl

@@ -133,8 +133,13 @@ pub fn build<'s>(
     let accounts =
         scope.concatenate([receipts, accepted.accounts, sessions_out.accounts, orders_out.accounts, unknown_users]);
     let events = accepted.facts.as_collection();
+    // A stream that two read is copied for one of them.
+    let dimensions = match uses.dimensions {
+        true => events.clone().filter(|event| event.kind().is_dimension()),
+        false => std::iter::empty().to_stream(scope).as_collection(),
+    };
     let facts = Facts {
-        dimensions: events.clone().filter(|event| event.kind().is_dimension()),
+        dimensions,
         events,
         lines: orders_out.lines.as_collection(),
         orders: orders_out.orders.as_collection(),

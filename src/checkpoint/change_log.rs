@@ -6,7 +6,8 @@
 //! log       from 1       from 1       from 1       from 4       from 4          made anew, and where changes have gone
 //! ```
 //! Every checkpoint that changes a view has the exact net change in a file, but for one at which its log begins: there are only all of
-//! its rows. A reader holds the place of the checkpoint that it has, and asks what leads to a later one.
+//! its rows. A reader holds the place of the checkpoint that it has, and asks what leads to a later one. An epoch alone is no place: the
+//! next replay of one file ends with the same, and so does what an engine takes over and a replay then replaces.
 
 use super::files::FileEntry;
 use super::manifest::{Manifest, ViewEntry};
@@ -17,8 +18,10 @@ use std::collections::BTreeMap;
 /// From where on every change of a view is there: after the checkpoint of this epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStart {
-    /// What engines of generations before this one have published is on another line: it was replaced, or has been lost.
+    /// What engines of generations before this one have published may be on another line, which has been lost.
     pub generation: Generation,
+    /// Manifests before this one have other rows, where a replay or a repair has made them anew.
+    pub manifest: u64,
     pub epoch: Epoch,
 }
 
@@ -26,22 +29,23 @@ pub struct LogStart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
     pub generation: Generation,
+    pub manifest: u64,
     pub epoch: Epoch,
 }
 
 impl Cursor {
     pub fn of(manifest: &Manifest) -> Cursor {
-        Cursor { generation: manifest.generation, epoch: manifest.epoch }
+        Cursor { generation: manifest.generation, manifest: manifest.number, epoch: manifest.epoch }
     }
 }
 
 /// What a checkpoint does to the log of a view.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    pub generation: Generation,
-    pub epoch: Epoch,
-    /// The epoch of the checkpoint that it follows.
-    pub before: Epoch,
+    /// The checkpoint.
+    pub at: Cursor,
+    /// The one that it follows, of the same engine.
+    pub before: Cursor,
     /// Before which generation manifests are missing: see [`super::free::Trail`].
     pub spared: Generation,
     /// No rows from before are the view's: it has only all rows, and no changes.
@@ -52,14 +56,21 @@ pub struct Step {
 
 impl LogStart {
     pub fn next(log: Option<LogStart>, step: &Step) -> LogStart {
-        let Step { generation, epoch, before, spared, is_anew, drops_all } = *step;
+        let Step { at, before, spared, is_anew, drops_all } = *step;
+        let begins = |Cursor { generation, manifest, epoch }| LogStart { generation, manifest, epoch };
         match log {
-            _ if is_anew => LogStart { generation, epoch },
+            _ if is_anew => begins(at),
             // An earlier program did not say; or there were manifests that nobody can follow.
-            None => LogStart { generation, epoch: before },
-            Some(log) if drops_all || log.generation < spared => LogStart { generation, epoch: before },
+            None => begins(before),
+            Some(log) if drops_all || log.generation < spared => begins(before),
             Some(log) => log,
         }
+    }
+
+    /// The log in a claim, which repeats the checkpoint before: where manifests are missing it may not be the last that readers have.
+    pub fn claimed(self, claim: Cursor, spared: Generation) -> LogStart {
+        let Cursor { generation, manifest, epoch } = claim;
+        if self.generation < spared { LogStart { generation, manifest, epoch } } else { self }
     }
 
     /// Changes of an epoch have gone.
@@ -88,7 +99,7 @@ pub enum Since<'a> {
 pub fn since<'a>(view: &'a ViewEntry, from: Option<Cursor>, to: &Manifest, files: &'a [FileEntry]) -> Since<'a> {
     let begin_anew = || Since::BeginAnew { snapshot: view.snapshot.as_ref(), changes: view.changes.iter().collect() };
     let (Some(from), Some(log)) = (from, view.log) else { return begin_anew() };
-    let is_on_line = log.generation <= from.generation && from.generation <= to.generation;
+    let is_on_line = log.generation <= from.generation && log.manifest <= from.manifest && from.manifest <= to.number;
     if !is_on_line || from.epoch < log.epoch || from.epoch > to.epoch {
         return begin_anew();
     }
@@ -102,6 +113,7 @@ pub fn since<'a>(view: &'a ViewEntry, from: Option<Cursor>, to: &Manifest, files
 
 #[cfg(test)]
 mod tests {
+    use super::super::definitions::Definition;
     use super::*;
     use crate::settings::Settings;
     use proptest::prelude::*;
@@ -181,27 +193,29 @@ mod tests {
             let view = ViewEntry {
                 name: "sales".to_owned(),
                 version: 1,
+                definition: Definition::new(),
                 rows: 0,
                 snapshot: None,
                 changes: Vec::new(),
                 log: None,
             };
-            let manifest = Manifest { generation: 1, views: vec![view], ..Manifest::empty(&Settings::default()) };
+            let manifest =
+                Manifest { generation: Generation(1), views: vec![view], ..Manifest::empty(&Settings::default()) };
             let lake = Lake { manifest, files: Vec::new(), rows: Rows::new() };
             let (line, contents, seen) = (vec![lake.clone()], BTreeMap::new(), Vec::new());
             World { lake, line, contents, seen, generations: 1, spared: 0, made: 0 }
         }
 
-        fn file(&mut self, folder: &str, epoch: u64, rows: Rows) -> FileEntry {
+        fn file(&mut self, folder: &str, epoch: Epoch, rows: Rows) -> FileEntry {
             self.made += 1;
             let key = format!("{folder}/sales/epoch={epoch}/g{:06}-c-{:06}.parquet", self.generations, self.made);
             self.contents.insert(key.clone(), rows);
-            FileEntry { key, rows: 1, bytes: 1, checksum: String::new(), epoch }
+            FileEntry { key, rows: 1, bytes: 1, checksum: String::new(), epoch, written_ms: None }
         }
 
         /// As `ViewFiles` and the committer do.
-        fn commit(&mut self, epoch: u64, rows: Rows, drops_all: bool) {
-            let before = self.lake.manifest.epoch;
+        fn commit(&mut self, epoch: Epoch, rows: Rows, drops_all: bool) {
+            let before = Cursor::of(&self.lake.manifest);
             let mut view = self.lake.manifest.views[0].clone();
             let is_anew = view.snapshot.is_none();
             if drops_all {
@@ -221,10 +235,10 @@ mod tests {
                     view.changes.clear();
                 }
             }
-            let (generation, spared) = (self.generations, self.spared);
-            let step = Step { generation, epoch, before, spared, is_anew, drops_all };
-            view.log = Some(LogStart::next(view.log, &step));
+            let (generation, spared) = (Generation(self.generations), Generation(self.spared));
             let number = self.lake.manifest.number + 1;
+            let step = Step { at: Cursor { generation, manifest: number, epoch }, before, spared, is_anew, drops_all };
+            view.log = Some(LogStart::next(view.log, &step));
             self.lake.manifest =
                 Manifest { number, generation, epoch, views: vec![view], ..self.lake.manifest.clone() };
             self.lake.rows = rows;
@@ -238,8 +252,11 @@ mod tests {
 
         fn start(&mut self) {
             self.generations += 1;
-            self.lake.manifest.generation = self.generations;
+            self.lake.manifest.generation = Generation(self.generations);
             self.lake.manifest.number += 1;
+            let claim = Cursor::of(&self.lake.manifest);
+            let log = &mut self.lake.manifest.views[0].log;
+            *log = log.map(|log| log.claimed(claim, Generation(self.spared)));
             self.publish();
         }
 
@@ -248,10 +265,10 @@ mod tests {
                 Event::Commit { later, changes } => {
                     let mut rows = self.lake.rows.clone();
                     add(&mut rows, &summed(changes));
-                    self.commit(self.lake.manifest.epoch + later, rows, false);
+                    self.commit(Epoch(self.lake.manifest.epoch.0 + later), rows, false);
                 }
                 Event::Forget { older_than } => {
-                    let first = self.lake.manifest.epoch.saturating_sub(*older_than);
+                    let first = Epoch(self.lake.manifest.epoch.0.saturating_sub(*older_than));
                     let view = &mut self.lake.manifest.views[0];
                     let rests: Vec<String> = view.changes.iter().map(|file| file.key.clone()).collect();
                     let goes = |file: &&FileEntry| file.epoch < first && !rests.contains(&file.key);
@@ -261,7 +278,7 @@ mod tests {
                 Event::Rebuild { rows } => {
                     let view = &mut self.lake.manifest.views[0];
                     (view.snapshot, view.changes) = (None, Vec::new());
-                    self.commit(self.lake.manifest.epoch + 1, summed(rows), false);
+                    self.commit(self.lake.manifest.epoch.next(), summed(rows), false);
                 }
                 Event::Restart => self.start(),
                 Event::FallBack { manifests } => {
@@ -276,7 +293,7 @@ mod tests {
                     self.start();
                     let view = &mut self.lake.manifest.views[0];
                     (view.snapshot, view.changes) = (None, Vec::new());
-                    self.commit(*epoch, summed(rows), true);
+                    self.commit(Epoch(*epoch), summed(rows), true);
                 }
                 Event::Earlier => self.lake.manifest.views[0].log = None,
             }
@@ -323,7 +340,7 @@ mod tests {
                 }
                 world.happens(&Event::Commit { later, changes });
                 let Lake { manifest, files, .. } = &world.lake;
-                for (cursor, _) in world.seen.iter().filter(|(cursor, _)| cursor.epoch > 0) {
+                for (cursor, _) in world.seen.iter().filter(|(cursor, _)| cursor.epoch > Epoch::NONE) {
                     let since = since(&manifest.views[0], Some(*cursor), manifest, files);
                     let is_contiguous = matches!(since, Since::Changes(_));
                     prop_assert!(is_contiguous, "from {:?} of {:?}", cursor, world.seen);

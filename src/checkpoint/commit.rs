@@ -5,7 +5,7 @@
 //! after that is anything deleted.
 
 use super::beside::{Beside, Helper, Job, Task};
-use super::change_log::{LogStart, Step, forgotten};
+use super::change_log::{Cursor, LogStart, Step, forgotten};
 use super::compact::{Compactor, Replacement};
 use super::current::Current;
 use super::files::{FileEntry, Kind};
@@ -295,9 +295,8 @@ impl Committer {
         next.accounted = accounted(&cut.version);
 
         let step = Step {
-            generation: before.generation,
-            epoch,
-            before: before.epoch,
+            at: Cursor::of(&next),
+            before: Cursor::of(&before),
             spared: self.lake.spared,
             is_anew: false,
             drops_all: self.mode != Mode::Continue,
@@ -399,7 +398,7 @@ impl Committer {
     }
 
     fn write_views(&mut self, step: &Step, now_ms: u64, cut: &Cut) -> anyhow::Result<Vec<Option<FileEntry>>> {
-        let (name, epoch) = (self.name(), step.epoch);
+        let (name, epoch) = (self.name(), step.at.epoch);
         let at =
             At { store: &self.store, name: &name, epoch, names: &self.names, compression: compression(&self.settings) };
         let mut all = Vec::new();

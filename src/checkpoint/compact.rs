@@ -297,7 +297,9 @@ mod tests {
     use millrace_dataflows::context::Partitions;
     use millrace_dataflows::durable::{Kept, Needed};
     use millrace_dataflows::settings::{Horizons, ViewContext};
-    use millrace_schema::{Body, Event, Id, Name, Names, Page, Place, Warnings};
+    use millrace_schema::{Body, Event, Id, Name, NameCache, Names, Page, Place, Warnings};
+
+    const PRODUCT: &str = "tea";
 
     fn first(files: &[FileEntry], target_bytes: u64) -> Option<Vec<FileEntry>> {
         plan(files, target_bytes).into_iter().next()
@@ -315,16 +317,18 @@ mod tests {
             received: Event::NOT_RECEIVED,
             session: id,
             user: Id::NONE,
-            product: Name(7),
+            product: Name::of(PRODUCT),
             body: page,
         }
     }
 
     fn compactor(store: &Arc<dyn Store>, horizons: Horizons) -> Compactor {
         let context = ViewContext { horizons, ..Settings::default().validate().expect("the defaults hold").views };
+        let names = Names::default();
+        names.intern(PRODUCT).expect("the dictionary is empty");
         Compactor {
             store: store.clone(),
-            shared: Shared::new(Arc::new(context), Arc::new(Names::default()), Arc::new(Partitions::default())),
+            shared: Shared::new(Arc::new(context), Arc::new(names), Arc::new(Partitions::default())),
             compression: Compression::Snappy,
             target_bytes: 1_000,
             state_rows_least: 1,
@@ -436,7 +440,7 @@ mod tests {
         let names = Names::default();
         crate::checkpoint::load_names(&*store, &manifest, &names).expect("they are read");
         let in_order: Vec<String> = (0..200).map(|number| number.to_string()).collect();
-        assert_eq!(names.since(0).iter().map(|name| name.to_string()).collect::<Vec<_>>(), in_order);
+        assert_eq!(names.since(0).iter().map(|(_, text)| text.to_string()).collect::<Vec<_>>(), in_order);
     }
 
     /// They stay on the list, and stop nothing else from being merged.

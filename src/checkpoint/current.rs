@@ -145,13 +145,14 @@ fn drop_others(root: &Path, names: &BTreeSet<&str>) -> Result<(), (PathBuf, io::
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numbers::Epoch;
     use crate::settings::Settings;
     use bytes::Bytes;
     use millrace_connectors::store::Local;
 
     fn file(store: &Local, key: String, epoch: u64) -> FileEntry {
         store.put(&key, Bytes::from(key.clone().into_bytes())).expect("a folder takes it");
-        FileEntry { rows: 1, bytes: key.len() as u64, checksum: String::new(), epoch, key }
+        FileEntry { rows: 1, bytes: key.len() as u64, epoch: Epoch(epoch), key, ..FileEntry::default() }
     }
 
     fn view(store: &Local, name: &str, snapshot: u64, changes: &[u64]) -> ViewEntry {
@@ -161,6 +162,7 @@ mod tests {
         ViewEntry {
             name: name.to_owned(),
             version: 1,
+            definition: Default::default(),
             rows: 1,
             snapshot: Some(file("views", snapshot)),
             changes: changes.iter().map(|epoch| file("changes", *epoch)).collect(),

@@ -88,7 +88,7 @@ mod tests {
     fn the_last_checkpoints_are_kept_however_many_claims_there_are() {
         let check = |keep, there: &[(u64, bool)], gone: &[u64]| {
             let there: Vec<There> =
-                there.iter().map(|&(number, is_claim)| There { number, epoch: 0, is_claim }).collect();
+                there.iter().map(|&(number, is_claim)| There { number, epoch: Epoch::NONE, is_claim }).collect();
             assert_eq!(expired(&there, keep), gone, "{there:?}");
         };
         let (checkpoint, claim) = (false, true);

@@ -74,7 +74,8 @@ mod tests {
     }
 
     fn manifest() -> Manifest {
-        let mut manifest = Manifest { number: 7, epoch: 3, ..Manifest::empty(&Settings::default()) };
+        let mut manifest =
+            Manifest { number: 7, epoch: crate::numbers::Epoch(3), ..Manifest::empty(&Settings::default()) };
         manifest.settings.views.funnel.window = "7d".to_owned();
         manifest
     }

@@ -1,5 +1,6 @@
 //! Opening a lake: where it is, what it holds, and claiming it.
 
+use super::change_log::Cursor;
 use super::files::{FOLDERS, FileEntry};
 use super::free::{Trail, first_of_run, generation_of};
 use super::manifest::{FOLDER, Manifest, Unreadable};
@@ -121,8 +122,12 @@ impl Lake {
                 }
             };
             let last_generation = listed.iter().filter_map(|entry| generation_of(&entry.key)).max().unwrap_or_default();
-            let manifest = protocol::claim(&newest, Manifest::empty(settings), &run, last_generation);
+            let mut manifest = protocol::claim(&newest, Manifest::empty(settings), &run, last_generation);
             let spared = spare(&*store, &newest, &listed, manifest.generation)?;
+            let claim = Cursor::of(&manifest);
+            for view in &mut manifest.views {
+                view.log = view.log.map(|log| log.claimed(claim, spared));
+            }
             if let (Decision::Done, entry) = put(&*store, &manifest, None)? {
                 for warning in warnings {
                     crate::log::warning(warning);

@@ -159,23 +159,23 @@ mod tests {
     }
 
     fn there(number: u64, epoch: u64) -> There {
-        There { number, epoch, is_claim: false }
+        There { number, epoch: Epoch(epoch), is_claim: false }
     }
 
     #[test]
     fn a_pin_holds_its_manifest_until_it_ends_and_no_other() {
-        let pins = [stored("a", Ok(Pin::new((7, 70), "a reader", 1_000, 500)), 1_000)];
+        let pins = [stored("a", Ok(Pin::new((7, Epoch(70)), "a reader", 1_000, 500)), 1_000)];
         let held = |number, epoch, now_ms| Holding::of(&pins, now_ms).holds(there(number, epoch));
         assert!(held(7, 70, 1_499));
         assert!(!held(7, 70, 1_500), "it has ended");
         assert!(!held(6, 60, 1_200) && !held(8, 80, 1_200));
-        assert!(Holding::of(&pins, 1_200).holds_changes_of(71));
-        assert!(!Holding::of(&pins, 1_200).holds_changes_of(70), "what is in the checkpoint is no change since");
+        assert!(Holding::of(&pins, 1_200).holds_changes_of(Epoch(71)));
+        assert!(!Holding::of(&pins, 1_200).holds_changes_of(Epoch(70)), "what is in the checkpoint is no change since");
     }
 
     #[test]
     fn with_a_pinned_claim_stays_the_checkpoint_that_it_repeats() {
-        let pins = [stored("a", Ok(Pin::new((8, 70), "a reader", 1_000, 500)), 1_000)];
+        let pins = [stored("a", Ok(Pin::new((8, Epoch(70)), "a reader", 1_000, 500)), 1_000)];
         let holding = Holding::of(&pins, 1_100);
         assert!(holding.holds(there(7, 70)) && holding.holds(there(8, 70)));
         assert!(!holding.holds(there(9, 70)), "a later claim is another's");
@@ -185,21 +185,21 @@ mod tests {
     fn a_pin_that_cannot_be_read_holds_everything_as_long_as_any_may() {
         let pins = [stored("a", Pin::of_bytes(b"{\"manifest\":"), 1_000)];
         assert!(Holding::of(&pins, LONGEST_MS).holds(there(3, 30)));
-        assert!(Holding::of(&pins, LONGEST_MS).holds_changes_of(1));
+        assert!(Holding::of(&pins, LONGEST_MS).holds_changes_of(Epoch(1)));
         assert_eq!(Holding::of(&pins, 1_000 + LONGEST_MS), Holding::default());
     }
 
     #[test]
     fn no_pin_holds_for_ever_whatever_it_says() {
-        let pin = Pin { expires_ms: u64::MAX, ..Pin::new((7, 70), "a reader", 1_000, 0) };
+        let pin = Pin { expires_ms: u64::MAX, ..Pin::new((7, Epoch(70)), "a reader", 1_000, 0) };
         assert_eq!(stored("a", Ok(pin), 2_000).until_ms(), 2_000 + LONGEST_MS);
-        let pin = Pin::new((7, 70), "a reader", 1_000, u64::MAX);
+        let pin = Pin::new((7, Epoch(70)), "a reader", 1_000, u64::MAX);
         assert_eq!(pin.expires_ms, 1_000 + LONGEST_MS);
     }
 
     #[test]
     fn a_pin_comes_back_as_it_was_and_one_of_another_version_is_not_read() {
-        let pin = Pin::new((7, 70), "a reader", 1_000, 500).renewed(2_000, 700);
+        let pin = Pin::new((7, Epoch(70)), "a reader", 1_000, 500).renewed(2_000, 700);
         assert_eq!((pin.created_ms, pin.renewed_ms, pin.expires_ms), (1_000, 2_000, 2_700));
         assert_eq!(Pin::of_bytes(&pin.to_bytes()), Ok(pin.clone()));
         let later = String::from_utf8(pin.to_bytes()).expect("text").replacen('{', "{\"sink\":\"a\",", 1);

@@ -126,6 +126,7 @@ mod tests {
         let view = ViewEntry {
             name: "sales".to_owned(),
             version: 1,
+            definition: Default::default(),
             rows: 1,
             snapshot: Some(file("views/sales/epoch=1/g000001-c-000001.parquet")),
             changes: vec![file("changes/sales/epoch=2/g000001-c-000002.parquet")],

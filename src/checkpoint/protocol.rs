@@ -263,7 +263,7 @@ mod tests {
                     Decision::Done => {
                         let run: usize = mine.run["run ".len()..].parse().expect("a number");
                         prop_assert!(run > before_emptied, "{engine:?} commits to a lake that was emptied");
-                        let there: Vec<There> = manifests.keys().map(|&number| There { number, epoch: 0, is_claim: false }).collect();
+                        let there: Vec<There> = manifests.keys().map(|&number| There { number, epoch: Epoch::NONE, is_claim: false }).collect();
                         expired(&there, keep).iter().for_each(|number| drop(manifests.remove(number)));
                         (engine.held, engine.claim) = (Some(mine), None);
                     }

@@ -366,9 +366,9 @@ mod tests {
 
     #[test]
     fn what_was_committed_last_is_seen_from_views_and_changes() {
-        let check = |keys: &[&str], until, records: &[&str]| {
+        let check = |keys: &[&str], until: Option<u64>, records: &[&str]| {
             let found = Found::left(&keys.iter().map(|key| file(key)).collect::<Vec<_>>());
-            let names: Vec<&str> = found.records.iter().map(|file| &*file.key).collect();
+            let names: Vec<&str> = found.records.iter().map(|file| file.key.as_str()).collect();
             assert_eq!((found.until, &names[..]), (until.map(Epoch), records), "{keys:?}");
         };
         let [first, second] =

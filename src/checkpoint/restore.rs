@@ -11,12 +11,12 @@ use crate::numbers::Epoch;
 use crate::serve::Building;
 use anyhow::Context;
 use bytes::Bytes;
-use millrace_connectors::lake::{EventKeys, EventRow, read_event_rows, select_events};
+use millrace_connectors::lake::{EventKeys, EventPlace, read_event_records, select_events};
 use millrace_connectors::store::Store;
 use millrace_dataflows::durable::{Kept, Needed, Wanted, read_rows};
 use millrace_dataflows::rows::{Key, Measures, State};
 use millrace_dataflows::views::View;
-use millrace_schema::decode::{Bump, DecodeSettings, decode};
+use millrace_schema::decode::DecodeSettings;
 use millrace_schema::{Id, NameCache, Names, Place};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -235,18 +235,25 @@ struct OfLake {
 
 impl OfLake {
     fn read(&self, key: &str, bytes: &Bytes, names: &mut NameCache, mut each: impl FnMut(Kept)) -> anyhow::Result<()> {
-        let arena = Bump::new();
-        for row in read_event_rows(key, bytes)? {
-            let record = decode(&row.line, None, &self.decode, &arena);
-            let record = record.map_err(|reject| anyhow::anyhow!("an event of {key} does not decode: {reject}"))?;
-            let (EventRow { source, partition, offset, .. }, decoded) = (&row, record);
-            let ordinal = self.ordinals.get(&(source.clone(), *partition)).copied();
-            let ordinal = ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
-            let event = decoded.to_event(Place::new(ordinal, *offset), names)?;
-            let whole = self.whole_until.is_some_and(|until| Epoch(row.epoch) <= until);
+        let mut last: Option<(String, u32, u16)> = None;
+        read_event_records(key, bytes.clone(), self.decode.default_currency, |place, record| {
+            let EventPlace { source, partition, offset, epoch } = place;
+            // Neighbouring rows are mostly of one partition.
+            let ordinal = match &last {
+                Some((of, number, ordinal)) if of == source && *number == partition => *ordinal,
+                _ => {
+                    let ordinal = self.ordinals.get(&(source.to_owned(), partition)).copied();
+                    let ordinal =
+                        ordinal.with_context(|| format!("{partition} of {source} is no partition of the lake"))?;
+                    last = Some((source.to_owned(), partition, ordinal));
+                    ordinal
+                }
+            };
+            let event = record.to_event(Place::new(ordinal, offset), names)?;
+            let whole = self.whole_until.is_some_and(|until| Epoch(epoch) <= until);
             each(Kept { event, needed: Needed::ALL.with(Needed::WHOLE, whole) });
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 

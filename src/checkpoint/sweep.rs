@@ -217,7 +217,7 @@ impl Sweep {
         if !let_go.is_empty() {
             super::crash::point("unpinned");
             store.delete(&let_go)?;
-            let_go.iter().for_each(|key| drop(self.pins.held_back.remove(key)));
+            self.pins.held_back.retain(|key| !let_go.contains(key));
         }
         Ok(())
     }

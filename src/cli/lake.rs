@@ -25,7 +25,7 @@ Examples:
   millrace lake files --data-dir lake --kind events --pin nightly --for 1h --format csv
   millrace lake export funnel --data-dir lake --to out
   millrace lake export sales --data-dir s3://shop/lake --at 1795596449708 --to sales.parquet
-  millrace lake changes sales --data-dir lake --since 3:1796116789159 --format csv
+  millrace lake changes sales --data-dir lake --since 3:71:1796116789159 --format csv
   millrace lake unpin nightly --data-dir lake
   millrace lake lifecycle --data-dir s3://shop/lake --expire quarantine=90 --unfinished-days 3
   millrace lake lifecycle --data-dir s3://shop/lake

@@ -55,7 +55,11 @@ pub fn export(
     )?;
     let written = written.finish().with_context(|| format!("writing {file} in {}", target.place()))?;
     let path = match target.local_root() {
-        Some(root) => root.join(&file).display().to_string(),
+        Some(root) => {
+            // Where unfinished files were; another's stay, and then so does it.
+            let _ = std::fs::remove_dir(root.join("_tmp"));
+            root.join(&file).display().to_string()
+        }
         None => format!("{}/{file}", target.place()),
     };
     Ok(Exported { epoch: manifest.epoch, rows: written.rows, bytes: written.bytes, path })

@@ -291,7 +291,6 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
     use millrace_connectors::source::MessageChunk;
-    use millrace_dataflows::rows::State;
     use millrace_dataflows::views::quality::{self, Accounting};
     use millrace_schema::Names;
 

@@ -124,7 +124,7 @@ fn what_cannot_run_names_the_setting_and_its_origin() {
     check_error(
         set(&["views.enabled=sales,funel"]),
         "setting views.enabled = \"funel\" (--set): expected names of views (sales, funnel, related_products, traffic, \
-         quality); the nearest is funnel",
+         customers, trending, quality); the nearest is funnel",
     );
     check_error(
         set(&["views.enabled=sales,sales"]),

@@ -11,6 +11,7 @@
 mod data_dir;
 mod error;
 mod event_files;
+mod event_records;
 mod event_rows;
 pub(crate) mod event_schema;
 mod folder_files;
@@ -28,6 +29,7 @@ mod table_file;
 pub use data_dir::{DATA_DIR_MARKER, DataDir};
 pub use error::LakeError;
 pub use event_files::{EventFiles, EventSettings};
+pub use event_records::{EventPlace, read_event_records};
 pub use event_rows::{EventRow, EventRowsError, read_event_rows};
 pub use merge::{merge_events, merge_quarantine};
 pub use part_file::{BytesFile, Compression, LakeFile, Unfinished};

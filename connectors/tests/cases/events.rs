@@ -8,7 +8,7 @@ use millrace_connectors::source::{PartitionInfo, ReadOptions};
 use millrace_connectors::store::{Local, Store};
 use millrace_schema::calendar::{Calendar, MICROS_PER_DAY};
 use millrace_schema::decode::{Bump, DecodeSettings, decode};
-use millrace_schema::{Currency, Kind, OwnedRecord, Page, Reject, Rule, Warnings};
+use millrace_schema::{Currency, Kind, NameCache, Names, OwnedRecord, Page, Place, Reject, Rule, Warnings};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -205,6 +205,41 @@ fn what_was_decoded_decodes_to_the_same_after_the_lake() {
     let report = write(directory.path(), vec![columns.finish(None)], EventSettings::default());
     assert_eq!(report.rows, 10);
     assert_eq!(decoded(directory.path()), records);
+}
+
+/// What a record means to the dataflow, whichever way it is read: the hash of its content, too.
+#[test]
+fn records_of_columns_are_those_of_lines() {
+    let directory = tempdir().unwrap();
+    let mut records = decoded(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/kinds.jsonl")));
+    records.extend(samples().into_iter().filter(|sample| sample.kind != Kind::Inventory || sample.extra.is_empty()));
+    let mut columns = EventColumns::new(Calendar::utc());
+    records.iter().zip(0..).for_each(|(record, number)| columns.push(&record.as_record(), number, 1, 42));
+    let report = write(directory.path(), vec![columns.finish(None)], EventSettings::default());
+    let (names, settings, arena) = (Arc::new(Names::default()), DecodeSettings::default(), Bump::new());
+    let mut cache = NameCache::new(names);
+    let mut compared = 0;
+    for file in &report.files {
+        let bytes = bytes::Bytes::from(std::fs::read(directory.path().join(&file.key)).unwrap());
+        let lines = read_event_rows(&file.key, &bytes).unwrap();
+        let mut next = lines.iter();
+        read_event_records::<LakeError>(&file.key, bytes, settings.default_currency, |place, record| {
+            let row = next.next().expect("there are as many rows");
+            let of_row = (row.source.as_str(), row.partition, row.offset, row.epoch);
+            assert_eq!((place.source, place.partition, place.offset, place.epoch), of_row);
+            // Some samples are beyond what is accepted.
+            if let Ok(line) = decode(&row.line, None, &settings, &arena) {
+                let at = Place::new(0, place.offset);
+                let (of_columns, of_line) = (record.to_event(at, &mut cache), line.to_event(at, &mut cache));
+                assert_eq!(of_columns.unwrap(), of_line.unwrap(), "{}", String::from_utf8_lossy(&row.line));
+                compared += 1;
+            }
+            Ok(())
+        })
+        .unwrap();
+        assert!(next.next().is_none());
+    }
+    assert!(compared > 40, "{compared}");
 }
 
 #[test]

@@ -150,7 +150,8 @@ impl View for Trending {
                 time => asked.time_label(time, record.time),
             };
             if let Some(key) = asked.key(|column| Some(label(column))).filter(|_| asked.in_days(Some(record.time))) {
-                let of_hour: &mut [i64; 3] = groups.entry(key).or_default().entry(asked.hour_start(record.time)).or_default();
+                let of_hour: &mut [i64; 3] =
+                    groups.entry(key).or_default().entry(asked.hour_start(record.time)).or_default();
                 of_hour.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
             }
         }

@@ -344,5 +344,16 @@ fn the_hashes_of_a_version_stay_what_they_are() {
             .to_owned(),
     ];
     let hashes: Vec<u32> = lines.iter().map(|line| event(line).content).collect();
-    assert_eq!((CONTENT_VERSION, hashes), (1, vec![]));
+    let of_version_1 = [
+        1_581_505_170,
+        3_175_110_208,
+        1_558_703_882,
+        3_796_713_444,
+        4_061_799_250,
+        2_116_697_953,
+        2_734_856_255,
+        509_389_997,
+        2_076_632_563,
+    ];
+    assert_eq!((CONTENT_VERSION, &hashes[..]), (1, &of_version_1[..]));
 }

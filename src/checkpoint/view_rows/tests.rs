@@ -52,6 +52,11 @@ fn row(view: &dyn View, table: usize, names: &Names, measure: i64) -> (Key, Meas
             Part::Day | Part::Month => 18_170,
             Part::Unused => 0,
             Part::Name(_) => names.intern("tea").expect("a name").0,
+            Part::User(_) => {
+                let name = Name::of_user(Id::of("ann"));
+                names.enter(name, "ann").expect("a name");
+                name.0
+            }
             Part::Currency => Currency::USD.code(),
             Part::Count(_) => 7,
             Part::Choice(..) => 1,

@@ -5,7 +5,7 @@ use super::pins::PinArgs;
 use super::{path_of, view_of};
 use crate::checkpoint::{Cursor, FileEntry, Since, checkpoint_at, files_of, open_store, since};
 use crate::log;
-use crate::numbers::Epoch;
+use crate::numbers::{Epoch, Generation};
 use crate::output::{Format, Layout, print};
 use clap::Args;
 use millrace_dataflows::table::{Table, Value};
@@ -64,19 +64,21 @@ impl ChangesArgs {
                 changes.into_iter().for_each(|file| row("changes", file));
             }
         }
-        let Cursor { generation, epoch } = Cursor::of(&manifest);
-        let cursor = Value::text(format!("{generation}:{epoch}"));
+        let Cursor { generation, manifest, epoch } = Cursor::of(&manifest);
+        let cursor = Value::text(format!("{generation}:{manifest}:{epoch}"));
         table.rows.push(vec![Value::text("cursor"), cursor, Value::Null, Value::Null, count(epoch.0)]);
         print(&table, self.format, Layout::of_stdout(), out)?;
         Ok(())
     }
 }
 
-/// `3:1796116789159`, as it is printed.
+/// `3:71:1796116789159`, as it is printed.
 fn cursor_of(text: &str) -> Result<Cursor, Usage> {
-    let parts =
-        text.split_once(':').and_then(|(generation, epoch)| Some((generation.parse().ok()?, epoch.parse().ok()?)));
-    let (generation, epoch) = parts
-        .ok_or_else(|| Usage(format!("--since {text}: a cursor as this command prints it, such as 3:1796116789159")))?;
-    Ok(Cursor { generation, epoch })
+    let parts: Option<Vec<u64>> = text.split(':').map(|part| part.parse().ok()).collect();
+    match parts.as_deref() {
+        Some(&[generation, manifest, epoch]) => {
+            Ok(Cursor { generation: Generation(generation), manifest, epoch: Epoch(epoch) })
+        }
+        _ => Err(Usage(format!("--since {text}: a cursor as this command prints it, such as 3:71:1796116789159"))),
+    }
 }

@@ -8,13 +8,11 @@ use crate::serve::status::{Engine, EngineStatus};
 use crate::serve::{Commit, Publisher, ServeSettings};
 use bytes::Bytes;
 use millrace_dataflows::context::Shared;
+use millrace_dataflows::facts::{Account, Counted};
 use millrace_dataflows::query::Query;
-use millrace_dataflows::rows::Measures;
-use millrace_dataflows::settings::{FunnelSettings, Horizons, RelatedSettings, ViewContext};
+use millrace_dataflows::settings::ViewContext;
 use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::quality;
-use millrace_schema::Currency;
-use millrace_schema::calendar::Calendar;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -92,14 +90,7 @@ struct Fixture {
 }
 
 fn context() -> ViewContext {
-    ViewContext {
-        calendar: Calendar::of("UTC").expect("a zone"),
-        default_currency: Currency::USD,
-        allowed_lateness_micros: 0,
-        funnel: FunnelSettings::default().plan().expect("the defaults are good"),
-        related: RelatedSettings::default(),
-        horizons: Horizons::NONE,
-    }
+    ViewContext { allowed_lateness_micros: 0, ..ViewContext::default() }
 }
 
 fn fixture(settings: &ServeSettings) -> Fixture {
@@ -122,12 +113,12 @@ impl Fixture {
     /// So many records more of an hour.
     fn publish(&mut self, epoch: u64, records: &[(i64, i64)]) {
         let change = |&(hour, count): &(i64, i64)| {
-            let mut measures = [0; quality::WARNED + 1];
-            (measures[quality::READ], measures[quality::ACCEPTED]) = (count, count);
-            (quality::total_key(hour * HOUR, self.shared.none), epoch, Measures::of(&measures))
+            let account = |what| (Account { hour: hour * HOUR, source: self.shared.none, what }, count);
+            [Counted::Read, Counted::Accepted].map(account)
         };
-        let changes = records.iter().map(change).collect();
-        self.publisher.add(Commit { epoch, changes: vec![(0, Changed::List(changes))], ..Commit::default() });
+        let rows = quality::rows(records.iter().flat_map(change));
+        let changes = rows.iter().map(|(key, sums)| (*key, epoch, sums.to_measures())).collect();
+        self.publisher.add(Commit { epoch, changes: vec![("quality", Changed::List(changes))], ..Commit::default() });
         self.publisher.publish();
     }
 

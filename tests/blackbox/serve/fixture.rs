@@ -132,7 +132,13 @@ impl Serving {
             at_ms: epoch,
             watermark: shop().watermark,
             positions: Some(Arc::new([positions])),
-            changes: changes.into_iter().map(|(view, changes)| (view, Changed::List(changes))).collect(),
+            // Their texts are in the shop's dictionary.
+            names: Vec::new(),
+            // By the position of the view among those of the shop.
+            changes: changes
+                .into_iter()
+                .map(|(view, changes)| (shop().views[view].0, Changed::List(changes)))
+                .collect(),
         });
         self.publisher.publish();
     }

@@ -130,9 +130,8 @@ pub fn answer(rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Resu
         let expected = "one of champions, loyal, new, promising, at_risk, hibernating, lost, (none)";
         return Err(QueryError::BadFilter { column: column.clone(), text: text.clone(), expected });
     }
-    let named = |column: &str| {
-        asked.iter().any(|(name, _)| name == column) || filters.iter().any(|(name, ..)| name == column)
-    };
+    let named =
+        |column: &str| asked.iter().any(|(name, _)| name == column) || filters.iter().any(|(name, ..)| name == column);
     if named("day") || query.days.is_some() {
         if ["user_id", "segment", "currency"].into_iter().any(named) {
             return Err(QueryError::DaysAlone);
@@ -165,7 +164,8 @@ pub fn answer(rows: &dyn RowSet, context: &AnswerContext, query: &Query) -> Resu
     let now = query.as_of.or(context.watermark).map(|now| context.calendar().day(now));
     let mut table = Table::new(columns.iter().map(|(column, _)| column.as_str()).chain(VALUES));
     for (parts, sum) in &groups {
-        let segment_of = |part: u64| segment_names.iter().find(|(_, name)| **name == part).map_or("", |(text, _)| *text);
+        let segment_of =
+            |part: u64| segment_names.iter().find(|(_, name)| **name == part).map_or("", |(text, _)| *text);
         let mut row: Vec<Value> = columns
             .iter()
             .zip(parts)

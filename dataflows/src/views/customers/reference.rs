@@ -102,8 +102,10 @@ impl Rivals {
 /// [`QueryError`] where the question names what the view does not have.
 pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Result<Table, QueryError> {
     let mut asked = Asked::check("customers", &GROUPS, &GROUPS, None, context, query)?;
-    if let Some((column, text)) =
-        query.filters.iter().find(|(column, text)| column == "segment" && text != "(none)" && !SEGMENTS.contains(&&**text))
+    if let Some((column, text)) = query
+        .filters
+        .iter()
+        .find(|(column, text)| column == "segment" && text != "(none)" && !SEGMENTS.contains(&&**text))
     {
         let expected = "one of champions, loyal, new, promising, at_risk, hibernating, lost, (none)";
         return Err(QueryError::BadFilter { column: column.clone(), text: text.clone(), expected });
