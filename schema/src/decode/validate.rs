@@ -269,11 +269,19 @@ fn missing<T>(field: Field, faults: &mut impl Faults, otherwise: T) -> Result<T,
 }
 
 /// A string as it is, or a whole number as its decimal text; empty where absent.
-#[inline]
+// Said twice of a record, once to note all of its faults: the compiler would call it, and a call costs as much as the work.
+#[inline(always)]
 fn id<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
     match fields.token(field) {
         Token::Absent => Ok(""),
         Token::Text(text) => Ok(text),
+        token => id_of(token, fields, field, faults),
+    }
+}
+
+#[inline(never)]
+fn id_of<'a>(token: Token<'a>, fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
+    match token {
         Token::Number(number) if decimal::is_integer(number) => Ok(number),
         Token::Number(number) => match Number::of(number).whole_text(ID_DIGITS_MAX) {
             Some(text) => Ok(fields.arena.alloc_str(&text)),
@@ -283,13 +291,13 @@ fn id<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result
     }
 }
 
-#[inline]
+#[inline(always)]
 fn required_id<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
     let id = id(fields, field, faults)?;
     if id.is_empty() { missing(field, faults, "") } else { Ok(id) }
 }
 
-#[inline]
+#[inline(always)]
 fn text<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
     match fields.token(field) {
         Token::Absent => Ok(""),
@@ -298,7 +306,7 @@ fn text<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Resu
     }
 }
 
-#[inline]
+#[inline(always)]
 fn required_text<'a>(fields: &Fields<'a>, field: Field, faults: &mut impl Faults) -> Result<&'a str, Fault> {
     let text = text(fields, field, faults)?;
     if text.is_empty() { missing(field, faults, "") } else { Ok(text) }

@@ -245,10 +245,11 @@ fn by_day(
         return Err(QueryError::RangeNeedsDays);
     }
     let mut groups: BTreeMap<Vec<u64>, Measures> = BTreeMap::new();
-    if let Some((first, last)) = days_asked(filters, query.days, calendar).or(Some((0, i64::MAX)))
-        && first <= last
-    {
-        let span = Span::of(DAY, &[]).between(0, first.max(0) as u64, last.max(0) as u64);
+    // A customer's day may be the last of 1969, west of Greenwich; none before 1970 can be asked for.
+    let days = days_asked(filters, query.days, calendar);
+    if days.is_none_or(|(first, last)| first <= last) {
+        let all = Span::of(DAY, &[]);
+        let span = days.map_or(all, |(first, last)| all.between(0, first.max(0) as u64, last.max(0) as u64));
         rows.scan(&span, &mut |key, sums| {
             let group = asked.iter().map(|_| key.parts[0]).collect();
             groups.entry(group).or_default().add_sums(sums);

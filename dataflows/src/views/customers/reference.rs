@@ -6,7 +6,7 @@ use crate::oracle::{Observed, is_sold_line, money, returned, sales_facts, too_la
 use crate::query::{Query, QueryError};
 use crate::settings::ViewContext;
 use crate::table::{Table, Value};
-use millrace_schema::calendar::parse_day;
+use jiff::civil::Date;
 use millrace_schema::{Currency, OwnedRecord};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,8 +170,11 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
         let spend: i128 = sums().map(|sums| sums.spend).sum();
         let days = || with_orders().flat_map(|one| &one.ordered_on);
         let text = |day: Option<&String>| day.map_or(Value::Null, Value::text);
-        let number = |day: &String| parse_day(day).expect("a day's text is a day");
-        let since = days().max().zip(today.as_ref()).map(|(last, today)| (number(today) - number(last)).max(0));
+        let date = |day: &String| -> Date { day.parse().expect("a day's text is a day") };
+        let since = days().max().zip(today.as_ref()).map(|(last, today)| {
+            let between = date(today).since(date(last)).expect("they are days of one calendar");
+            i64::from(between.get_days()).max(0)
+        });
         let of_one = |value: Option<i64>| value.filter(|_| by_user).map_or(Value::Null, Value::Int);
         let scores = members.last().and_then(|(.., scores)| *scores);
         table.rows.push(row(
