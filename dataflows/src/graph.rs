@@ -28,7 +28,7 @@ use crate::operators::sessions::{SessionInputs, sessions};
 use crate::operators::users::users;
 use crate::rows::Rows;
 use crate::settings::FunnelUnit;
-use crate::views::{View, maintained};
+use crate::views::maintained;
 use differential_dataflow::AsCollection;
 use millrace_schema::{Event, Named, Place};
 use timely::dataflow::operators::Concatenate;
@@ -71,9 +71,12 @@ pub fn build<'s>(
     durable: bool,
 ) -> Outputs<'s> {
     let views: Vec<_> = maintained(enabled, &shared.context).collect();
-    let is_enabled = |view: &&Box<dyn View>| enabled.iter().any(|on| on == view.name());
+    let is_enabled = |name: &str| enabled.iter().any(|on| on == name);
     // What is maintained in any case needs no more than what readers count.
-    let uses = views.iter().filter(is_enabled).fold(Uses::NOTHING, |uses, view| uses.and(view.definition().uses));
+    let uses = views
+        .iter()
+        .filter(|view| is_enabled(view.name()))
+        .fold(Uses::NOTHING, |uses, view| uses.and(view.definition().uses));
     let by_user = shared.context.funnel.unit == FunnelUnit::User;
     let of_sessions = Uses { visits: uses.visits && !by_user, ..uses };
     let wanted = Wanted {

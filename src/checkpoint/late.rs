@@ -130,6 +130,8 @@ impl Lookup {
             if self.looked.insert(file.key().to_owned()) {
                 *rows += file.rows();
                 lake.read_wanted(&file, self.recall.wanted(), &mut self.names, |kept| self.recall.look(&kept))?;
+                // Of few of these rows the names are told, at the end.
+                self.names.drain_new().for_each(drop);
             }
         }
         Ok(())
