@@ -3,6 +3,7 @@
 //! Where there is no place for a new one, the one that has been without a call for longest goes, if that is a while; else the
 //! new one waits. One that is sent answers and takes none, or breaks off calls by the hundred, is closed, too.
 
+use super::memory::CALL_BYTES;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -26,13 +27,15 @@ pub struct Connection {
     calls: AtomicUsize,
     /// Milliseconds from `begun` to when the last of them began or ended.
     called_ms: AtomicU64,
-    /// Bytes that were made for it and that it has not taken, and when it last took some.
+    /// Bytes of answers to it that are there and that it has not taken, and when it last took some.
     unsent: AtomicUsize,
     took_ms: AtomicU64,
     /// Calls that it broke off since the window began.
     resets: AtomicU64,
     resets_since_ms: AtomicU64,
     closing: AtomicBool,
+    /// It has given its place back.
+    is_gone: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -49,8 +52,24 @@ impl Connection {
             resets: AtomicU64::new(0),
             resets_since_ms: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
             waker: Mutex::default(),
         }
+    }
+
+    /// Tells it from all others.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether an answer could still reach it.
+    pub fn is_open(&self) -> bool {
+        !self.closing.load(Relaxed) && !self.is_gone.load(Relaxed)
+    }
+
+    /// What the server holds for it: answers that it has not taken, and its open calls.
+    fn held(&self) -> usize {
+        self.unsent.load(Relaxed) + self.calls.load(Relaxed) * CALL_BYTES
     }
 
     fn now_ms(&self) -> u64 {
@@ -184,20 +203,19 @@ impl Connections {
         Some(Place { connection, all: self.clone() })
     }
 
-    /// Closes those that have taken least of what they were sent, if that is at least `least` of each, until so many bytes are
-    /// on their way back. False where the caller's own is one of them, or there are too few.
+    /// Closes those for which most is held, if that is at least `least` of each, until so many bytes are on their way back.
+    /// False where the caller's own is one of them, or there are too few.
     pub fn make_room(&self, bytes: usize, least: usize, caller: Option<&Connection>) -> bool {
         let inner = self.inner();
-        let unsent = |connection: &&Arc<Connection>| connection.unsent.load(Relaxed);
-        let is_open = |connection: &&Arc<Connection>| !connection.closing.load(Relaxed);
-        let mut coming: usize = inner.all.values().filter(|connection| !is_open(connection)).map(|c| unsent(&c)).sum();
+        let is_open = |connection: &&Arc<Connection>| connection.is_open();
+        let mut coming: usize = inner.all.values().filter(|other| !other.is_open()).map(|other| other.held()).sum();
         while coming < bytes {
-            let greediest = inner.all.values().filter(is_open).max_by_key(unsent);
-            let Some(greediest) = greediest.filter(|connection| unsent(connection) >= least) else { return false };
+            let greediest = inner.all.values().filter(is_open).max_by_key(|other| other.held());
+            let Some(greediest) = greediest.filter(|greediest| greediest.held() >= least) else { return false };
             if caller.is_some_and(|caller| caller.number == greediest.number) {
                 return false;
             }
-            coming += unsent(&greediest);
+            coming += greediest.held();
             greediest.close();
         }
         true
@@ -226,6 +244,7 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.connection.is_gone.store(true, Relaxed);
         let mut inner = self.all.inner();
         inner.all.remove(&self.connection.number);
         let address = self.connection.address;
@@ -256,7 +275,10 @@ mod tests {
         assert!(places.iter().all(Option::is_some) && all.try_enter(HERE).is_none());
         let other = all.try_enter(THERE);
         assert!(other.is_some() && all.try_enter(THERE).is_none());
+        let first = places[0].as_ref().expect("it has a place").connection.clone();
+        assert!(first.is_open());
         drop(places);
+        assert!(!first.is_open());
         assert!(all.try_enter(HERE).is_some());
         assert_eq!(all.count(), 1);
     }
@@ -275,6 +297,10 @@ mod tests {
         // What is on its way back is not asked for twice.
         assert!(all.make_room(20, 1, Some(&small)) && !small.closing.load(Relaxed));
         assert!(!all.make_room(21, 1, Some(&small)));
+        // Calls count, too.
+        (0..3).for_each(|_| small.call_begins());
+        assert!(!all.make_room(21, 3 * CALL_BYTES + 11, None) && all.make_room(21, 3 * CALL_BYTES, None));
+        assert!(!small.is_open());
         let third = place();
         (0..=RESETS_MOST).for_each(|_| third.call_was_reset());
         assert!(third.closing.load(Relaxed));

@@ -3,7 +3,7 @@
 use super::codec::{Codec, Columns, RowRole};
 use super::error::ReadError;
 use super::token::PageToken;
-use crate::serve::callers::memory::{Memory, Of};
+use crate::serve::callers::memory::{Charge, Memory, Of};
 use bytes::Bytes;
 use millrace_dataflows::table::Table;
 use std::collections::HashMap;
@@ -24,12 +24,13 @@ pub struct Page {
 }
 
 /// A whole answer, as a codec has encoded it.
-#[derive(Debug)]
 pub struct EncodedTable {
     pub columns: Arc<Columns>,
     rows: Bytes,
     /// Where each row ends.
     ends: Vec<usize>,
+    /// Of what is beside the rows.
+    _charge: Charge,
 }
 
 impl EncodedTable {
@@ -51,7 +52,8 @@ impl EncodedTable {
             ends.push(rows.len());
         }
         rows.shrink_to_fit();
-        Ok(EncodedTable { columns: Arc::new(columns), rows: memory.keep(rows, Of::Calls, None)?, ends })
+        let _charge = memory.charge(beside(&columns, &ends), Of::Calls, None)?;
+        Ok(EncodedTable { columns: Arc::new(columns), rows: memory.keep(rows, Of::Calls, None)?, ends, _charge })
     }
 
     pub fn rows(&self) -> usize {
@@ -59,7 +61,7 @@ impl EncodedTable {
     }
 
     fn bytes(&self) -> usize {
-        self.columns.bytes() + self.rows.len() + self.ends.len() * size_of::<usize>()
+        self.rows.len() + beside(&self.columns, &self.ends)
     }
 
     /// Some rows as they stand in an answer.
@@ -67,6 +69,10 @@ impl EncodedTable {
         let start = |row: usize| if row == 0 { 0 } else { self.ends[row - 1] };
         self.rows.slice(start(rows.start)..start(rows.end))
     }
+}
+
+fn beside(columns: &Columns, ends: &[usize]) -> usize {
+    columns.bytes() + size_of_val(ends)
 }
 
 /// The codec, the epoch and the question.

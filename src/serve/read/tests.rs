@@ -112,6 +112,11 @@ fn fixture(settings: &ServeSettings) -> Fixture {
     Fixture { publisher, shared, engine, draining, reads }
 }
 
+/// Somebody without a connection.
+fn nobody(deadline: Deadline) -> Asker {
+    Asker { deadline, connection: None }
+}
+
 fn settings() -> ServeSettings {
     ServeSettings { subscription_interval_min_ms: 1, ..ServeSettings::default() }
 }
@@ -141,7 +146,7 @@ impl Fixture {
         let codec: Arc<dyn Codec> = codec.clone();
         let deadline = self.reads.deadline(None);
         let version = self.reads.admit()?.version(&Wanted::default(), deadline).await?;
-        self.reads.page(&codec, &version, question, offset, Some(2), deadline).await
+        self.reads.page(&codec, &version, question, offset, Some(2), &nobody(deadline)).await
     }
 }
 
@@ -230,8 +235,8 @@ async fn pages_are_encoded_once_a_codec() {
     // The next page is of the epoch of the first, and there already.
     fixture.publish(20, &[(1, 1)]);
     let version = fixture.reads.version_of(next).expect("it is kept");
-    let (codec, deadline): (Arc<dyn Codec>, _) = (bars.clone(), fixture.reads.deadline(None));
-    let second = fixture.reads.page(&codec, &version, &by_hour(), 2, Some(2), deadline).await.expect("it fits");
+    let (codec, asker): (Arc<dyn Codec>, _) = (bars.clone(), nobody(fixture.reads.deadline(None)));
+    let second = fixture.reads.page(&codec, &version, &by_hour(), 2, Some(2), &asker).await.expect("it fits");
     assert_eq!((text(&second.rows), second.next), (hour(3, "|"), None));
     assert_eq!(bars.rows.load(SeqCst), 3);
     let other = fixture.page(&dots, &by_hour(), 2).await.expect("it fits");
@@ -258,13 +263,14 @@ async fn errors_say_what_kind_they_are_and_when_to_ask_again() {
     assert_eq!(misfit.kind, Kind::Invalid);
     let deadline = fixture.reads.deadline(None);
     let version = fixture.reads.board.current();
-    let large = fixture.reads.answer(&version, by_hour(), deadline, "filter", Table::clone).await;
+    let large = fixture.reads.answer(&version, by_hour(), &nobody(deadline), "filter", Table::clone).await;
     let large = large.expect_err("it has two rows");
     assert_eq!(large.kind, Kind::TooLarge);
     assert_eq!(large.text, "the answer has 2 rows, and the server gives 1 at once: filter");
     assert_eq!(large.details, [("rows", "2".to_owned()), ("rows_max", "1".to_owned())]);
     let late = fixture.reads.deadline(Some(Duration::ZERO));
-    let late = fixture.reads.answer(&version, by_hour(), late, "filter", Table::clone).await.expect_err("no time");
+    let late =
+        fixture.reads.answer(&version, by_hour(), &nobody(late), "filter", Table::clone).await.expect_err("no time");
     assert_eq!(late.kind, Kind::Late);
     let old = Wanted::default().no_older_than(Some(100));
     let stale = fixture.reads.admit().expect("it takes reads").version(&old, deadline).await;
