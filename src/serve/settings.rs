@@ -49,7 +49,8 @@ pub struct ServeSettings {
     pub connections_max: usize,
     /// Likewise of one address.
     pub connections_per_address_max: usize,
-    /// A connection has to begin with TLS, if there is, and HTTP/2 within this time; one without a call for so long is idle.
+    /// A connection has to begin with TLS, if there is, and HTTP/2 within this time; one without a call for so long is idle, and one that
+    /// never had a call after a tenth of it.
     pub handshake_ms: u64,
     /// A connection that takes nothing of its answers for so long is closed.
     pub answer_stall_ms: u64,

@@ -2,6 +2,7 @@
 
 use super::live::{Message, MessageKind, Messages, Reason};
 use super::*;
+use crate::serve::callers::connections::Connections;
 use crate::serve::callers::memory::Memory;
 use crate::serve::commit::Changed;
 use crate::serve::status::{Engine, EngineStatus};
@@ -291,4 +292,31 @@ async fn errors_say_what_kind_they_are_and_when_to_ask_again() {
     assert_eq!(why.kind, Kind::Unavailable);
     let refused = fixture.reads.admit_subscription().map(|_| ()).expect_err("it drains");
     assert_eq!(refused.text, "the server is draining");
+}
+
+/// What nobody waits for any more is left, and what was asked by somebody who has gone is never begun.
+#[tokio::test]
+async fn whoever_has_gone_is_not_worked_for() {
+    // Every question waits for the one turn that there is.
+    let few = ServeSettings { light_rows_max: 0, heavy_queries_max: 1, max_result_rows: 10_000, ..settings() };
+    let mut fixture = fixture(&few);
+    let hours: Vec<(i64, i64)> = (1..5_000).map(|hour| (hour, 1)).collect();
+    fixture.publish(10, &hours);
+    let version = fixture.reads.board.current();
+    let (bars, stars) = (Lines::new("|"), Lines::new("*"));
+    let codec: Arc<dyn Codec> = bars.clone();
+    let asker = nobody(fixture.reads.deadline(None));
+    let question = by_hour();
+    let broken_off = fixture.reads.page(&codec, &version, &question, 0, Some(2), &asker);
+    assert!(tokio::time::timeout(Duration::ZERO, broken_off).await.is_err(), "it takes longer");
+    assert_eq!(fixture.page(&stars, &by_hour(), 0).await.expect("it has its turn").total_rows, hours.len());
+    assert_eq!([&bars, &stars].map(|lines| lines.rows.load(SeqCst)), [0, hours.len()]);
+
+    let all = Connections::new(1, 1, Duration::ZERO);
+    let place = all.enter(std::net::Ipv4Addr::LOCALHOST.into()).await;
+    let asker = Asker { connection: Some(place.connection.clone()), ..asker };
+    let ask = || fixture.reads.answer(&version, by_hour(), &asker, "filter", |table| table.rows.len());
+    assert_eq!(ask().await, Ok(hours.len()));
+    drop(place);
+    assert_eq!(ask().await.expect_err("it has gone").kind, Kind::Gone);
 }

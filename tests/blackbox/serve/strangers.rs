@@ -46,9 +46,23 @@ fn an_idle_connection_makes_room() {
     let begun = Instant::now();
     let mut idle: Vec<Raw> = (0..3).map(|_| Raw::open(&serving.address())).collect();
     assert!(is_answered(&serving, Duration::from_secs(3)));
-    assert!(begun.elapsed() >= Duration::from_millis(300), "nobody was in the way");
+    assert!(begun.elapsed() >= Duration::from_millis(30), "nobody was in the way");
     let ended = idle.iter_mut().filter_map(|raw| raw.is_ended(Duration::from_millis(50)).then_some(())).count();
     assert!((1..3).contains(&ended), "{ended}");
+}
+
+#[test]
+fn those_who_never_ask_anything_make_room_soon() {
+    let few = ServeSettings { connections_max: 8, connections_per_address_max: 8, handshake_ms: 10_000, ..settings() };
+    let serving = Serving::whole(&few, 5);
+    let mut asking = Raw::open(&serving.address());
+    assert!(asking.call("Query", &request("traffic", &Query::default())));
+    let idle: Vec<Raw> = (0..30).map(|_| Raw::open(&serving.address())).collect();
+    // A tenth of the time after which one that has asked something is idle.
+    assert!(is_answered(&serving, Duration::from_secs(5)));
+    assert!(asking.call("Query", &request("traffic", &Query::default())));
+    assert!(!asking.is_ended(Duration::from_millis(100)));
+    assert_eq!(idle.len(), 30);
 }
 
 /// A question with a large answer.
