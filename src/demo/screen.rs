@@ -1,8 +1,8 @@
 //! What a person sees of the demonstration: one version of all views on one screen.
 
 use crate::cli::{Format, Layout, print};
+use crate::serve::Published;
 use crate::serve::status::EngineStatus;
-use crate::serve::{Published, read};
 use millrace_dataflows::query::Query;
 use millrace_dataflows::table::{Table, Value};
 use millrace_dataflows::views::quality::{Accounting, warned};
@@ -128,7 +128,7 @@ impl Screen {
 }
 
 fn ask(version: &Published, view: &str, query: &Query) -> Option<Table> {
-    read::answer(version, view, query).ok()
+    crate::serve::read::answer(version, view, query).ok()
 }
 
 fn pick(table: &Table, columns: &[&str]) -> Table {

@@ -184,14 +184,14 @@ mod tests {
                 assert!(batch.first && !batch.last);
                 let columns: Vec<(&str, bool)> = batch.columns.iter().map(|c| (&*c.name, c.group)).collect();
                 assert_eq!(columns, [("key", true), ("count", false), ("none", false)]);
-                assert_eq!(batch.rows.iter().map(cells).collect::<Vec<_>>(), [row.clone()]);
+                assert_eq!(batch.rows.iter().map(cells).collect::<Vec<_>>(), vec![row.clone()]);
             }
             other => panic!("{other:?}"),
         }
         match read(told(MessageKind::Changes, RowRole::Upserted, false)) {
             Sent::Changes(batch) => {
                 assert_eq!((&batch.at, batch.last, batch.columns.len()), (&at, false, 0));
-                assert_eq!(batch.upserted.iter().map(cells).collect::<Vec<_>>(), [row.clone()]);
+                assert_eq!(batch.upserted.iter().map(cells).collect::<Vec<_>>(), vec![row.clone()]);
             }
             other => panic!("{other:?}"),
         }
