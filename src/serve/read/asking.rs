@@ -58,7 +58,8 @@ impl Asking {
         }
     }
 
-    /// The answer, and what `finish` makes of it in the same place.
+    /// The answer, and what `finish` makes of it in the same place. `known` may know that already, once it is the question's turn:
+    /// somebody else may have asked the same. Nobody waits for what another has asked: each has a line of its own.
     ///
     /// # Errors
     /// Where the question does not fit, the deadline passes before it has its turn, there is no memory for it, or `finish` fails.
@@ -67,6 +68,7 @@ impl Asking {
         version: &Arc<Published>,
         question: Question,
         asker: &Asker,
+        known: impl Fn() -> Option<T> + Send,
         finish: impl FnOnce(Table) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
         asker.check("not answered")?;
@@ -78,12 +80,18 @@ impl Asking {
             (looks_at, finish)
         } else {
             let held = self.turn(&self.light, looks_at, asker).await?;
+            if let Some(known) = known() {
+                return Ok(known);
+            }
             match aside(version, &question, Some(self.light_rows_max), held, finish).await? {
                 Worked::Out(answer) => return Ok(answer),
                 Worked::TooMany(rows, finish) => (rows, finish),
             }
         };
         let held = self.turn(&self.heavy, looks_at, asker).await?;
+        if let Some(known) = known() {
+            return Ok(known);
+        }
         aside(version, &question, None, held, finish).await?.out()
     }
 

@@ -165,7 +165,7 @@ impl Reads {
             check_rows(table.rows.len(), rows_max, advice)?;
             Ok(write(&table))
         };
-        self.asking.ask(version, question, asker, finish).await
+        self.asking.ask(version, question, asker, || None, finish).await
     }
 
     /// Some rows of the answer to a question, from a row on: as many as are asked for, or all of them where none are, but
@@ -207,9 +207,9 @@ impl Reads {
         asker: &Asker,
     ) -> Result<Arc<EncodedTable>, ReadError> {
         let key = (codec.name(), version.epoch, question.key());
-        let slot = self.pages.slot(&key);
-        if let Some(table) = slot.get() {
-            return Ok(table.clone());
+        let known = || self.pages.get(&key);
+        if let Some(table) = known() {
+            return Ok(table);
         }
         let working = async {
             if question.view == QUARANTINE {
@@ -218,11 +218,11 @@ impl Reads {
             let values = view(version, &question.view)?.view.value_columns().len();
             let (codec, memory) = (codec.clone(), self.memory.clone());
             let finish = move |table: Table| EncodedTable::of(&table, values, &*codec, &memory).map(Arc::new);
-            self.asking.ask(version, question.clone(), asker, finish).await
+            self.asking.ask(version, question.clone(), asker, known, finish).await
         };
-        let table = tokio::time::timeout_at(asker.deadline.at, slot.get_or_try_init(|| working)).await;
-        self.pages.filled(&key);
-        table.map_err(|_| asker.deadline.passed("the answer was not worked out"))?.cloned()
+        let table = tokio::time::timeout_at(asker.deadline.at, working).await;
+        let table = table.map_err(|_| asker.deadline.passed("the answer was not worked out"))??;
+        Ok(self.pages.put(key, table))
     }
 
     /// The rejected records are the engine's, and of no version.
