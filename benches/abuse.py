@@ -365,6 +365,7 @@ def main():
             thread.start()
         while time.time() < begun + options.seconds or thread and thread.is_alive():
             if not engine.lives():
+                engine.end()
                 sys.exit(f"{name}: the engine has ended with {engine.process.returncode}")
             most = max(most, engine.rss_mb())
             time.sleep(0.05)
