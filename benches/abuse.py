@@ -151,8 +151,11 @@ class Engine:
         run += ["--set", "horizons.deduplication=unlimited", "--set", "horizons.sessions=unlimited"]
         for setting in options.set:
             run += ["--set", setting]
-        self.process = subprocess.Popen(run, cwd=folder, stdout=subprocess.DEVNULL)
-        self.limit()
+        self.group = self.limited()
+        join = str(self.group / "cgroup.procs") if self.group else "/dev/null"
+        # It is in the group before it begins, so that `limits.memory = auto` sees the limit.
+        within = ["sh", "-c", 'echo $$ > "$0" && exec "$@"', join]
+        self.process = subprocess.Popen([*within, *run], cwd=folder, stdout=subprocess.DEVNULL)
         deadline = time.time() + 300
         while time.time() < deadline:
             status = self.status()
@@ -161,17 +164,24 @@ class Engine:
             time.sleep(0.2)
         sys.exit("the engine did not read its log in time")
 
-    def limit(self):
-        group = pathlib.Path(f"/sys/fs/cgroup/abuse-{os.getpid()}")
+    def limited(self):
+        """A control group with the limit, of version 2 or 1; None where there can be none."""
+        root = pathlib.Path("/sys/fs/cgroup")
+        folder, file = (root, "memory.max") if (root / "cgroup.controllers").exists() else (root / "memory", "memory.limit_in_bytes")
+        group = folder / f"abuse-{os.getpid()}"
         try:
             group.mkdir()
-            (group / "memory.max").write_text(str(self.options.limit_mb << 20))
-            (group / "memory.swap.max").write_text("0")
-            (group / "cgroup.procs").write_text(str(self.process.pid))
-            self.group = group
+            # Where it is no file of a control group it is not there yet, and none is made.
+            with open(group / file, "r+") as limit:
+                limit.write(str(self.options.limit_mb << 20))
+            swap = group / "memory.swap.max"
+            if swap.exists():
+                swap.write_text("0")
+            return group
         except OSError:
             if group.exists():
                 group.rmdir()
+            return None
 
     def status(self):
         command = [str(self.options.millrace.resolve()), "status", "--addr", self.text, "--format", "json"]
@@ -355,6 +365,7 @@ def main():
             thread.start()
         while time.time() < begun + options.seconds or thread and thread.is_alive():
             if not engine.lives():
+                engine.end()
                 sys.exit(f"{name}: the engine has ended with {engine.process.returncode}")
             most = max(most, engine.rss_mb())
             time.sleep(0.05)

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct ServeSettings {
     /// Where gRPC listens, `IP:PORT`; port 0 takes any that is free. Empty: nowhere.
     pub address: String,
-    /// Threads that answer.
+    /// Threads that answer; and questions of up to `light_rows_max` rows that are worked out aside at once.
     pub workers: usize,
     /// Bearer tokens that may read. Without any token here and in `admin_tokens`, everybody may read, and whoever is on
     /// the same host may administer.
@@ -31,9 +31,9 @@ pub struct ServeSettings {
     pub deadline_max_ms: u64,
     /// Rows that an answer, or a page of one, may have.
     pub max_result_rows: usize,
-    /// A question that looks at more rows than this is answered aside, so that it holds up no other.
+    /// A question that looks at more rows than this is a heavy one, which holds up no lighter one.
     pub light_rows_max: usize,
-    /// Questions that are answered aside at once.
+    /// Heavy questions that are worked out at once.
     pub heavy_queries_max: usize,
     /// Memory for what callers make the server hold, all together: open calls, answers on their way, pages, subscriptions.
     pub memory_bytes: usize,
@@ -49,7 +49,8 @@ pub struct ServeSettings {
     pub connections_max: usize,
     /// Likewise of one address.
     pub connections_per_address_max: usize,
-    /// A connection has to begin with TLS, if there is, and HTTP/2 within this time; one without a call for so long is idle.
+    /// A connection has to begin with TLS, if there is, and HTTP/2 within this time; one without a call for so long is idle, and one that
+    /// never had a call after a tenth of it.
     pub handshake_ms: u64,
     /// A connection that takes nothing of its answers for so long is closed.
     pub answer_stall_ms: u64,

@@ -1,8 +1,9 @@
 //! The connections that there are: so many, so many of one address; which of them give way to others.
 //!
-//! Where there is no place for a new one, the one that has been without a call for longest goes, if that is a while; else the
-//! new one waits. One that is sent answers and takes none, or breaks off calls by the hundred, is closed, too.
+//! Where there is no place for a new one, the one that has been without a call for longest goes, if that is a while; one that
+//! never had a call goes before all others, and much sooner. Else the new one waits. One that is sent answers and takes none, or breaks off calls by the hundred, is closed, too.
 
+use super::memory::CALL_BYTES;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -12,7 +13,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Whoever waits for a place looks at least so often.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(100);
+/// One that never had a call is idle after this part of the time after which others are.
+const NEVER_CALLED_PART: u32 = 10;
 /// Calls that one connection may break off in [`RESETS_WINDOW_MS`].
 const RESETS_MOST: u64 = 1_000;
 const RESETS_WINDOW_MS: u64 = 10_000;
@@ -26,13 +29,16 @@ pub struct Connection {
     calls: AtomicUsize,
     /// Milliseconds from `begun` to when the last of them began or ended.
     called_ms: AtomicU64,
-    /// Bytes that were made for it and that it has not taken, and when it last took some.
+    has_called: AtomicBool,
+    /// Bytes of answers to it that are there and that it has not taken, and when it last took some.
     unsent: AtomicUsize,
     took_ms: AtomicU64,
     /// Calls that it broke off since the window began.
     resets: AtomicU64,
     resets_since_ms: AtomicU64,
     closing: AtomicBool,
+    /// It has given its place back.
+    is_gone: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -44,13 +50,30 @@ impl Connection {
             begun: Instant::now(),
             calls: AtomicUsize::new(0),
             called_ms: AtomicU64::new(0),
+            has_called: AtomicBool::new(false),
             unsent: AtomicUsize::new(0),
             took_ms: AtomicU64::new(0),
             resets: AtomicU64::new(0),
             resets_since_ms: AtomicU64::new(0),
             closing: AtomicBool::new(false),
+            is_gone: AtomicBool::new(false),
             waker: Mutex::default(),
         }
+    }
+
+    /// Tells it from all others.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether an answer could still reach it.
+    pub fn is_open(&self) -> bool {
+        !self.closing.load(Relaxed) && !self.is_gone.load(Relaxed)
+    }
+
+    /// What the server holds for it: answers that it has not taken, and its open calls.
+    fn held(&self) -> usize {
+        self.unsent.load(Relaxed) + self.calls.load(Relaxed) * CALL_BYTES
     }
 
     fn now_ms(&self) -> u64 {
@@ -60,6 +83,7 @@ impl Connection {
     /// A call that was allowed begins.
     pub fn call_begins(&self) {
         self.calls.fetch_add(1, Relaxed);
+        self.has_called.store(true, Relaxed);
         self.called_ms.store(self.now_ms(), Relaxed);
     }
 
@@ -119,11 +143,13 @@ impl Connection {
         self.waker.lock().expect("no holder of the waker panics")
     }
 
-    /// How long it has had no call, if that is at least so long.
-    fn idle_for(&self, least: Duration) -> Option<Duration> {
+    /// Whether it never had a call, and how long it has had none, if that is long enough.
+    fn idle_for(&self, least: Duration) -> Option<(bool, Duration)> {
         let idle = Duration::from_millis(self.now_ms().saturating_sub(self.called_ms.load(Relaxed)));
-        let is_idle = self.calls.load(Relaxed) == 0 && !self.closing.load(Relaxed) && idle >= least;
-        is_idle.then_some(idle)
+        let never = !self.has_called.load(Relaxed);
+        let least = if never { least / NEVER_CALLED_PART } else { least };
+        let is_idle = self.calls.load(Relaxed) == 0 && self.is_open() && idle >= least;
+        is_idle.then_some((never, idle))
     }
 }
 
@@ -172,7 +198,7 @@ impl Connections {
         if full_of_address || inner.all.len() >= self.most {
             let candidates = inner.all.values().filter(|other| !full_of_address || other.address == address);
             let idle = candidates.filter_map(|other| Some((other.idle_for(self.idle_least)?, other)));
-            if let Some((_, longest)) = idle.max_by_key(|(idle, _)| *idle) {
+            if let Some((_, longest)) = idle.max_by_key(|(never_and_idle, _)| *never_and_idle) {
                 longest.close();
             }
             return None;
@@ -184,20 +210,19 @@ impl Connections {
         Some(Place { connection, all: self.clone() })
     }
 
-    /// Closes those that have taken least of what they were sent, if that is at least `least` of each, until so many bytes are
-    /// on their way back. False where the caller's own is one of them, or there are too few.
+    /// Closes those for which most is held, if that is at least `least` of each, until so many bytes are on their way back.
+    /// False where the caller's own is one of them, or there are too few.
     pub fn make_room(&self, bytes: usize, least: usize, caller: Option<&Connection>) -> bool {
         let inner = self.inner();
-        let unsent = |connection: &&Arc<Connection>| connection.unsent.load(Relaxed);
-        let is_open = |connection: &&Arc<Connection>| !connection.closing.load(Relaxed);
-        let mut coming: usize = inner.all.values().filter(|connection| !is_open(connection)).map(|c| unsent(&c)).sum();
+        let is_open = |connection: &&Arc<Connection>| connection.is_open();
+        let mut coming: usize = inner.all.values().filter(|other| !other.is_open()).map(|other| other.held()).sum();
         while coming < bytes {
-            let greediest = inner.all.values().filter(is_open).max_by_key(unsent);
-            let Some(greediest) = greediest.filter(|connection| unsent(connection) >= least) else { return false };
+            let greediest = inner.all.values().filter(is_open).max_by_key(|other| other.held());
+            let Some(greediest) = greediest.filter(|greediest| greediest.held() >= least) else { return false };
             if caller.is_some_and(|caller| caller.number == greediest.number) {
                 return false;
             }
-            coming += unsent(&greediest);
+            coming += greediest.held();
             greediest.close();
         }
         true
@@ -226,6 +251,7 @@ pub struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.connection.is_gone.store(true, Relaxed);
         let mut inner = self.all.inner();
         inner.all.remove(&self.connection.number);
         let address = self.connection.address;
@@ -256,9 +282,33 @@ mod tests {
         assert!(places.iter().all(Option::is_some) && all.try_enter(HERE).is_none());
         let other = all.try_enter(THERE);
         assert!(other.is_some() && all.try_enter(THERE).is_none());
+        let first = places[0].as_ref().expect("it has a place").connection.clone();
+        assert!(first.is_open());
         drop(places);
+        assert!(!first.is_open());
         assert!(all.try_enter(HERE).is_some());
         assert_eq!(all.count(), 1);
+    }
+
+    #[test]
+    fn whoever_never_called_goes_first_and_soon() {
+        let all = Connections::new(3, 3, LONG);
+        let places = [HERE, HERE, HERE].map(|address| all.try_enter(address).expect("a place"));
+        places[..2].iter().for_each(|place| place.connection.call_begins());
+        places[0].connection.call_ends();
+        let idle = |index: usize, least| places[index].connection.idle_for(least);
+        assert_eq!([0, 1, 2].map(|index| idle(index, LONG)), [None; 3]);
+        std::thread::sleep(Duration::from_millis(20));
+        let least = Duration::from_millis(150);
+        assert!(idle(0, least).is_none() && idle(1, least).is_none() && idle(2, least).is_some_and(|(never, _)| never));
+        assert!(idle(0, Duration::ZERO).is_some_and(|(never, _)| !never));
+        // One makes room for another.
+        let all = Connections::new(2, 2, Duration::ZERO);
+        let places = [HERE, HERE].map(|address| all.try_enter(address).expect("a place"));
+        places[0].connection.call_begins();
+        places[0].connection.call_ends();
+        assert!(all.try_enter(THERE).is_none());
+        assert_eq!(places.each_ref().map(|place| place.connection.is_open()), [true, false]);
     }
 
     #[test]
@@ -275,6 +325,10 @@ mod tests {
         // What is on its way back is not asked for twice.
         assert!(all.make_room(20, 1, Some(&small)) && !small.closing.load(Relaxed));
         assert!(!all.make_room(21, 1, Some(&small)));
+        // Calls count, too.
+        (0..3).for_each(|_| small.call_begins());
+        assert!(!all.make_room(21, 3 * CALL_BYTES + 11, None) && all.make_room(21, 3 * CALL_BYTES, None));
+        assert!(!small.is_open());
         let third = place();
         (0..=RESETS_MOST).for_each(|_| third.call_was_reset());
         assert!(third.closing.load(Relaxed));

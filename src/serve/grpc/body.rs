@@ -9,17 +9,22 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::codegen::http::HeaderMap;
 
 /// An answer goes out in pieces of this size, so that the connection buffers no more of it than the caller takes.
 const PIECE_BYTES: usize = 64 << 10;
+/// What stands before a message of gRPC.
+const MESSAGE_HEAD_BYTES: usize = 5;
 
 /// A call that is open.
 pub struct Call {
     memory: Arc<Memory>,
     connection: Option<Arc<Connection>>,
     charge: Mutex<Charge>,
+    /// Room for the answer, which is there and has not begun to go out.
+    answer: Mutex<Option<Debt>>,
     /// Whether a connection with it is in use: what needs no token keeps no place.
     is_use: bool,
     /// Whether it was answered to the end.
@@ -34,8 +39,23 @@ impl Call {
         if let Some(connection) = connection.as_ref().filter(|_| is_use) {
             connection.call_begins();
         }
-        let (charge, is_answered) = (Mutex::new(charge), AtomicBool::new(false));
-        Ok(Arc::new(Call { memory: memory.clone(), connection, charge, is_use, is_answered }))
+        let (charge, answer, is_answered) = (Mutex::new(charge), Mutex::default(), AtomicBool::new(false));
+        Ok(Arc::new(Call { memory: memory.clone(), connection, charge, answer, is_use, is_answered }))
+    }
+
+    pub fn connection(&self) -> Option<&Arc<Connection>> {
+        self.connection.as_ref()
+    }
+
+    /// An answer of so many bytes is there: it counts from now on, whether or not the caller takes any of it.
+    ///
+    /// # Errors
+    /// Where there is no memory for it, and none in time.
+    pub async fn will_owe(&self, bytes: usize, until: Instant) -> Result<(), Full> {
+        let charge = self.memory.room(bytes, Of::Calls, self.connection.as_deref(), until).await?;
+        let debt = Debt::begin(charge, bytes, self.connection.clone());
+        *self.answer.lock().expect("no holder of the answer panics") = Some(debt);
+        Ok(())
     }
 
     fn takes_in(&self, bytes: usize) -> Result<(), Full> {
@@ -46,11 +66,40 @@ impl Call {
 
     /// Bytes that are on their way until they are dropped.
     fn owes(&self, bytes: Bytes) -> Result<Bytes, Full> {
-        let charge = self.memory.charge(bytes.len(), Of::Calls, self.connection.as_deref())?;
-        if let Some(connection) = &self.connection {
-            connection.is_owed(bytes.len());
+        let reserved = self.answer.lock().expect("no holder of the answer panics").take();
+        let debt = match reserved {
+            // The head of the message is not in it.
+            Some(debt) if debt.bytes + MESSAGE_HEAD_BYTES >= bytes.len() => debt,
+            _ => {
+                let charge = self.memory.charge(bytes.len(), Of::Calls, self.connection.as_deref())?;
+                Debt::begin(charge, bytes.len(), self.connection.clone())
+            }
+        };
+        Ok(Bytes::from_owner(Owed { bytes, _debt: debt }))
+    }
+}
+
+/// Bytes that are there for a connection to take, or soon will be.
+struct Debt {
+    bytes: usize,
+    connection: Option<Arc<Connection>>,
+    _charge: Charge,
+}
+
+impl Debt {
+    fn begin(charge: Charge, bytes: usize, connection: Option<Arc<Connection>>) -> Debt {
+        if let Some(connection) = &connection {
+            connection.is_owed(bytes);
         }
-        Ok(Bytes::from_owner(Owed { bytes, connection: self.connection.clone(), _charge: charge }))
+        Debt { bytes, connection, _charge: charge }
+    }
+}
+
+impl Drop for Debt {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.is_owed_no_more(self.bytes);
+        }
     }
 }
 
@@ -68,21 +117,12 @@ impl Drop for Call {
 
 struct Owed {
     bytes: Bytes,
-    connection: Option<Arc<Connection>>,
-    _charge: Charge,
+    _debt: Debt,
 }
 
 impl AsRef<[u8]> for Owed {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-impl Drop for Owed {
-    fn drop(&mut self) {
-        if let Some(connection) = &self.connection {
-            connection.is_owed_no_more(self.bytes.len());
-        }
     }
 }
 

@@ -76,7 +76,8 @@ pub fn page(at: Bytes, page: Page, next_page_token: &str) -> Encoded<QueryRespon
         wire::put_bytes(&mut rest, NEXT_PAGE_TOKEN, next_page_token.as_bytes());
     }
     wire::put_int(&mut rest, TOTAL_ROWS, page.total_rows as u64);
-    Encoded::of_pieces([at, page.rows, rest.into()])
+    // What is large comes last: whatever puts them together makes room for it once.
+    Encoded::of_pieces([at, rest.into(), page.rows])
 }
 
 fn put_columns(out: &mut Vec<u8>, field: u32, columns: &Columns) {

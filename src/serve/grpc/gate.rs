@@ -57,7 +57,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let started = Instant::now();
         let path = request.uri().path();
         let method = ServeMetrics::method(path);
@@ -65,6 +65,10 @@ where
         let caller = request.extensions().get::<Caller>().cloned();
         let metrics = self.gate.metrics.clone();
         let address = caller.as_ref().map(Caller::address);
+        if caller.as_ref().is_some_and(|caller| !caller.0.is_open()) {
+            // It may have brought hundreds of them before it went.
+            return Box::pin(async { Ok(refusal(&Status::cancelled("the connection is closed"))) });
+        }
         let needs = needs(path);
         if let Err(denial) = self.gate.tokens.allow(needs, authorization, address) {
             metrics.count(method, true, started.elapsed());
@@ -78,6 +82,7 @@ where
             }
         };
         let of_request = call.clone();
+        request.extensions_mut().insert(call.clone());
         let answering = self.inner.call(request.map(|body| Body::new(Incoming { body, call: of_request })));
         Box::pin(async move {
             let answer = answering.await?;

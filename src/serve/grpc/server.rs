@@ -62,7 +62,7 @@ pub struct Server {
 
 /// What health is told about, beside the whole.
 const ANALYTICS: &str = "millrace.v1.Analytics";
-/// Threads for large questions, besides: as many as may run, and some for what the system blocks on.
+/// Threads for questions that take longer: as many as may run, and some for subscriptions and for what the system blocks on.
 const BLOCKING_MORE: usize = 4;
 
 impl Server {
@@ -89,7 +89,7 @@ impl Server {
         let address = address_of(settings)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(settings.workers)
-            .max_blocking_threads(settings.heavy_queries_max + BLOCKING_MORE)
+            .max_blocking_threads(settings.workers + settings.heavy_queries_max + BLOCKING_MORE)
             .thread_name("serve")
             .enable_all()
             .build()
@@ -238,8 +238,11 @@ async fn tidy(service: Weak<Service>, memory: Arc<Memory>, connections: Arc<Conn
         let Some(service) = service.upgrade() else { return };
         service.tidy();
         drop(service);
-        let held = memory.used() + connections.count() * CONNECTION_BYTES;
-        most = held.max(most);
+        // What came and went between two looks counts, too.
+        let peak = memory.take_peak();
+        let of_connections = connections.count() * CONNECTION_BYTES;
+        let held = memory.used() + of_connections;
+        most = most.max(held).max(peak + of_connections);
         if most - held >= WORTH_GIVING_BACK {
             most = held;
             let _ = tokio::task::spawn_blocking(allocator::give_back_what_is_free).await;

@@ -1,7 +1,9 @@
 //! The service `Analytics`: from a request to a read, and from what was read to the bytes of the answer.
 
 use super::at::{Stamps, at};
+use super::body::Call;
 use super::codec::{self, Proto, Sent};
+use super::error::full;
 use super::metrics::ServeMetrics;
 use super::{asked, status, timeout, typed};
 use crate::serve::Published;
@@ -9,7 +11,8 @@ use crate::serve::callers::connections::Connections;
 use crate::serve::callers::memory::Memory;
 use crate::serve::callers::strangers::Strangers;
 use crate::serve::read::{
-    AnswerState, Codec, Deadline, PageToken, Place, Question, ReadError, Reads, Recent, Subscribe, ViewDescription,
+    AnswerState, Asker, Codec, Deadline, PageToken, Place, Question, ReadError, Reads, Recent, Subscribe,
+    ViewDescription,
 };
 use crate::serve::settings::ServeSettings;
 use bytes::Bytes;
@@ -44,6 +47,25 @@ pub struct Around {
 
 type Answer<M> = Result<Response<Encoded<M>>, Status>;
 
+/// Whoever asks, and the call that they ask in.
+struct By {
+    asker: Asker,
+    call: Option<Arc<Call>>,
+}
+
+impl By {
+    /// An answer is there, that takes memory until it is sent: from here on, and not only once the caller takes some of it.
+    async fn is_owed<M>(&self, answer: Encoded<M>) -> Answer<M>
+    where
+        Encoded<M>: Message,
+    {
+        if let Some(call) = &self.call {
+            call.will_owe(answer.encoded_len(), self.asker.deadline.at).await.map_err(full)?;
+        }
+        Ok(Response::new(answer))
+    }
+}
+
 impl Service {
     pub fn new(settings: &ServeSettings, reads: Reads, metrics: Arc<ServeMetrics>, around: Around) -> Service {
         let stamps = Arc::<Stamps>::default();
@@ -71,6 +93,13 @@ impl Service {
         self.around.connections.close_stalled(self.answer_stall);
     }
 
+    fn by<T>(&self, request: &Request<T>) -> By {
+        let deadline = self.reads.deadline(timeout::asked(request.metadata()));
+        let call = request.extensions().get::<Arc<Call>>().cloned();
+        let connection = call.as_ref().and_then(|call| call.connection().cloned());
+        By { asker: Asker { deadline, connection }, call }
+    }
+
     async fn version(
         &self,
         consistency: Option<v1::Consistency>,
@@ -85,11 +114,11 @@ impl Service {
         &self,
         question: Question,
         version: &Arc<Published>,
-        deadline: Deadline,
+        asker: &Asker,
         write: impl FnOnce(&Table) -> Bytes + Send + 'static,
     ) -> Result<Bytes, ReadError> {
         let advice = "filter, give a limit, or read it page by page with Query";
-        self.reads.answer(version, question, deadline, advice, write).await
+        self.reads.answer(version, question, asker, advice, write).await
     }
 
     /// A typed read whose answer may be known already. `question` reads what `asked`, which is the encoded request, asks.
@@ -99,34 +128,34 @@ impl Service {
         asked: Vec<u8>,
         view: &str,
         question: impl FnOnce() -> Result<Question, ReadError>,
-        (version, deadline): (&Arc<Published>, Deadline),
+        (version, asker): (&Arc<Published>, &Asker),
         write: fn(&Table) -> Bytes,
     ) -> Result<Bytes, ReadError> {
         let Some(state) = AnswerState::of(version, view) else {
-            return self.typed(question()?, version, deadline, write).await;
+            return self.typed(question()?, version, asker, write).await;
         };
         if let Some(rows) = recent.get(state, &asked) {
             return Ok(rows);
         }
-        let rows = self.typed(question()?, version, deadline, write).await?;
+        let rows = self.typed(question()?, version, asker, write).await?;
         recent.put(state, asked, &rows);
         Ok(rows)
     }
 
-    fn with_rows<M>(&self, version: &Published, rows: Bytes) -> Answer<M> {
-        Ok(Response::new(Encoded::of_pieces([self.stamps.of(version), rows, Bytes::new()])))
+    async fn with_rows<M: Message>(&self, version: &Published, rows: Bytes, by: &By) -> Answer<M> {
+        by.is_owed(Encoded::of_pieces([self.stamps.of(version), rows, Bytes::new()])).await
     }
 
-    async fn first_page(&self, asked: v1::QueryRequest, deadline: Deadline) -> Answer<v1::QueryResponse> {
+    async fn first_page(&self, asked: v1::QueryRequest, by: &By) -> Answer<v1::QueryResponse> {
         let query = asked.query.ok_or_else(no_query)?;
         let of_token = query.encode_to_vec();
         let question = asked::question(query)?;
-        let version = self.version(asked.consistency, deadline).await?;
+        let version = self.version(asked.consistency, by.asker.deadline).await?;
         let at = self.stamps.of(&version);
-        self.page(&version, at, (&question, &of_token), 0, asked.page_size, deadline).await
+        self.page(&version, at, (&question, &of_token), 0, asked.page_size, by).await
     }
 
-    async fn next_page(&self, asked: v1::QueryRequest, deadline: Deadline) -> Answer<v1::QueryResponse> {
+    async fn next_page(&self, asked: v1::QueryRequest, by: &By) -> Answer<v1::QueryResponse> {
         let query = asked.query.ok_or_else(no_query)?;
         let of_token = query.encode_to_vec();
         let question = asked::question(query)?;
@@ -138,7 +167,7 @@ impl Service {
         let version = self.reads.version_of(token)?;
         let is_current = version.epoch == self.reads.board.current().epoch;
         let at = if is_current { self.stamps.of(&version) } else { Stamps::of_old(&version) };
-        self.page(&version, at, (&question, &of_token), token.offset, asked.page_size, deadline).await
+        self.page(&version, at, (&question, &of_token), token.offset, asked.page_size, by).await
     }
 
     /// `of_token` is the question as its page tokens know it.
@@ -149,12 +178,12 @@ impl Service {
         (question, of_token): (&Question, &[u8]),
         offset: u64,
         page_size: u32,
-        deadline: Deadline,
+        by: &By,
     ) -> Answer<v1::QueryResponse> {
         let page_size = (page_size > 0).then_some(page_size as usize);
-        let page = self.reads.page(&self.codec, version, question, offset, page_size, deadline).await?;
+        let page = self.reads.page(&self.codec, version, question, offset, page_size, &by.asker).await?;
         let token = page.next.map(|next| next.to_text(of_token)).unwrap_or_default();
-        Ok(Response::new(codec::page(at, page, &token)))
+        by.is_owed(codec::page(at, page, &token)).await
     }
 }
 
@@ -165,48 +194,44 @@ fn no_query() -> ReadError {
 #[tonic::async_trait]
 impl Analytics for Service {
     async fn get_sales(&self, request: Request<v1::GetSalesRequest>) -> Answer<v1::GetSalesResponse> {
-        let deadline = self.reads.deadline(timeout::asked(request.metadata()));
+        let by = self.by(&request);
         let mut asked = request.into_inner();
-        let version = self.version(asked.consistency.take(), deadline).await?;
-        let (key, at) = (asked.encode_to_vec(), (&version, deadline));
+        let version = self.version(asked.consistency.take(), by.asker.deadline).await?;
+        let (key, at) = (asked.encode_to_vec(), (&version, &by.asker));
         let question = move || typed::sales(asked);
         let rows = self.known_or_typed(&self.recent_sales, key, typed::SALES, question, at, typed::sales_rows).await?;
-        self.with_rows(&version, rows)
+        self.with_rows(&version, rows, &by).await
     }
 
     async fn get_funnel(&self, request: Request<v1::GetFunnelRequest>) -> Answer<v1::GetFunnelResponse> {
-        let deadline = self.reads.deadline(timeout::asked(request.metadata()));
+        let by = self.by(&request);
         let mut asked = request.into_inner();
-        let version = self.version(asked.consistency.take(), deadline).await?;
+        let version = self.version(asked.consistency.take(), by.asker.deadline).await?;
         let plan = &version.shared.context.funnel;
         let steps: Vec<String> = plan.steps.iter().map(|step| step.name.clone()).collect();
         let write = move |table: &Table| typed::funnel_rows(table, &steps);
-        let rows = self.typed(typed::funnel(asked)?, &version, deadline, write).await?;
-        self.with_rows(&version, rows)
+        let rows = self.typed(typed::funnel(asked)?, &version, &by.asker, write).await?;
+        self.with_rows(&version, rows, &by).await
     }
 
     async fn get_related_products(
         &self,
         request: Request<v1::GetRelatedProductsRequest>,
     ) -> Answer<v1::GetRelatedProductsResponse> {
-        let deadline = self.reads.deadline(timeout::asked(request.metadata()));
+        let by = self.by(&request);
         let mut asked = request.into_inner();
-        let version = self.version(asked.consistency.take(), deadline).await?;
-        let (key, at) = (asked.encode_to_vec(), (&version, deadline));
+        let version = self.version(asked.consistency.take(), by.asker.deadline).await?;
+        let (key, at) = (asked.encode_to_vec(), (&version, &by.asker));
         let question = move || typed::related(asked);
         let rows =
             self.known_or_typed(&self.recent_related, key, typed::RELATED, question, at, typed::related_rows).await?;
-        self.with_rows(&version, rows)
+        self.with_rows(&version, rows, &by).await
     }
 
     async fn query(&self, request: Request<v1::QueryRequest>) -> Answer<v1::QueryResponse> {
-        let deadline = self.reads.deadline(timeout::asked(request.metadata()));
+        let by = self.by(&request);
         let asked = request.into_inner();
-        if asked.page_token.is_empty() {
-            self.first_page(asked, deadline).await
-        } else {
-            self.next_page(asked, deadline).await
-        }
+        if asked.page_token.is_empty() { self.first_page(asked, &by).await } else { self.next_page(asked, &by).await }
     }
 
     async fn list_views(

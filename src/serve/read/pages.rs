@@ -3,14 +3,13 @@
 use super::codec::{Codec, Columns, RowRole};
 use super::error::ReadError;
 use super::token::PageToken;
-use crate::serve::callers::memory::{Memory, Of};
+use crate::serve::callers::memory::{Charge, Memory, Of};
 use bytes::Bytes;
 use millrace_dataflows::table::Table;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
-use tokio::sync::OnceCell;
 
 /// Some rows of an answer, as a codec has encoded them.
 #[derive(Clone, Debug)]
@@ -24,12 +23,13 @@ pub struct Page {
 }
 
 /// A whole answer, as a codec has encoded it.
-#[derive(Debug)]
 pub struct EncodedTable {
     pub columns: Arc<Columns>,
     rows: Bytes,
     /// Where each row ends.
     ends: Vec<usize>,
+    /// Of what is beside the rows.
+    _charge: Charge,
 }
 
 impl EncodedTable {
@@ -51,7 +51,8 @@ impl EncodedTable {
             ends.push(rows.len());
         }
         rows.shrink_to_fit();
-        Ok(EncodedTable { columns: Arc::new(columns), rows: memory.keep(rows, Of::Calls, None)?, ends })
+        let _charge = memory.charge(beside(&columns, &ends), Of::Calls, None)?;
+        Ok(EncodedTable { columns: Arc::new(columns), rows: memory.keep(rows, Of::Calls, None)?, ends, _charge })
     }
 
     pub fn rows(&self) -> usize {
@@ -59,7 +60,7 @@ impl EncodedTable {
     }
 
     fn bytes(&self) -> usize {
-        self.columns.bytes() + self.rows.len() + self.ends.len() * size_of::<usize>()
+        self.rows.len() + beside(&self.columns, &self.ends)
     }
 
     /// Some rows as they stand in an answer.
@@ -69,9 +70,12 @@ impl EncodedTable {
     }
 }
 
+fn beside(columns: &Columns, ends: &[usize]) -> usize {
+    columns.bytes() + size_of_val(ends)
+}
+
 /// The codec, the epoch and the question.
 pub type PageKey = (&'static str, u64, Bytes);
-type Slot = Arc<OnceCell<Arc<EncodedTable>>>;
 
 /// Answers by codec, epoch and question. The ones that were not read for the longest time go first.
 pub struct PageCache {
@@ -83,73 +87,58 @@ pub struct PageCache {
 
 #[derive(Default)]
 struct Inner {
-    slots: HashMap<PageKey, Entry>,
+    answers: HashMap<PageKey, Entry>,
     bytes: usize,
     /// Counts the reads.
     clock: u64,
 }
 
 struct Entry {
-    slot: Slot,
-    /// Of the answer, once it is there, and of the question.
+    answer: Arc<EncodedTable>,
+    /// Of the answer and of the question.
     bytes: usize,
-    is_filled: bool,
     read_at: u64,
     last_read: Instant,
 }
 
-/// Answers that are being worked out take a place, too.
-const SLOTS_MAX: usize = 4_096;
+/// So that many small ones are bounded, too.
+const ANSWERS_MAX: usize = 4_096;
 
 impl PageCache {
     pub fn new(bytes_max: usize, keep_for: Duration) -> PageCache {
         PageCache { bytes_max, keep_for, inner: Mutex::default() }
     }
 
-    /// Drops the answers that nobody has read for a while. Those that are being worked out stay.
+    /// Drops the answers that nobody has read for a while.
     pub fn forget_old(&self) {
         let mut inner = self.inner();
-        inner.slots.retain(|_, entry| !entry.is_filled || entry.last_read.elapsed() < self.keep_for);
+        inner.answers.retain(|_, entry| entry.last_read.elapsed() < self.keep_for);
         inner.count_bytes();
     }
 
-    /// The place of an answer: whoever comes first works it out, the others wait for it.
-    pub fn slot(&self, key: &PageKey) -> Slot {
+    pub fn get(&self, key: &PageKey) -> Option<Arc<EncodedTable>> {
         let mut inner = self.inner();
         inner.clock += 1;
-        let (read_at, last_read) = (inner.clock, Instant::now());
-        let entry = inner.slots.entry(key.clone());
-        let entry =
-            entry.or_insert_with(|| Entry { slot: Slot::default(), bytes: 0, is_filled: false, read_at, last_read });
-        let more = if entry.bytes == 0 { key.2.len() + size_of::<Entry>() } else { 0 };
-        entry.bytes += more;
-        (entry.read_at, entry.last_read) = (read_at, last_read);
-        let slot = entry.slot.clone();
-        inner.bytes += more;
-        // Not its own place: the answer is still to come into it.
-        inner.make_room(self.bytes_max.max(more));
-        slot
+        let read_at = inner.clock;
+        let entry = inner.answers.get_mut(key)?;
+        (entry.read_at, entry.last_read) = (read_at, Instant::now());
+        Some(entry.answer.clone())
     }
 
-    /// An answer was worked out, or could not be.
-    pub fn filled(&self, key: &PageKey) {
+    /// An answer was worked out. Where another is there already, that is the one that all get.
+    pub fn put(&self, key: PageKey, answer: Arc<EncodedTable>) -> Arc<EncodedTable> {
+        if let Some(answer) = self.get(&key) {
+            return answer;
+        }
         let mut inner = self.inner();
-        let Some(entry) = inner.slots.get_mut(key) else { return };
-        match entry.slot.get() {
-            Some(table) if !entry.is_filled => {
-                let bytes = table.bytes();
-                entry.bytes += bytes;
-                entry.is_filled = true;
-                inner.bytes += bytes;
-            }
-            Some(_) => {}
-            None => {
-                let bytes = entry.bytes;
-                inner.bytes -= bytes;
-                inner.slots.remove(key);
-            }
+        let bytes = answer.bytes() + key.2.len() + size_of::<Entry>();
+        let entry = Entry { answer: answer.clone(), bytes, read_at: inner.clock, last_read: Instant::now() };
+        inner.bytes += bytes;
+        if let Some(before) = inner.answers.insert(key, entry) {
+            inner.bytes -= before.bytes;
         }
         inner.make_room(self.bytes_max);
+        answer
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -159,19 +148,21 @@ impl PageCache {
 
 impl Inner {
     fn count_bytes(&mut self) {
-        self.bytes = self.slots.values().map(|entry| entry.bytes).sum();
+        self.bytes = self.answers.values().map(|entry| entry.bytes).sum();
     }
 
     fn make_room(&mut self, bytes_max: usize) {
-        if self.slots.len() > SLOTS_MAX {
+        if self.answers.len() > ANSWERS_MAX {
             // Many at once, so that a full cache is not searched at every question.
-            let recent = self.clock - (SLOTS_MAX / 2) as u64;
-            self.slots.retain(|_, entry| entry.read_at > recent);
+            let mut reads: Vec<u64> = self.answers.values().map(|entry| entry.read_at).collect();
+            let (_, middle, _) = reads.select_nth_unstable(ANSWERS_MAX / 2);
+            let middle = *middle;
+            self.answers.retain(|_, entry| entry.read_at > middle);
             self.count_bytes();
         }
         while self.bytes > bytes_max {
-            let oldest = self.slots.iter().min_by_key(|(_, entry)| entry.read_at).map(|(key, _)| key.clone());
-            let Some(entry) = oldest.and_then(|key| self.slots.remove(&key)) else { return };
+            let oldest = self.answers.iter().min_by_key(|(_, entry)| entry.read_at).map(|(key, _)| key.clone());
+            let Some(entry) = oldest.and_then(|key| self.answers.remove(&key)) else { return };
             self.bytes -= entry.bytes;
         }
     }
@@ -210,29 +201,37 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_what_is_read_stays() {
         let size = table(100).bytes() + 1 + size_of::<Entry>();
-        let cache = PageCache::new(3 * size + size_of::<Entry>() + 1, Duration::from_millis(50));
-        let key = |epoch, name: &str| ("plain", epoch, Bytes::copy_from_slice(name.as_bytes()));
+        let cache = PageCache::new(3 * size + 1, Duration::from_millis(50));
+        let key = |name: &str| ("plain", 1, Bytes::copy_from_slice(name.as_bytes()));
         let fill = |name: &str| {
-            let slot = cache.slot(&key(1, name));
-            if slot.set(Arc::new(table(100))).is_ok() {
-                cache.filled(&key(1, name));
-            }
+            let answer = cache.put(key(name), Arc::new(table(100)));
+            assert!(Arc::ptr_eq(&answer, &cache.put(key(name), Arc::new(table(100)))), "the first is for all");
         };
         ["a", "b", "c"].iter().for_each(|name| fill(name));
         fill("a");
         fill("d");
-        let has = |name: &str| cache.inner().slots.contains_key(&key(1, name));
+        let has = |name: &str| cache.inner().answers.contains_key(&key(name));
         assert_eq!(["a", "b", "c", "d"].map(has), [true, false, true, true]);
         assert_eq!(cache.inner().bytes, 3 * size);
-        // One that failed leaves nothing behind.
-        cache.slot(&key(2, "e"));
-        cache.filled(&key(2, "e"));
-        assert_eq!(cache.inner().slots.len(), 3);
+        assert!(cache.get(&key("e")).is_none());
         // What nobody reads goes with the time.
         std::thread::sleep(Duration::from_millis(60));
         fill("a");
         cache.forget_old();
         let left = cache.inner();
-        assert_eq!((left.slots.len(), left.bytes), (1, size));
+        assert_eq!((left.answers.len(), left.bytes), (1, size));
+    }
+
+    #[test]
+    fn many_small_ones_are_bounded() {
+        let cache = PageCache::new(1 << 30, Duration::from_secs(60));
+        let small = Arc::new(table(0));
+        for number in 0..3 * ANSWERS_MAX as u64 {
+            cache.put(("plain", number, Bytes::new()), small.clone());
+            assert!(cache.inner().answers.len() <= ANSWERS_MAX);
+        }
+        let bytes = cache.inner().answers.values().map(|entry| entry.bytes).sum::<usize>();
+        assert_eq!(cache.inner().bytes, bytes);
+        assert!(cache.get(&("plain", 3 * ANSWERS_MAX as u64 - 1, Bytes::new())).is_some());
     }
 }

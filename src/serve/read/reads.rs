@@ -1,5 +1,6 @@
 //! What can be asked of a server, whichever codec stands in front of it.
 
+use super::asker::Asker;
 use super::asking::Asking;
 use super::codec::Codec;
 use super::consistency::Wanted;
@@ -76,7 +77,7 @@ impl Reads {
         draining: watch::Receiver<bool>,
         memory: Arc<Memory>,
     ) -> Reads {
-        let asking = Asking::of(settings);
+        let asking = Asking::of(settings, memory.clone());
         let live = LiveQuestions::new(board.clone(), asking.clone(), memory.clone(), settings);
         let page_bytes = settings.page_cache_bytes.min(settings.memory_bytes / 4);
         Reads {
@@ -157,7 +158,7 @@ impl Reads {
         &self,
         version: &Arc<Published>,
         question: Question,
-        deadline: Deadline,
+        asker: &Asker,
         advice: &'static str,
         write: impl FnOnce(&Table) -> T + Send + 'static,
     ) -> Result<T, ReadError> {
@@ -166,7 +167,7 @@ impl Reads {
             check_rows(table.rows.len(), rows_max, advice)?;
             Ok(write(&table))
         };
-        self.asking.ask(version, question, deadline, finish).await
+        self.asking.ask(version, question, asker, || None, finish).await
     }
 
     /// Some rows of the answer to a question, from a row on: as many as are asked for, or all of them where none are, but
@@ -181,9 +182,9 @@ impl Reads {
         question: &Question,
         offset: u64,
         page_size: Option<usize>,
-        deadline: Deadline,
+        asker: &Asker,
     ) -> Result<Page, ReadError> {
-        let table = self.table(codec, version, question, deadline).await?;
+        let table = self.table(codec, version, question, asker).await?;
         let total_rows = table.rows();
         let rows_max = self.settings.max_result_rows;
         if page_size.is_none() && offset == 0 {
@@ -205,12 +206,12 @@ impl Reads {
         codec: &Arc<dyn Codec>,
         version: &Arc<Published>,
         question: &Question,
-        deadline: Deadline,
+        asker: &Asker,
     ) -> Result<Arc<EncodedTable>, ReadError> {
         let key = (codec.name(), version.epoch, question.key());
-        let slot = self.pages.slot(&key);
-        if let Some(table) = slot.get() {
-            return Ok(table.clone());
+        let known = || self.pages.get(&key);
+        if let Some(table) = known() {
+            return Ok(table);
         }
         let working = async {
             if question.view == QUARANTINE {
@@ -219,11 +220,11 @@ impl Reads {
             let values = view(version, &question.view)?.view.value_columns().len();
             let (codec, memory) = (codec.clone(), self.memory.clone());
             let finish = move |table: Table| EncodedTable::of(&table, values, &*codec, &memory).map(Arc::new);
-            self.asking.ask(version, question.clone(), deadline, finish).await
+            self.asking.ask(version, question.clone(), asker, known, finish).await
         };
-        let table = tokio::time::timeout_at(deadline.at, slot.get_or_try_init(|| working)).await;
-        self.pages.filled(&key);
-        table.map_err(|_| deadline.passed("the answer was not worked out"))?.cloned()
+        let table = tokio::time::timeout_at(asker.deadline.at, working).await;
+        let table = table.map_err(|_| asker.deadline.passed("the answer was not worked out"))??;
+        Ok(self.pages.put(key, table))
     }
 
     /// The rejected records are the engine's, and of no version.

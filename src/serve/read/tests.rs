@@ -2,6 +2,7 @@
 
 use super::live::{Message, MessageKind, Messages, Reason};
 use super::*;
+use crate::serve::callers::connections::Connections;
 use crate::serve::callers::memory::Memory;
 use crate::serve::commit::Changed;
 use crate::serve::status::{Engine, EngineStatus};
@@ -103,6 +104,11 @@ fn fixture(settings: &ServeSettings) -> Fixture {
     Fixture { publisher, shared, engine, draining, reads }
 }
 
+/// Somebody without a connection.
+fn nobody(deadline: Deadline) -> Asker {
+    Asker { deadline, connection: None }
+}
+
 fn settings() -> ServeSettings {
     ServeSettings { subscription_interval_min_ms: 1, ..ServeSettings::default() }
 }
@@ -132,7 +138,7 @@ impl Fixture {
         let codec: Arc<dyn Codec> = codec.clone();
         let deadline = self.reads.deadline(None);
         let version = self.reads.admit()?.version(&Wanted::default(), deadline).await?;
-        self.reads.page(&codec, &version, question, offset, Some(2), deadline).await
+        self.reads.page(&codec, &version, question, offset, Some(2), &nobody(deadline)).await
     }
 }
 
@@ -221,8 +227,8 @@ async fn pages_are_encoded_once_a_codec() {
     // The next page is of the epoch of the first, and there already.
     fixture.publish(20, &[(1, 1)]);
     let version = fixture.reads.version_of(next).expect("it is kept");
-    let (codec, deadline): (Arc<dyn Codec>, _) = (bars.clone(), fixture.reads.deadline(None));
-    let second = fixture.reads.page(&codec, &version, &by_hour(), 2, Some(2), deadline).await.expect("it fits");
+    let (codec, asker): (Arc<dyn Codec>, _) = (bars.clone(), nobody(fixture.reads.deadline(None)));
+    let second = fixture.reads.page(&codec, &version, &by_hour(), 2, Some(2), &asker).await.expect("it fits");
     assert_eq!((text(&second.rows), second.next), (hour(3, "|"), None));
     assert_eq!(bars.rows.load(SeqCst), 3);
     let other = fixture.page(&dots, &by_hour(), 2).await.expect("it fits");
@@ -249,13 +255,14 @@ async fn errors_say_what_kind_they_are_and_when_to_ask_again() {
     assert_eq!(misfit.kind, Kind::Invalid);
     let deadline = fixture.reads.deadline(None);
     let version = fixture.reads.board.current();
-    let large = fixture.reads.answer(&version, by_hour(), deadline, "filter", Table::clone).await;
+    let large = fixture.reads.answer(&version, by_hour(), &nobody(deadline), "filter", Table::clone).await;
     let large = large.expect_err("it has two rows");
     assert_eq!(large.kind, Kind::TooLarge);
     assert_eq!(large.text, "the answer has 2 rows, and the server gives 1 at once: filter");
     assert_eq!(large.details, [("rows", "2".to_owned()), ("rows_max", "1".to_owned())]);
     let late = fixture.reads.deadline(Some(Duration::ZERO));
-    let late = fixture.reads.answer(&version, by_hour(), late, "filter", Table::clone).await.expect_err("no time");
+    let late =
+        fixture.reads.answer(&version, by_hour(), &nobody(late), "filter", Table::clone).await.expect_err("no time");
     assert_eq!(late.kind, Kind::Late);
     let old = Wanted::default().no_older_than(Some(100));
     let stale = fixture.reads.admit().expect("it takes reads").version(&old, deadline).await;
@@ -276,4 +283,31 @@ async fn errors_say_what_kind_they_are_and_when_to_ask_again() {
     assert_eq!(why.kind, Kind::Unavailable);
     let refused = fixture.reads.admit_subscription().map(|_| ()).expect_err("it drains");
     assert_eq!(refused.text, "the server is draining");
+}
+
+/// What nobody waits for any more is left, and what was asked by somebody who has gone is never begun.
+#[tokio::test]
+async fn whoever_has_gone_is_not_worked_for() {
+    // Every question waits for the one turn that there is.
+    let few = ServeSettings { light_rows_max: 0, heavy_queries_max: 1, max_result_rows: 10_000, ..settings() };
+    let mut fixture = fixture(&few);
+    let hours: Vec<(i64, i64)> = (1..5_000).map(|hour| (hour, 1)).collect();
+    fixture.publish(10, &hours);
+    let version = fixture.reads.board.current();
+    let (bars, stars) = (Lines::new("|"), Lines::new("*"));
+    let codec: Arc<dyn Codec> = bars.clone();
+    let asker = nobody(fixture.reads.deadline(None));
+    let question = by_hour();
+    let broken_off = fixture.reads.page(&codec, &version, &question, 0, Some(2), &asker);
+    assert!(tokio::time::timeout(Duration::ZERO, broken_off).await.is_err(), "it takes longer");
+    assert_eq!(fixture.page(&stars, &by_hour(), 0).await.expect("it has its turn").total_rows, hours.len());
+    assert_eq!([&bars, &stars].map(|lines| lines.rows.load(SeqCst)), [0, hours.len()]);
+
+    let all = Connections::new(1, 1, Duration::ZERO);
+    let place = all.enter(std::net::Ipv4Addr::LOCALHOST.into()).await;
+    let asker = Asker { connection: Some(place.connection.clone()), ..asker };
+    let ask = || fixture.reads.answer(&version, by_hour(), &asker, "filter", |table| table.rows.len());
+    assert_eq!(ask().await, Ok(hours.len()));
+    drop(place);
+    assert_eq!(ask().await.expect_err("it has gone").kind, Kind::Gone);
 }

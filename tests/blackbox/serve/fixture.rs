@@ -163,6 +163,12 @@ impl Serving {
     }
 }
 
+pub fn server_status(serving: &Serving) -> v1::ServerStatus {
+    let mut client = serving.client();
+    let status = serving.runtime.block_on(client.get_status(v1::GetStatusRequest {})).expect("status");
+    status.into_inner().server.expect("the server's")
+}
+
 /// Every row of the shop as one change.
 pub fn whole() -> Vec<(usize, Vec<Change>)> {
     let of_view = |(index, (_, state)): (usize, &(&str, _))| {

@@ -1,5 +1,6 @@
 //! Serving over gRPC: the answers of a generated shop, asked as a client does.
 
+mod abuse;
 mod access;
 mod clients;
 mod commands;

@@ -30,11 +30,15 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 impl Raw {
     /// With windows as large as there are: the server may send whatever it likes.
     pub fn open(address: &str) -> Raw {
+        Raw::with_window(address, i32::MAX as u32)
+    }
+
+    /// The server may send so many bytes of each answer.
+    pub fn with_window(address: &str, window: u32) -> Raw {
         let mut stream = TcpStream::connect(address).expect("somebody listens");
         let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
-        let largest = (i32::MAX as u32).to_be_bytes();
-        hello.extend(frame(SETTINGS, 0, 0, &[&INITIAL_WINDOW_SIZE[..], &largest].concat()));
+        hello.extend(frame(SETTINGS, 0, 0, &[&INITIAL_WINDOW_SIZE[..], &window.to_be_bytes()].concat()));
         hello.extend(frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()));
         stream.write_all(&hello).expect("it is taken");
         Raw { stream, next: 1 }
