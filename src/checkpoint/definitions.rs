@@ -53,7 +53,7 @@ pub fn definition_of(view: &dyn View, context: &ViewContext) -> Definition {
 
 impl Redefinition {
     /// # Errors
-    /// Where the settings, then or now, do not fit.
+    /// Where the settings, then or now, do not fit; where a later program has written the rows of a view.
     pub fn of(manifest: &Manifest, settings: &Settings) -> anyhow::Result<Redefinition> {
         if manifest.epoch == Epoch::NONE {
             return Ok(Redefinition::default());
@@ -66,7 +66,16 @@ impl Redefinition {
             let definition = definition_of(&**view, &now);
             let change = match manifest.views.iter().find(|entry| entry.name == view.name()) {
                 None => Change::New,
-                Some(entry) => compared(entry, &**view, &then, &definition),
+                Some(entry) => {
+                    anyhow::ensure!(
+                        entry.version <= view.version(),
+                        "the rows of {} are of version {}, and this program knows version {}: use the program that wrote them, or a later one",
+                        entry.name,
+                        entry.version,
+                        view.version()
+                    );
+                    compared(entry, &**view, &then, &definition)
+                }
             };
             depended_on.extend(definition.into_keys());
             redefinition.views.push((view.name().to_owned(), change));

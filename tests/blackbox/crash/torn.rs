@@ -60,7 +60,7 @@ fn views_of_another_version_are_found_before_the_claim() {
     let mut manifest = Manifest::of_bytes(&fs::read(newest).expect("it is there")).expect("it is whole");
     manifest.views[0].version += 1;
     fs::write(newest, manifest.to_bytes()).expect("it is ours");
-    place.fails(&line, 1, &["are of version", "replay again"]);
+    place.fails(&line, 1, &["are of version", "use the program that wrote them"]);
     assert_eq!(manifests(&place), before);
 }
 
