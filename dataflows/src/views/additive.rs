@@ -57,6 +57,9 @@ impl Per {
     }
 }
 
+/// The names and the counts that one record adds to.
+pub type NamesAndCounts<'a> = (Vec<&'a str>, Vec<i64>);
+
 /// A view that counts.
 pub struct Additive {
     pub name: &'static str,
@@ -72,8 +75,8 @@ pub struct Additive {
     /// What it counts.
     pub counts: &'static [&'static str],
     pub rows: for<'s> fn(&Facts<'s>, &Counter) -> Rows<'s>,
-    /// The names and counts of one accepted record, naively; `None` where it adds nothing.
-    pub reference: fn(&OwnedRecord) -> Option<(Vec<&str>, Vec<i64>)>,
+    /// What one accepted record adds, naively; `None` where it adds nothing.
+    pub reference: fn(&OwnedRecord) -> Option<NamesAndCounts<'_>>,
 }
 
 /// Makes the rows of a view that counts.

@@ -17,7 +17,7 @@ Examples:
 Nothing is changed. `millrace run` does what is planned; with --refuse-rebuild it ends where there is anything to do.
 Exit code 1 where a view cannot be made, for the lake does not hold all accepted events.";
 
-/// Events of the lake that a worker goes through in a second: reading and decoding take most of it.
+/// Events of the lake that a worker goes through in a second, as measured with five views made anew.
 const EVENTS_A_SECOND: u64 = 200_000;
 
 /// Say which views of a lake would be made anew under these settings

@@ -36,11 +36,17 @@ struct Sums {
     returns: i128,
 }
 
+/// A customer in one currency, and the three scores where there was an order.
+type Member<'a> = (&'a str, Currency, Option<[i64; 3]>);
+
+/// All customers by user.
+type Customers<'a> = BTreeMap<&'a str, Customer>;
+
 /// All customers, and the lines that are theirs.
-fn customers<'a>(asked: &Asked, observed: &'a [Observed]) -> (BTreeMap<&'a str, Customer>, Vec<&'a OwnedRecord>) {
+fn customers<'a>(asked: &Asked, observed: &'a [Observed]) -> (Customers<'a>, Vec<&'a OwnedRecord>) {
     let mut orders: BTreeMap<&str, Vec<&OwnedRecord>> = BTreeMap::new();
     sales_facts(observed).for_each(|record| orders.entry(&record.order_id).or_default().push(record));
-    let (mut customers, mut all_owned): (BTreeMap<&str, Customer>, _) = (BTreeMap::new(), Vec::new());
+    let (mut customers, mut all_owned) = (Customers::new(), Vec::new());
     for lines in orders.values() {
         let owned = lines.iter().filter_map(|record| Some((owner(record, lines)?, *record)));
         let mut first_sold: BTreeMap<&str, i64> = BTreeMap::new();
@@ -133,7 +139,7 @@ pub fn answer(context: &ViewContext, observed: &[Observed], query: &Query) -> Re
     let only = customers.values().flat_map(|customer| customer.sums.keys()).next().copied();
     let by_user = asked.columns.iter().any(|column| column == "user_id");
 
-    let mut groups: BTreeMap<_, Vec<(&str, Currency, Option<[i64; 3]>)>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<Member<'_>>> = BTreeMap::new();
     let mut rivals: BTreeMap<Currency, Rivals> = BTreeMap::new();
     for (user, customer) in &customers {
         for currency in customer.sums.keys() {
