@@ -41,6 +41,7 @@ views! {
     traffic: |_| Box::new(traffic::Traffic::new()),
     customers: |_| Box::new(customers::Customers::new()),
     trending: |_| Box::new(trending::Trending::new()),
+    devices: |_| Box::new(devices::VIEW.view()),
     quality: |_| Box::new(quality::Quality::new()),
 }
 
