@@ -164,14 +164,7 @@ impl Local {
             .iter()
             .map(|(view, rows)| (*view, rows.iter().step_by(rows.len() / 200 + 1).cloned().collect()))
             .collect();
-        publisher.add(Commit {
-            epoch,
-            at_ms: epoch,
-            watermark,
-            positions: None,
-            names: Vec::new(),
-            changes: listed(changes),
-        });
+        publisher.add(commit(epoch, watermark, changes));
         publisher.publish();
         let server = Server::start(&settings, publisher.board(), Arc::new(NoEngine), Arc::new(|| 0))?;
         let publishing = Arc::new(AtomicBool::new(options.publish_every > 0));
@@ -181,14 +174,7 @@ impl Local {
             while going.load(Relaxed) {
                 std::thread::sleep(every);
                 epoch += 1;
-                publisher.add(Commit {
-                    epoch,
-                    at_ms: epoch,
-                    watermark,
-                    positions: None,
-                    names: Vec::new(),
-                    changes: listed(touched.clone()),
-                });
+                publisher.add(commit(epoch, watermark, touched.clone()));
                 publisher.publish();
             }
         });
@@ -196,8 +182,10 @@ impl Local {
     }
 }
 
-fn listed(changes: Vec<(&'static str, Vec<Change>)>) -> Vec<(&'static str, Changed)> {
-    changes.into_iter().map(|(view, changes)| (view, Changed::List(changes))).collect()
+/// What an engine that reads nothing has at an epoch.
+fn commit(epoch: u64, watermark: Option<i64>, changes: Vec<(&'static str, Vec<Change>)>) -> Commit {
+    let changes = changes.into_iter().map(|(view, changes)| (view, Changed::List(changes))).collect();
+    Commit { epoch, at_ms: epoch, watermark, positions: None, names: Vec::new(), changes }
 }
 
 /// What is asked.

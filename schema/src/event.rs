@@ -213,6 +213,22 @@ impl Event {
     /// `content` of a record that a program has hashed which does it otherwise.
     pub const OTHER_CONTENT: u32 = 0;
 
+    /// An event of which nothing is known but its body: it has no ids, and is from the first place at the beginning of 1970.
+    pub fn empty(body: Body) -> Event {
+        Event {
+            id: Id::NONE,
+            content: Event::OTHER_CONTENT,
+            warnings: Warnings::default(),
+            place: Place::new(0, 0),
+            time: 0,
+            received: Event::NOT_RECEIVED,
+            session: Id::NONE,
+            user: Id::NONE,
+            product: Name::NONE,
+            body,
+        }
+    }
+
     /// Whether two records of one id are copies. One whose content cannot be compared is taken for a copy: it is the same id, and to
     /// reject it would be to reject what most likely is a retry across an upgrade.
     pub fn same_content(one: u32, other: u32) -> bool {

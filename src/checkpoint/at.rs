@@ -1,8 +1,7 @@
 //! One of the checkpoints that a lake keeps.
 
-use super::files::FileEntry;
 use super::manifest::Manifest;
-use super::open::{files_of, found, newest_manifest, numbers, passed_over};
+use super::open::{found, newest_manifest, numbers, passed_over};
 use super::protocol::Found;
 use crate::numbers::Epoch;
 use millrace_connectors::store::Store;
@@ -28,29 +27,11 @@ pub fn kept_manifests(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow
     Ok(kept)
 }
 
-/// The checkpoint of an epoch, the newest where none is given, and the files of the lake at it.
+/// The checkpoint of an epoch, the newest where none is given.
 ///
 /// # Errors
 /// Where there is none; it names those there are.
-pub fn checkpoint_at(
-    store: &dyn Store,
-    epoch: Option<Epoch>,
-    warn: &mut dyn FnMut(String),
-) -> anyhow::Result<(Manifest, Vec<FileEntry>)> {
-    let manifest = manifest_at(store, epoch, warn)?;
-    let files = files_of(store, &manifest)?;
-    Ok((manifest, files))
-}
-
-/// As [`checkpoint_at`], without the files.
-///
-/// # Errors
-/// Where there is none; it names those there are.
-pub(super) fn manifest_at(
-    store: &dyn Store,
-    epoch: Option<Epoch>,
-    warn: &mut dyn FnMut(String),
-) -> anyhow::Result<Manifest> {
+pub fn manifest_at(store: &dyn Store, epoch: Option<Epoch>, warn: &mut dyn FnMut(String)) -> anyhow::Result<Manifest> {
     let Some(epoch) = epoch else { return newest_manifest(store, warn) };
     let kept = kept_manifests(store, warn)?;
     // A claim has the epoch of what it took over.

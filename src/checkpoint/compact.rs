@@ -297,7 +297,7 @@ mod tests {
     use millrace_dataflows::context::Partitions;
     use millrace_dataflows::durable::{Kept, Needed};
     use millrace_dataflows::settings::{Horizons, ViewContext};
-    use millrace_schema::{Body, Event, Id, Name, NameCache, Names, Page, Place, Warnings};
+    use millrace_schema::{Body, Event, Id, Name, NameCache, Names, Page};
 
     const PRODUCT: &str = "tea";
 
@@ -308,18 +308,7 @@ mod tests {
     fn looks(minute: i64) -> Event {
         let id = Id { high: 1, low: minute as u64 };
         let page = Body::PageView { page: Page::ProductDetail, referrer: Name::NONE, device: Name::NONE };
-        Event {
-            id,
-            content: 0,
-            warnings: Warnings::default(),
-            place: Place::new(0, 0),
-            time: minute * 60_000_000,
-            received: Event::NOT_RECEIVED,
-            session: id,
-            user: Id::NONE,
-            product: Name::of(PRODUCT),
-            body: page,
-        }
+        Event { id, time: minute * 60_000_000, session: id, product: Name::of(PRODUCT), ..Event::empty(page) }
     }
 
     fn compactor(store: &Arc<dyn Store>, horizons: Horizons) -> Compactor {

@@ -40,7 +40,7 @@ pub(crate) mod view_rows;
 mod views;
 mod writer;
 
-pub use at::{checkpoint_at, kept_manifests};
+pub use at::{kept_manifests, manifest_at};
 pub use beside::Beside;
 pub use change_log::{Cursor, LogStart, Since, since};
 pub use commit::{Committer, Cut, Mode, Parts, Released, compression};

@@ -5,8 +5,7 @@ mod export;
 mod pins;
 
 use super::{SettingsArgs, Usage};
-use crate::checkpoint::{FileEntry, Kind, Manifest, ViewEntry, checkpoint_at, files_of, open_store};
-use crate::log;
+use crate::checkpoint::{FileEntry, Kind, Manifest, ViewEntry, open_store};
 use crate::numbers::Epoch;
 use crate::output::{Format, Layout, print};
 use changes::ChangesArgs;
@@ -121,15 +120,7 @@ impl FilesArgs {
         })?;
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let (manifest, files) = match self.pin.checkpoint(&*store, self.at.map(Epoch))? {
-            Some(manifest) => {
-                let files = files_of(&*store, &manifest)?;
-                (manifest, files)
-            }
-            None => {
-                checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?
-            }
-        };
+        let (manifest, files) = self.pin.checkpoint(&*store, self.at.map(Epoch))?;
         let own = manifest.own_files().filter(|file| Kind::of(&file.key).is_some());
         let mut files: Vec<_> = match &self.view {
             Some(name) => of_view(&manifest, name)?,

@@ -599,18 +599,8 @@ mod tests {
         let kind = [&MARK[..], &[FORMAT, CONTENT_VERSION, Kind::ALL.len() as u8, 0]].concat();
         assert!(said(&kind).contains(&format!("kind of event {}", Kind::ALL.len())), "{}", said(&kind));
         let mut writer = RowWriter::default();
-        let event = Event {
-            id: Id::NONE,
-            content: 1,
-            warnings: Warnings::default(),
-            place: Place::new(0, 0),
-            time: 0,
-            received: Event::NOT_RECEIVED,
-            session: Id::NONE,
-            user: Id::NONE,
-            product: Name::NONE,
-            body: Body::PageView { page: Page::Home, referrer: Name::NONE, device: Name::NONE },
-        };
+        let body = Body::PageView { page: Page::Home, referrer: Name::NONE, device: Name::NONE };
+        let event = Event { content: 1, ..Event::empty(body) };
         writer.push(&event, Needed::ALL);
         let mut bytes = writer.finish();
         // Behind it are two slots of names.

@@ -423,20 +423,14 @@ pub fn deduplicate<'s>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millrace_schema::{Body, Id, Name, Warnings};
+    use millrace_schema::{Body, Id};
 
     fn event(content: u32, offset: u64) -> Event {
         Event {
             id: Id { high: 1, low: 2 },
             content,
-            warnings: Warnings::default(),
             place: Place::new(0, offset),
-            time: 0,
-            received: Event::NOT_RECEIVED,
-            session: Id::NONE,
-            user: Id::NONE,
-            product: Name::NONE,
-            body: Body::CheckoutStarted,
+            ..Event::empty(Body::CheckoutStarted)
         }
     }
 

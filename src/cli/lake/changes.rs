@@ -3,7 +3,7 @@
 use super::super::{SettingsArgs, Usage};
 use super::pins::PinArgs;
 use super::{path_of, view_of};
-use crate::checkpoint::{Cursor, FileEntry, Since, checkpoint_at, files_of, open_store, since};
+use crate::checkpoint::{Cursor, FileEntry, Since, open_store, since};
 use crate::log;
 use crate::numbers::{Epoch, Generation};
 use crate::output::{Format, Layout, print};
@@ -38,15 +38,7 @@ impl ChangesArgs {
         let from = self.since.as_deref().map(cursor_of).transpose()?;
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let (manifest, files) = match self.pin.checkpoint(&*store, self.at.map(Epoch))? {
-            Some(manifest) => {
-                let files = files_of(&*store, &manifest)?;
-                (manifest, files)
-            }
-            None => {
-                checkpoint_at(&*store, self.at.map(Epoch), &mut |warning| log::note(format!("warning: {warning}")))?
-            }
-        };
+        let (manifest, files) = self.pin.checkpoint(&*store, self.at.map(Epoch))?;
         let view = view_of(&manifest, &self.view)?;
         let mut table = Table::new(["what", "path", "rows", "bytes", "epoch"]);
         let count = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));

@@ -2,7 +2,8 @@
 
 use super::super::{SettingsArgs, Usage, now_ms};
 use crate::checkpoint::{
-    LONGEST_MS, Manifest, Pin, find, is_id, open_store, pin, pin_id, read_manifest, read_pins, renew, unpin,
+    FileEntry, LONGEST_MS, Manifest, Pin, files_of, find, is_id, manifest_at, open_store, pin, pin_id, read_manifest,
+    read_pins, renew, unpin,
 };
 use crate::log;
 use crate::numbers::Epoch;
@@ -26,11 +27,25 @@ pub(super) struct PinArgs {
 }
 
 impl PinArgs {
-    /// The checkpoint that is pinned, or is now; `None` where none is asked for.
+    /// The checkpoint that is asked for, with or without a pin, and the files of the lake at it.
     ///
     /// # Errors
-    /// Where there is no such pin, or none can be taken.
-    pub(super) fn checkpoint(&self, store: &dyn Store, epoch: Option<Epoch>) -> anyhow::Result<Option<Manifest>> {
+    /// Where there is no such checkpoint or pin, or none can be taken.
+    pub(super) fn checkpoint(
+        &self,
+        store: &dyn Store,
+        epoch: Option<Epoch>,
+    ) -> anyhow::Result<(Manifest, Vec<FileEntry>)> {
+        let manifest = match self.pinned(store, epoch)? {
+            Some(manifest) => manifest,
+            None => manifest_at(store, epoch, &mut warn)?,
+        };
+        let files = files_of(store, &manifest)?;
+        Ok((manifest, files))
+    }
+
+    /// The checkpoint that is pinned, or is now; `None` where no pin is asked for.
+    fn pinned(&self, store: &dyn Store, epoch: Option<Epoch>) -> anyhow::Result<Option<Manifest>> {
         let for_ms = self.span.as_deref().map(span_ms).transpose()?;
         let is_there = match &self.pin {
             None => false,
@@ -48,7 +63,6 @@ impl PinArgs {
             (Some(id), None) => (id.clone(), find(store, id)?),
             (id, Some(for_ms)) => {
                 let id = id.clone().unwrap_or_else(pin_id);
-                let mut warn = |warning: String| log::note(format!("warning: {warning}"));
                 let (manifest, pin) = pin(store, &id, epoch, ("millrace lake files", for_ms), &now_ms, &mut warn)?;
                 note(&id, &pin, &store.place());
                 return Ok(Some(manifest));
@@ -61,6 +75,10 @@ impl PinArgs {
         let manifest = read_manifest(store, pin.manifest)?;
         Ok(Some(manifest.ok_or_else(|| anyhow::anyhow!("the checkpoint of the pin {id} is gone: it had ended"))?))
     }
+}
+
+fn warn(warning: String) {
+    log::note(format!("warning: {warning}"));
 }
 
 fn note(id: &str, pin: &Pin, place: &str) {

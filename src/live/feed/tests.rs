@@ -5,7 +5,7 @@ use super::*;
 use crate::clock::SetClock;
 use millrace_connectors::source::MessageChunk;
 use millrace_dataflows::durable::{Kept, Needed};
-use millrace_schema::{Body, Event, Id, Name, Place, Warnings};
+use millrace_schema::{Body, Event};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -195,18 +195,7 @@ fn what_was_pending_is_merged_in_one_epoch_and_nothing_is_forgotten_until_it_is_
 /// A part that had room for all that come after it would take as much memory as all of them together, and all parts the square of that.
 #[test]
 fn a_part_of_what_is_recalled_has_room_for_itself_alone() {
-    let event = Event {
-        id: Id::NONE,
-        content: 0,
-        warnings: Warnings::default(),
-        place: Place::new(0, 0),
-        time: 0,
-        received: Event::NOT_RECEIVED,
-        session: Id::NONE,
-        user: Id::NONE,
-        product: Name::NONE,
-        body: Body::CheckoutStarted,
-    };
+    let event = Event::empty(Body::CheckoutStarted);
     let kept = Kept { event, needed: Needed::NOTHING };
     let parts = in_parts(vec![kept; 3 * RECALLED_AT_ONCE + 1]);
     assert_eq!(
