@@ -177,6 +177,11 @@ pub struct Account {
 
 impl Account {
     pub const UNKNOWN_HOUR: i64 = -1;
+
+    /// A warning of a record.
+    pub fn warned(hour: i64, source: Name, warning: Warning) -> Account {
+        Account { hour, source, what: Counted::Warned(warning) }
+    }
 }
 
 /// Facts of one kind, netted before they leave an operator: each once an epoch, with how often it is to be added.

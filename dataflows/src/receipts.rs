@@ -99,7 +99,7 @@ pub fn lost(event: &Event, verdict: Verdict, shared: &Shared, buckets: &mut Buck
 /// What is odd about one record, lateness included.
 fn findings(event: &Event, hour: i64, source: Name, shared: &Shared, sign: i64, out: &mut Tally<Account>) {
     for warning in event.warnings.iter() {
-        out.add(Account { hour, source, what: Counted::Warned(warning) }, sign);
+        out.add(Account::warned(hour, source, warning), sign);
     }
     let late = event.received != Event::NOT_RECEIVED
         && !event.kind().is_dimension()

@@ -6,7 +6,7 @@
 use crate::operators::tables::prefetch;
 use crate::settings::MAX_FUNNEL_STEPS;
 use differential_dataflow::VecCollection;
-use differential_dataflow::difference::{Abelian, IsZero, Monoid, Multiply, Semigroup};
+use differential_dataflow::difference::{Abelian, IsZero, Monoid, Semigroup};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -174,16 +174,6 @@ impl Semigroup for Measures {
 impl Monoid for Measures {
     fn zero() -> Measures {
         Measures::default()
-    }
-}
-
-/// So many times as there is of a fact.
-impl Multiply<i64> for Measures {
-    type Output = Measures;
-
-    fn multiply(mut self, times: &i64) -> Measures {
-        self.0.iter_mut().for_each(|value| *value = value.wrapping_mul(*times));
-        self
     }
 }
 

@@ -271,6 +271,11 @@ pub fn parse_span(text: &str) -> Option<Option<i64>> {
     (number > 0 && micros <= SPAN_MICROS_MAX).then_some(Some(micros))
 }
 
+/// What [`parse_span`] reads as that time.
+pub fn span_text(micros: Option<i64>) -> String {
+    micros.map_or("unlimited".to_owned(), |micros| format!("{}s", micros / 1_000_000))
+}
+
 /// How long after its time an event may still come and be merged at once: behind that, what is needed to merge it is
 /// forgotten. Microseconds behind the watermark; `None` forgets nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -349,7 +354,7 @@ impl ViewContext {
 
     /// The setting that cuts sessions, likewise.
     pub fn session_gap(&self) -> (&'static str, String) {
-        let gap = self.horizons.pause().map_or("unlimited".to_owned(), |micros| format!("{}s", micros / 1_000_000));
+        let gap = span_text(self.horizons.pause());
         ("horizons.sessions", gap)
     }
 }

@@ -48,15 +48,14 @@ pub struct Step {
     pub before: Cursor,
     /// Before which generation manifests are missing: see [`super::free::Trail`].
     pub spared: Generation,
-    /// No rows from before are the view's: it has only all rows, and no changes.
-    pub is_anew: bool,
     /// Earlier changes are left behind.
     pub drops_all: bool,
 }
 
 impl LogStart {
-    pub fn next(log: Option<LogStart>, step: &Step) -> LogStart {
-        let Step { at, before, spared, is_anew, drops_all } = *step;
+    /// The log at a checkpoint. `is_anew`: no rows from before are the view's; it has only all rows, and no changes.
+    pub fn next(log: Option<LogStart>, is_anew: bool, step: &Step) -> LogStart {
+        let Step { at, before, spared, drops_all } = *step;
         let begins = |Cursor { generation, manifest, epoch }| LogStart { generation, manifest, epoch };
         match log {
             _ if is_anew => begins(at),
@@ -237,8 +236,8 @@ mod tests {
             }
             let (generation, spared) = (Generation(self.generations), Generation(self.spared));
             let number = self.lake.manifest.number + 1;
-            let step = Step { at: Cursor { generation, manifest: number, epoch }, before, spared, is_anew, drops_all };
-            view.log = Some(LogStart::next(view.log, &step));
+            let step = Step { at: Cursor { generation, manifest: number, epoch }, before, spared, drops_all };
+            view.log = Some(LogStart::next(view.log, is_anew, &step));
             self.lake.manifest =
                 Manifest { number, generation, epoch, views: vec![view], ..self.lake.manifest.clone() };
             self.lake.rows = rows;

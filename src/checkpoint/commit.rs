@@ -5,13 +5,13 @@
 //! after that is anything deleted.
 
 use super::beside::{Beside, Helper, Job, Task};
-use super::change_log::{Cursor, LogStart, Step, forgotten};
+use super::change_log::{Cursor, Step, forgotten};
 use super::compact::{Compactor, Replacement};
 use super::current::Current;
 use super::files::{FileEntry, Kind};
 use super::free::prefix;
 use super::listener::{CommitListener, Merging};
-use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, ViewEntry, deciding};
+use super::manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry, deciding};
 use super::names::{Text, write_texts};
 use super::open::{Lake, put, put_trail};
 use super::protocol::{Decision, Superseded};
@@ -298,7 +298,6 @@ impl Committer {
             at: Cursor::of(&next),
             before: Cursor::of(&before),
             spared: self.lake.spared,
-            is_anew: false,
             drops_all: self.mode != Mode::Continue,
         };
         for view in self.write_views(&step, now_ms, cut)? {
@@ -384,16 +383,15 @@ impl Committer {
                     && !rests.contains(&*file.key)
                     && !self.sweep.holds_changes_of(file.epoch)
         };
-        let log_of = |view: &ViewEntry| forgotten(view, files.iter().filter(|file| is_old(file)));
-        let logs: Vec<Option<LogStart>> = next.views.iter().map(log_of).collect();
-        let gone: BTreeSet<String> = files.iter().filter(|file| is_old(file)).map(|file| file.key.clone()).collect();
-        next.removed.extend(gone.iter().cloned());
-        files.retain(|file| !gone.contains(&file.key));
-        next.added.retain(|file| !gone.contains(&file.key));
-        for ((named, log), view) in next.views.iter_mut().zip(logs).zip(&mut self.views) {
-            named.log = log;
-            view.entry.log = log;
+        let (gone, kept): (Vec<FileEntry>, Vec<FileEntry>) = std::mem::take(files).into_iter().partition(is_old);
+        *files = kept;
+        for (named, view) in next.views.iter_mut().zip(&mut self.views) {
+            named.log = forgotten(named, &gone);
+            view.entry.log = named.log;
         }
+        let gone: BTreeSet<String> = gone.into_iter().map(|file| file.key).collect();
+        next.removed.extend(gone.iter().cloned());
+        next.added.retain(|file| !gone.contains(&file.key));
         Ok(gone.into_iter().collect())
     }
 

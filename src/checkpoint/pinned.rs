@@ -2,9 +2,9 @@
 
 use super::at::manifest_at;
 use super::files::FileEntry;
-use super::manifest::{FOLDER as MANIFESTS, Manifest};
-use super::open::{files_of, read_trail, run_id};
-use super::pins::{self, Holding, Pin, Stored};
+use super::manifest::Manifest;
+use super::open::{files_of, numbers, read_trail, run_id};
+use super::pins::{self, Pin, Stored};
 use crate::numbers::Epoch;
 use anyhow::Context;
 use bytes::Bytes;
@@ -42,15 +42,6 @@ pub fn read_pins(store: &dyn Store) -> anyhow::Result<Vec<Stored>> {
         pins.push(Stored { id: id.to_owned(), pin, modified_ms });
     }
     Ok(pins)
-}
-
-/// What the pins hold, whether they can be read or not.
-///
-/// # Errors
-/// Where the store fails.
-pub fn holding(store: &dyn Store, now_ms: u64) -> anyhow::Result<(Holding, Vec<Stored>)> {
-    let pins = read_pins(store)?;
-    Ok((Holding::of(&pins, now_ms), pins))
 }
 
 /// A name that no other pin has.
@@ -105,8 +96,7 @@ pub fn pin(
 /// After the pin has been put.
 fn is_safe(store: &dyn Store, id: &str, number: u64, now_ms: u64) -> anyhow::Result<bool> {
     let trail = read_trail(store)?;
-    let listed = store.list(MANIFESTS).context("listing the manifests")?;
-    let numbers: Vec<u64> = listed.iter().filter_map(|entry| Manifest::number_of(&entry.key)).collect();
+    let numbers = numbers(store)?;
     let newest = numbers.iter().copied().max().unwrap_or(0);
     if !numbers.contains(&number) {
         return Ok(false);
@@ -151,15 +141,26 @@ pub fn find(store: &dyn Store, id: &str) -> anyhow::Result<Pin> {
         .map_err(|why| anyhow::anyhow!("the pin {id} cannot be read ({why}): millrace lake unpin {id} removes it"))
 }
 
+/// Whether there is a pin of that name, readable or not.
+///
+/// # Errors
+/// As the store.
+pub fn is_there(store: &dyn Store, id: &str) -> anyhow::Result<bool> {
+    let key = pins::key(id);
+    Ok(store.list(&key)?.iter().any(|entry| entry.key == key))
+}
+
 /// Removes a pin. One that is not there is an error.
 ///
 /// # Errors
 /// As the store.
 pub fn unpin(store: &dyn Store, id: &str) -> anyhow::Result<()> {
-    let key = pins::key(id);
-    let is_there = store.list(&key)?.iter().any(|entry| entry.key == key);
-    anyhow::ensure!(is_there, "{} has no pin {id}: millrace lake pins lists those there are", store.place());
-    Ok(store.delete(&[key])?)
+    anyhow::ensure!(
+        is_there(store, id)?,
+        "{} has no pin {id}: millrace lake pins lists those there are",
+        store.place()
+    );
+    Ok(store.delete(&[pins::key(id)])?)
 }
 
 /// A checkpoint to read, and its pin, which is let go with it.

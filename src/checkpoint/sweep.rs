@@ -4,7 +4,7 @@ use super::files::{FOLDERS, FileEntry};
 use super::free::{There, Trail, expired, is_claim, is_left_over};
 use super::manifest::Manifest;
 use super::open::{CATALOGS, files_of, numbers, read_manifest, read_trail};
-use super::pinned::holding;
+use super::pinned::read_pins;
 use super::pins::{self, CLOCKS_DIFFER_MS, Holding};
 use crate::numbers::{Epoch, Generation};
 use millrace_connectors::store::Store;
@@ -44,8 +44,8 @@ struct Pins {
 impl Pins {
     /// Looks at the pins, and clears away those that have ended.
     fn look(&mut self, store: &dyn Store, now_ms: u64) -> anyhow::Result<&Holding> {
-        let (holding, pins) = holding(store, now_ms)?;
-        let holding = self.holding.insert(holding);
+        let pins = read_pins(store)?;
+        let holding = self.holding.insert(Holding::of(&pins, now_ms));
         let mut ended = Vec::new();
         for stored in pins {
             let id = &stored.id;

@@ -108,8 +108,7 @@ impl ViewFiles {
         snapshot: Option<FileEntry>,
         step: &Step,
     ) -> Option<FileEntry> {
-        let step = Step { is_anew: self.entry.snapshot.is_none(), ..*step };
-        self.entry.log = Some(LogStart::next(self.entry.log, &step));
+        self.entry.log = Some(LogStart::next(self.entry.log, self.entry.snapshot.is_none(), step));
         self.entry.rows = index.rows() as u64;
         self.before = index;
         match snapshot {

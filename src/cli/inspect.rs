@@ -1,8 +1,7 @@
 //! `millrace inspect`: what a lake holds.
 
-use super::SettingsArgs;
+use super::{SettingsArgs, warn};
 use crate::checkpoint::{FileEntry, Kind, Manifest, files_of, is_claim, kept_manifests, open_store};
-use crate::log;
 use crate::output::{Format, Layout, print};
 use clap::{Args, ValueEnum};
 use millrace_connectors::source::log::partition_end;
@@ -56,7 +55,7 @@ impl InspectArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let kept = kept_manifests(&*store, &mut |warning| log::note(format!("warning: {warning}")))?;
+        let kept = kept_manifests(&*store, &mut warn)?;
         let Some(newest) = kept.last() else { anyhow::bail!("{} has no checkpoint that is whole", store.place()) };
         let files = files_of(&*store, newest)?;
         let sections = [

@@ -93,10 +93,14 @@ impl SettingsArgs {
     fn load(&self) -> Result<Loaded, SettingsError> {
         let loaded = Sources::of_process(self.config.clone(), self.set.clone()).load()?;
         for warning in exposed(&loaded) {
-            log::note(format!("warning: {warning}"));
+            warn(warning);
         }
         Ok(loaded)
     }
+}
+
+fn warn(warning: String) {
+    log::note(format!("warning: {warning}"));
 }
 
 impl Command {

@@ -1,7 +1,7 @@
 //! `millrace query`: one question to one view, of a data directory or of a server.
 
 use super::question::QuestionArgs;
-use super::{SettingsArgs, Usage, now_ms, place, views};
+use super::{SettingsArgs, Usage, now_ms, place, views, warn};
 use crate::client::Connection;
 use crate::ingest::QUARANTINE;
 use crate::log;
@@ -60,7 +60,6 @@ impl QueryArgs {
         let table = match (&self.data_dir, &self.addr) {
             (Some(data_dir), _) => {
                 let settings = self.settings.load()?.settings;
-                let mut warn = |warning: String| log::note(format!("warning: {warning}"));
                 crate::commands::query(data_dir, &settings, view, &query, Arc::new(now_ms), &mut warn)?
             }
             (None, Some(addr)) => self.ask(addr, &query)?,

@@ -1,9 +1,8 @@
 //! `millrace verify`: the answers of a checkpoint against the naive ones from the lake's events.
 
-use super::{SettingsArgs, now_ms};
+use super::{SettingsArgs, now_ms, warn};
 use crate::checkpoint::{Pinned, open_store};
 use crate::commands::{Difference, Extent, Files, verify};
-use crate::log;
 use crate::numbers::Epoch;
 use crate::output::terminal;
 use clap::Args;
@@ -47,7 +46,6 @@ impl VerifyArgs {
     pub(super) fn run(&self, out: &mut dyn Write) -> anyhow::Result<()> {
         let settings = self.settings.load()?.settings;
         let store = open_store(&self.data_dir, &settings)?;
-        let mut warn = |warning: String| log::note(format!("warning: {warning}"));
         let pinned = Pinned::checkpoint(&store, self.at.map(Epoch), "verify", Arc::new(now_ms), &mut warn)?;
         let (manifest, files) = (&pinned.manifest, &pinned.files);
         let extent = self.sample.map_or(Extent::Whole, |count| Extent::Sample(count.get()));

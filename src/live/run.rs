@@ -65,6 +65,13 @@ pub struct Plan {
     pub shown_settings: String,
 }
 
+impl Plan {
+    /// Whether sessions are counted whole: only the end counts, and what is read is not what another run has left.
+    pub fn counts_whole(&self) -> bool {
+        self.rules.only_the_end_counts && self.redefine.is_none()
+    }
+}
+
 /// Views that are made anew, for their definitions are others.
 pub struct Redefine {
     pub views: Vec<String>,
@@ -212,7 +219,7 @@ fn start_workers(
             None => settings.views.enabled.clone(),
         },
         restored,
-        counts_whole: is_plain && plan.redefine.is_none(),
+        counts_whole: plan.counts_whole(),
         recalls: !is_plain && shared.context.horizons.any(),
     });
     let ingests = writers.into_iter().map(|lake| {

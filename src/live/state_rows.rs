@@ -31,23 +31,30 @@ impl StateRows {
         self.runs.push_back((Epoch::END, RowWriter::default()));
     }
 
+    /// The rows of the checkpoint that an epoch is of.
+    fn run_of(&mut self, epoch: Epoch) -> Option<&mut RowWriter> {
+        self.runs.iter_mut().find(|(until, _)| epoch <= *until).map(|(_, run)| run)
+    }
+
     pub fn push(&mut self, epoch: Epoch, events: &[Event]) {
-        if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
-            events.iter().for_each(|event| run.push(event, self.needed));
+        let needed = self.needed;
+        if let Some(run) = self.run_of(epoch) {
+            events.iter().for_each(|event| run.push(event, needed));
         }
     }
 
     /// A row of an event that was accepted before: of a session that was counted whole if it was, or if all are now.
     pub fn push_again(&mut self, epoch: Epoch, kept: &Kept) {
-        if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
-            let is_whole = self.needed.holds(Needed::WHOLE) || kept.needed.holds(Needed::WHOLE);
+        let counts_whole = self.needed.holds(Needed::WHOLE);
+        if let Some(run) = self.run_of(epoch) {
+            let is_whole = counts_whole || kept.needed.holds(Needed::WHOLE);
             run.push(&kept.event, Needed::ALL.with(Needed::WHOLE, is_whole));
         }
     }
 
     /// Rows of events that were forgotten, and are needed again.
     pub fn push_recalled(&mut self, epoch: Epoch, recalled: &[Kept]) {
-        if let Some((_, run)) = self.runs.iter_mut().find(|(until, _)| epoch <= *until) {
+        if let Some(run) = self.run_of(epoch) {
             for Kept { event, needed } in recalled.iter().filter(|kept| kept.needed.holds(Needed::SESSION)) {
                 // Of ids and users nothing is missing once they are forgotten again.
                 run.push(event, needed.with(Needed::ID, false).with(Needed::USER, false));

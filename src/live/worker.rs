@@ -432,12 +432,17 @@ impl Inputs {
         ingest.names().drain_new().for_each(|(name, text)| self.tell(name, text));
     }
 
-    fn restore_at(&mut self, epoch: u64, restoring: &mut Restoring) {
+    /// Opens an epoch on all inputs.
+    fn advance_to(&mut self, epoch: u64) {
         self.events.advance_to(epoch);
         self.names.advance_to(epoch);
         self.receipts.advance_to(epoch);
         self.watermarks.advance_to(epoch);
         self.recalled.iter_mut().for_each(|recalled| recalled.advance_to(epoch));
+    }
+
+    fn restore_at(&mut self, epoch: u64, restoring: &mut Restoring) {
+        self.advance_to(epoch);
         restoring.kept.advance_to(epoch);
         restoring.pairs.advance_to(epoch);
         restoring.settled.advance_to(epoch);
@@ -449,11 +454,7 @@ impl Inputs {
         let now = *self.receipts.time();
         if stamp.epoch.0 > now {
             self.end_epoch(now, ingest);
-            self.events.advance_to(stamp.epoch.0);
-            self.names.advance_to(stamp.epoch.0);
-            self.receipts.advance_to(stamp.epoch.0);
-            self.watermarks.advance_to(stamp.epoch.0);
-            self.recalled.iter_mut().for_each(|recalled| recalled.advance_to(stamp.epoch.0));
+            self.advance_to(stamp.epoch.0);
             self.stamp = stamp;
         }
     }

@@ -61,7 +61,7 @@ impl Writing {
             settings: settings.clone(),
             mode,
             keeps_state: plan.keeps_state,
-            counts_whole: is_plain && plan.redefine.is_none(),
+            counts_whole: plan.counts_whole(),
             names: begun.shared.names.clone(),
             workers: plan.workers,
             views: views(settings, begun, is_plain)?,

@@ -24,7 +24,6 @@ use crate::operators::local::LocalNames;
 use crate::operators::order_lines::{Chain, OrderLines};
 use crate::operators::pairs::{PairChange, PairChanges, RelatedKind};
 use crate::operators::scatter::scatter;
-use crate::operators::sessions::unknown_product;
 use crate::operators::tables::{IdHead, IdTable};
 use crate::operators::touched::{TouchedSet, emit_difference};
 use crate::rows::{Change, Netting};
@@ -32,7 +31,7 @@ use crate::views::sales::large::categories;
 use crate::views::sales::{Contributor, Line};
 use customers::Customers;
 use large::{LARGE, Large, Restated};
-use millrace_schema::{Body, Event, Id};
+use millrace_schema::{Body, Event, Id, Warning};
 use rustc_hash::FxHashMap;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -234,7 +233,7 @@ impl Orders {
             warnings::warn(lines, &self.shared, &mut self.buckets, sign, &mut self.out.accounts);
         }
         if self.uses.orders {
-            Customers::of(lines).count_all(sign, &mut self.buckets, &mut self.out.orders);
+            Customers::of(lines).count(sign, &mut self.buckets, &mut self.out.orders);
         }
     }
 
@@ -281,7 +280,7 @@ impl Orders {
             let hour = self.buckets.of(line.booked_at).hour;
             *self.unknown.entry(line.product).or_default().entry((hour, line.partition)).or_default() += 1;
             let source = self.shared.partitions.source(line.partition);
-            self.out.accounts.add(unknown_product(hour, source), 1);
+            self.out.accounts.add(Account::warned(hour, source, Warning::UnknownProduct), 1);
         }
         let state = &mut self.orders[order as usize];
         self.lines.push(&line, order, &mut state.last, &mut self.of_products[line.product as usize]);
@@ -296,7 +295,9 @@ impl Orders {
 
     fn set_known(&mut self, product: u32) {
         for ((hour, partition), count) in self.unknown.remove(&product).into_iter().flatten() {
-            self.out.accounts.add(unknown_product(hour, self.shared.partitions.source(partition)), -count);
+            self.out
+                .accounts
+                .add(Account::warned(hour, self.shared.partitions.source(partition), Warning::UnknownProduct), -count);
         }
     }
 }

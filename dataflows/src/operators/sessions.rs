@@ -27,7 +27,7 @@ mod visits;
 
 use crate::context::{Buckets, Keeps, Shared};
 use crate::durable::{OpenWarning, Settled, Unknown};
-use crate::facts::{Account, Counted, FactChange, Presence, Tally, Uses};
+use crate::facts::{Account, FactChange, Presence, Tally, Uses};
 use crate::operators::activity::Activity;
 use crate::operators::categories::HistoryChange;
 use crate::operators::dictionary::{Dictionary, Texts};
@@ -248,7 +248,10 @@ impl Sessions {
     fn set_known(&mut self, product: u32) {
         if !std::mem::replace(&mut self.known[product as usize], true) {
             for ((hour, partition), count) in self.unknown.remove(&product).into_iter().flatten() {
-                self.out.accounts.add(unknown_product(hour, self.shared.partitions.source(partition)), -count);
+                self.out.accounts.add(
+                    Account::warned(hour, self.shared.partitions.source(partition), Warning::UnknownProduct),
+                    -count,
+                );
             }
         }
     }
@@ -486,7 +489,9 @@ impl Sessions {
         let hour = self.buckets.of(activity.booked_at).hour;
         let partition = activity.partition;
         *self.unknown.entry(product).or_default().entry((hour, partition)).or_default() += 1;
-        self.out.accounts.add(unknown_product(hour, self.shared.partitions.source(partition)), 1);
+        self.out
+            .accounts
+            .add(Account::warned(hour, self.shared.partitions.source(partition), Warning::UnknownProduct), 1);
     }
 
     /// Emits what a session contributes now, less what it did before.
@@ -572,10 +577,6 @@ fn touch(
     for &other in &products.list[..known] {
         out.pair(kind, product, locals.name(other), 1);
     }
-}
-
-pub(super) fn unknown_product(hour: i64, source: Name) -> Account {
-    Account { hour, source, what: Counted::Warned(Warning::UnknownProduct) }
 }
 
 /// The streams that leave the operator.

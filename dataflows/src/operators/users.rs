@@ -11,12 +11,12 @@
 
 use crate::context::{Buckets, Keeps, Shared};
 use crate::durable::{OpenWarning, Unknown};
-use crate::facts::{Account, Counted, FactChange, Presence, Present, Tally, Uses};
+use crate::facts::{Account, FactChange, Presence, Present, Tally, Uses};
 use crate::operators::epochs::{Capabilities, Stash, next_closed, open_epoch};
 use crate::operators::scatter::scatter;
 use crate::operators::sessions::IdHasher;
 use millrace_schema::calendar::MICROS_PER_MINUTE;
-use millrace_schema::{Body, Event, Id, Kind, Name, Warning};
+use millrace_schema::{Body, Event, Id, Kind, Warning};
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -221,7 +221,7 @@ impl Users {
             user.known = true;
             for (hour, partition, count) in user.unknown.drain(..) {
                 let source = self.shared.partitions.source(partition);
-                self.accounts.add(unknown_user(hour, source), -count);
+                self.accounts.add(Account::warned(hour, source, Warning::UnknownUser), -count);
             }
             return;
         }
@@ -229,7 +229,7 @@ impl Users {
             let hour = self.buckets.of(sighting.booked_at).hour;
             count_unknown(&mut user.unknown, hour, sighting.partition);
             let source = self.shared.partitions.source(sighting.partition);
-            self.accounts.add(unknown_user(hour, source), 1);
+            self.accounts.add(Account::warned(hour, source, Warning::UnknownUser), 1);
         }
         if self.uses.presence && sighting.kind == SightingKind::Event {
             let minute = minute_of(sighting.time);
@@ -288,10 +288,6 @@ fn forget_before(minutes: &mut Minutes, first: u32) {
     if minutes.len() * 2 <= minutes.capacity() {
         minutes.shrink_to_fit();
     }
-}
-
-fn unknown_user(hour: i64, source: Name) -> Account {
-    Account { hour, source, what: Counted::Warned(Warning::UnknownUser) }
 }
 
 /// Builds the operator: when users are present, and warnings about those that are not known.

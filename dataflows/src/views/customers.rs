@@ -26,7 +26,7 @@ use crate::netted::rows_of;
 use crate::oracle::Observed;
 use crate::query::{Query, QueryError};
 use crate::row_set::RowSet;
-use crate::rows::{Key, Measures, Rows};
+use crate::rows::{Key, Rows};
 use crate::settings::ViewContext;
 use crate::table::Table;
 use crate::views::magnitude::{self, Magnitudes};
@@ -133,25 +133,15 @@ impl View for Customers {
             out.push((OfDays::Span(first, last), 1));
             out.sort_unstable();
         });
-        let dated = of_days.explode(|(user, of_days)| {
-            let day = |day: i32| Key::new(DAY, [i64::from(day) as u64]);
-            let of = |measures: &[(usize, i64)]| {
-                let mut sums = Measures::default();
-                measures.iter().for_each(|(measure, value)| sums.add(*measure, *value));
-                sums
-            };
-            match of_days {
-                OfDays::On(on) => [Some((day(on), of(&[(CUSTOMERS, 1)]))), None],
-                OfDays::Span(first, last) => [
-                    Some((day(first), of(&[(NEW_CUSTOMERS, 1)]))),
-                    Some((
-                        Key::new(CUSTOMER, [user]),
-                        of(&[(FIRST_ORDER, i64::from(first)), (LAST_ORDER, i64::from(last))]),
-                    )),
-                ],
+        let day = |day: i32| Key::new(DAY, [i64::from(day) as u64]);
+        let dated = rows_of(of_days, "Customers by day", move |(user, of_days), out| match *of_days {
+            OfDays::On(on) => out.add(day(on), CUSTOMERS, 1),
+            OfDays::Span(first, last) => {
+                out.add(day(first), NEW_CUSTOMERS, 1);
+                let customer = Key::new(CUSTOMER, [*user]);
+                out.add(customer, FIRST_ORDER, i64::from(first));
+                out.add(customer, LAST_ORDER, i64::from(last));
             }
-            .into_iter()
-            .flatten()
         });
         sums.concat(dated)
     }

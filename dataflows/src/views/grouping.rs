@@ -196,9 +196,15 @@ fn buckets_between(
         GroupType::Day => hour.day as u64,
         _ => month(hour.day) as u64,
     };
-    let instant = filters.iter().find(|(_, kind, _)| matches!(kind, GroupType::Hour | GroupType::Minute));
-    if let Some((.., part)) = instant {
-        return Some(calendar.hour(*part as i64)).filter(hour_wanted).iter().map(of_hour).collect();
+    let of_kind = |wanted: GroupType| filters.iter().filter(move |(_, kind, _)| *kind == wanted).map(|(.., part)| *part);
+    let mut minutes = of_kind(GroupType::Minute);
+    if let Some(minute) = minutes.next()
+        && !minutes.all(|other| other == minute)
+    {
+        return Vec::new();
+    }
+    if let Some(part) = of_kind(GroupType::Hour).chain(of_kind(GroupType::Minute)).next() {
+        return Some(calendar.hour(part as i64)).filter(hour_wanted).iter().map(of_hour).collect();
     }
     if kind == GroupType::Hour {
         return calendar.hours(first, last).filter(hour_wanted).map(|hour| hour.start as u64).collect();

@@ -1,8 +1,7 @@
 //! `millrace lake export`.
 
-use super::super::{SettingsArgs, Usage, now_ms, views};
+use super::super::{SettingsArgs, Usage, now_ms, views, warn};
 use crate::ingest::QUARANTINE;
-use crate::log;
 use crate::settings::nearest;
 use clap::Args;
 use std::io::Write;
@@ -38,7 +37,6 @@ impl ExportArgs {
             at => Some(at.parse().map_err(|_| Usage(format!("--at {at}: the epoch of a checkpoint, or latest")))?),
         };
         let settings = self.settings.load()?.settings;
-        let mut warn = |warning: String| log::note(format!("warning: {warning}"));
         let (view, now) = ((self.view.as_str(), epoch), Arc::new(now_ms));
         let done = crate::commands::export(&self.data_dir, &settings, view, &self.to, now, &mut warn)?;
         writeln!(

@@ -1,9 +1,9 @@
 //! `millrace lake pins`, `lake unpin`, and the pin of `lake files`.
 
-use super::super::{SettingsArgs, Usage, now_ms};
+use super::super::{SettingsArgs, Usage, now_ms, warn};
 use crate::checkpoint::{
-    FileEntry, LONGEST_MS, Manifest, Pin, files_of, find, is_id, manifest_at, open_store, pin, pin_id, read_manifest,
-    read_pins, renew, unpin,
+    FileEntry, LONGEST_MS, Manifest, Pin, files_of, find, is_id, is_there, manifest_at, open_store, pin, pin_id,
+    read_manifest, read_pins, renew, unpin,
 };
 use crate::log;
 use crate::numbers::Epoch;
@@ -55,7 +55,7 @@ impl PinArgs {
                 ))
                 .into());
             }
-            Some(id) => read_pins(store)?.iter().any(|stored| stored.id == *id),
+            Some(id) => for_ms.is_some() && is_there(store, id)?,
         };
         let (id, pin) = match (&self.pin, for_ms) {
             (None, None) => return Ok(None),
@@ -75,10 +75,6 @@ impl PinArgs {
         let manifest = read_manifest(store, pin.manifest)?;
         Ok(Some(manifest.ok_or_else(|| anyhow::anyhow!("the checkpoint of the pin {id} is gone: it had ended"))?))
     }
-}
-
-fn warn(warning: String) {
-    log::note(format!("warning: {warning}"));
 }
 
 fn note(id: &str, pin: &Pin, place: &str) {

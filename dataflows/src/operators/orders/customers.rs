@@ -43,13 +43,17 @@ struct Sums {
     magnitude: i64,
 }
 
+fn of_currency(sums: &mut SmallVec<[(Currency, Sums); 1]>, currency: Currency) -> &mut Sums {
+    let at = sums.iter().position(|(known, _)| *known == currency).unwrap_or_else(|| {
+        sums.push((currency, Sums::default()));
+        sums.len() - 1
+    });
+    &mut sums[at].1
+}
+
 impl Share {
     fn add(&mut self, line: &Line) {
-        let at = self.sums.iter().position(|(currency, _)| *currency == line.currency).unwrap_or_else(|| {
-            self.sums.push((line.currency, Sums::default()));
-            self.sums.len() - 1
-        });
-        let sums = &mut self.sums[at].1;
+        let sums = of_currency(&mut self.sums, line.currency);
         sums.magnitude = sums.magnitude.wrapping_add(magnitude::of_line(line.amount, 0));
         if line.kind == LineKind::Sold {
             sums.units += line.quantity;
@@ -67,11 +71,7 @@ impl Share {
         let ordered_on = first.map(|time| buckets.of(time).day as i32);
         let mut sums = self.sums.clone();
         for (currency, more) in nobodys.into_iter().flat_map(|share| &share.sums) {
-            let at = sums.iter().position(|(known, _)| known == currency).unwrap_or_else(|| {
-                sums.push((*currency, Sums::default()));
-                sums.len() - 1
-            });
-            let sum = &mut sums[at].1;
+            let sum = of_currency(&mut sums, *currency);
             sum.units += more.units;
             sum.spend = sum.spend.wrapping_add(more.spend);
             sum.units_returned += more.units_returned;
@@ -124,23 +124,15 @@ impl Customers {
         }
     }
 
-    /// Counts what has changed since the last time.
-    pub(super) fn count(&mut self, buckets: &mut Buckets, out: &mut Tally<CustomerOrder>) {
+    /// Counts what has changed since the last time, so many times.
+    pub(super) fn count(&mut self, times: i64, buckets: &mut Buckets, out: &mut Tally<CustomerOrder>) {
         for user in std::mem::take(&mut self.changed) {
             let nobodys = self.users.get(&NOBODY).filter(|_| self.only() == Some(user));
             let now = self.users.get(&user).map(|share| share.facts(user, nobodys, buckets)).unwrap_or_default();
             let Some(share) = self.users.get_mut(&user) else { continue };
             share.is_changed = false;
-            now.iter().for_each(|fact| out.add(*fact, 1));
-            std::mem::replace(&mut share.counted, now).iter().for_each(|fact| out.add(*fact, -1));
-        }
-    }
-
-    /// Counts all of it so many times, of an order that is not kept.
-    pub(super) fn count_all(&self, times: i64, buckets: &mut Buckets, out: &mut Tally<CustomerOrder>) {
-        for (&user, share) in self.users.iter().filter(|(user, _)| **user != NOBODY) {
-            let nobodys = self.users.get(&NOBODY).filter(|_| self.only() == Some(user));
-            share.facts(user, nobodys, buckets).into_iter().for_each(|fact| out.add(fact, times));
+            now.iter().for_each(|fact| out.add(*fact, times));
+            std::mem::replace(&mut share.counted, now).iter().for_each(|fact| out.add(*fact, -times));
         }
     }
 }

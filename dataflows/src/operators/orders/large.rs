@@ -59,7 +59,7 @@ impl Orders {
             set.settle(RelatedKind::BoughtTogether, &self.locals, &mut self.out.pairs);
         }
         if let Some(large) = self.large.get_mut(&order) {
-            large.customers.count(&mut self.buckets, &mut self.out.orders);
+            large.customers.count(1, &mut self.buckets, &mut self.out.orders);
         }
     }
 

@@ -5,7 +5,7 @@
 //!   was. Its return lines and refunds are warned about.
 
 use crate::context::{Buckets, Shared};
-use crate::facts::{Account, Counted, LineKind, Tally};
+use crate::facts::{Account, LineKind, Tally};
 use crate::views::sales::Line;
 use millrace_schema::{Cents, Currency, Warning};
 use rustc_hash::FxHashMap;
@@ -20,7 +20,7 @@ fn booking(line: &Line, buckets: &mut Buckets) -> Booking {
 
 fn count((hour, partition): Booking, warning: Warning, count: i64, shared: &Shared, out: &mut Tally<Account>) {
     let source = shared.partitions.source(partition);
-    out.add(Account { hour, source, what: Counted::Warned(warning) }, count);
+    out.add(Account::warned(hour, source, warning), count);
 }
 
 /// Warns `sign` times about all lines of a small order.

@@ -335,7 +335,7 @@ impl View for Funnel {
 
     fn depends_on(&self, context: &ViewContext) -> Vec<(&'static str, String)> {
         let FunnelPlan { unit, steps, window_micros, max_events } = &context.funnel;
-        let window = window_micros.map_or("unlimited".to_owned(), |micros| format!("{}s", micros / 1_000_000));
+        let window = crate::settings::span_text(*window_micros);
         let steps: Vec<String> = steps.iter().map(ToString::to_string).collect();
         vec![
             context.time_zone(),
