@@ -248,9 +248,11 @@ class Judge:
         rows = self.connection.execute(sql, [*question.where.values(), *(question.days or ())]).fetchall()
         if not question.filled:
             return rows
-        # Each currency that the range has is filled.
+        # Each currency that there is at all is filled, whatever the range and the filters leave of it.
         place, heads = groups.index(question.filled), {row[:-len(values)] for row in rows}
         others = {head[:place] + head[place + 1:] for head in heads} or ({()} if len(groups) == 1 else set())
+        if [name for name in groups if name != question.filled] == ["currency"] and "currency" not in question.where:
+            others |= set(self.connection.execute(f"SELECT DISTINCT currency FROM {table}").fetchall())
         nothing = tuple(NOTHING.get(name, 0) for name, _ in values)
         for time in self.times(question.filled, *question.days):
             for other in others:

@@ -147,7 +147,7 @@ class Maker:
         ids = []
         for i in range(count):
             ids.append([f"p{i}", f"P{i - 1}a", f"p{i - 2}A", str(1000 + i), f"é-{i}", f"sku,{i}", f"p{i}"][i % 7])
-        return sorted(set(ids), key=lambda text: self.random.random())
+        return sorted(dict.fromkeys(ids), key=lambda text: self.random.random())
 
     def make_products(self):
         records = []

@@ -196,7 +196,8 @@ fn buckets_between(
         GroupType::Day => hour.day as u64,
         _ => month(hour.day) as u64,
     };
-    let of_kind = |wanted: GroupType| filters.iter().filter(move |(_, kind, _)| *kind == wanted).map(|(.., part)| *part);
+    let of_kind =
+        |wanted: GroupType| filters.iter().filter(move |(_, kind, _)| *kind == wanted).map(|(.., part)| *part);
     let mut minutes = of_kind(GroupType::Minute);
     if let Some(minute) = minutes.next()
         && !minutes.all(|other| other == minute)
