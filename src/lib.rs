@@ -12,6 +12,7 @@ pub mod ingest;
 pub mod live;
 pub mod log;
 pub mod memory;
+pub mod mesh;
 pub mod numbers;
 pub mod output;
 pub mod serve;

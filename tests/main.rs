@@ -2,6 +2,7 @@
 
 mod blackbox {
     mod bad_input;
+    mod cluster;
     mod crash;
     mod generate;
     mod house;

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 
 /// Options with chunks so small that every line crosses one.
 pub fn tiny(chunk_bytes: usize, max_records: u32) -> ReadOptions {
-    ReadOptions { chunk_bytes, max_records, max_line_bytes: 1 << 20 }
+    ReadOptions { chunk_bytes, max_records, max_line_bytes: 1 << 20, ..ReadOptions::default() }
 }
 
 /// A record as (partition, offset, bytes).

@@ -487,6 +487,12 @@ impl Netting {
         self.groups.keys.iter()
     }
 
+    /// The netted changes, and none that cancel, at an epoch. In no particular order.
+    pub fn changes(&self, epoch: u64) -> impl Iterator<Item = Change> {
+        let changes = self.groups.iter().map(move |(key, sums)| (*key, epoch, sums.to_measures()));
+        changes.filter(|(.., measures)| !measures.0.is_empty())
+    }
+
     /// Hands over what is netted; what comes later begins anew.
     pub fn hand_over(&mut self) -> Netting {
         std::mem::take(self)

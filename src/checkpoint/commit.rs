@@ -42,6 +42,8 @@ const MANY_ENTRIES: usize = 2_000;
 pub enum Incoming {
     /// A file that belongs to the checkpoint that its worker seals next.
     File { worker: usize, file: Unfinished },
+    /// Likewise, and it is in the store.
+    Finished { worker: usize, file: FileEntry },
     /// Everything of the epochs up to this one has been handed over.
     Sealed { worker: usize, epoch: Epoch },
 }
@@ -227,6 +229,7 @@ impl Committer {
                     super::crash::point("file-written");
                     self.shares[worker].files.push(FileEntry::of(file, Epoch::NONE));
                 }
+                Incoming::Finished { worker, file } => self.shares[worker].files.push(file),
                 Incoming::Sealed { worker, epoch } => {
                     let share = &mut self.shares[worker];
                     let files = std::mem::take(&mut share.files);

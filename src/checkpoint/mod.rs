@@ -43,7 +43,7 @@ mod writer;
 pub use at::{kept_manifests, manifest_at};
 pub use beside::Beside;
 pub use change_log::{Cursor, LogStart, Since, since};
-pub use commit::{Committer, Cut, Mode, Parts, Released, compression};
+pub use commit::{Committer, Cut, Incoming, Mode, Parts, Released, compression};
 pub use definitions::{Change, Definition, Redefinition, definitions};
 pub use files::{FileEntry, Kind};
 pub use free::{generation_of, is_claim, prefix};

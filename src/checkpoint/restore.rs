@@ -12,6 +12,7 @@ use crate::serve::Building;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::lake::{EventKeys, EventPlace, read_event_records, select_events};
+use millrace_connectors::source::Deal;
 use millrace_connectors::store::Store;
 use millrace_dataflows::durable::{Kept, Needed, Wanted, read_rows};
 use millrace_dataflows::rows::{Key, Measures, State};
@@ -110,6 +111,8 @@ pub struct RestoredRows {
     files: Vec<FileEntry>,
     sums: Option<FileEntry>,
     next: AtomicUsize,
+    /// Which of the files are read here.
+    deal: Deal,
     /// The epoch that all of it is of.
     pub epoch: Epoch,
     pub watermark: Option<i64>,
@@ -126,6 +129,7 @@ impl RestoredRows {
             files: state.base.iter().chain(&state.deltas).cloned().collect(),
             sums: state.sums.clone(),
             next: AtomicUsize::new(0),
+            deal: Deal::ALL,
             epoch: manifest.epoch,
             watermark: manifest.watermark,
             building: None,
@@ -150,6 +154,12 @@ impl RestoredRows {
         }
     }
 
+    /// Only the files that a process is dealt: what is in them goes to whoever owns it.
+    #[must_use]
+    pub fn dealt(self, deal: Deal) -> RestoredRows {
+        RestoredRows { deal, next: AtomicUsize::new(deal.process), ..self }
+    }
+
     #[must_use]
     pub fn telling(self, building: Option<Arc<Building>>) -> RestoredRows {
         RestoredRows { building, ..self }
@@ -171,7 +181,7 @@ impl RestoredRows {
 
     /// A file that no other worker has taken.
     pub fn take(&self) -> Option<RestoredFile<'_>> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let number = self.next.fetch_add(self.deal.processes, Ordering::Relaxed);
         self.files.get(number).map(|entry| RestoredFile { number: number as u64, entry })
     }
 

@@ -10,8 +10,10 @@
 //! | 3 | more was rejected than `--fail-above` allows | look at `millrace query quarantine`, mend the data or the settings, run again |
 //! | 4 | memory does not suffice for what is kept | give more, or keep less |
 
+mod cluster;
 mod config;
 mod demo;
+mod engine;
 mod failure;
 mod generate;
 mod inspect;
@@ -25,6 +27,7 @@ mod rejecting;
 mod repair;
 mod replay;
 mod run;
+mod serve;
 mod serving;
 mod signal;
 mod status;
@@ -39,6 +42,7 @@ use crate::log;
 use crate::settings::{Loaded, SettingsError, Sources, exposed};
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +69,10 @@ struct Cli {
 enum Command {
     Replay(replay::ReplayArgs),
     Run(run::RunArgs),
+    Cluster(cluster::ClusterArgs),
+    Serve(serve::ServeArgs),
+    #[command(hide = true)]
+    Engine(engine::EngineArgs),
     Demo(Box<demo::DemoArgs>),
     Query(query::QueryArgs),
     Generate(Box<generate::GenerateArgs>),
@@ -90,8 +98,18 @@ struct SettingsArgs {
 }
 
 impl SettingsArgs {
+    /// As another process of this program takes them.
+    fn to_arguments(&self) -> Vec<OsString> {
+        let config = self.config.iter().flat_map(|path| ["--config".into(), path.clone().into_os_string()]);
+        config.chain(self.set.iter().flat_map(|set| ["--set".into(), set.into()])).collect()
+    }
+
+    fn load_quietly(&self) -> Result<Loaded, SettingsError> {
+        Sources::of_process(self.config.clone(), self.set.clone()).load()
+    }
+
     fn load(&self) -> Result<Loaded, SettingsError> {
-        let loaded = Sources::of_process(self.config.clone(), self.set.clone()).load()?;
+        let loaded = self.load_quietly()?;
         for warning in exposed(&loaded) {
             warn(warning);
         }
@@ -108,6 +126,9 @@ impl Command {
         match self {
             Command::Replay(args) => args.run(out),
             Command::Run(args) => args.run(out),
+            Command::Cluster(args) => args.run(out),
+            Command::Serve(args) => args.run(out),
+            Command::Engine(args) => args.run(),
             Command::Demo(args) => args.run(out),
             Command::Query(args) => args.run(out),
             Command::Generate(args) => args.run(out),

@@ -4,19 +4,24 @@ use super::rejected::{Place, of_read};
 use super::rejecting::Watch;
 use super::replay::{SummaryFormat, print_summary};
 use super::signal::{self, Stop};
-use super::{SettingsArgs, serving};
+use super::{SettingsArgs, Usage, serving};
 use crate::allocator;
-use crate::commands::{Running, summary_of};
+use crate::commands::{Elsewhere, Running, Serving, Start, is_at_end, summary_of, supervise};
+use crate::live::Replica;
 use crate::log;
 use crate::memory::usage;
+use crate::mesh::Hosts;
 use crate::output::terminal;
 use crate::serve::status::{Engine, EngineStatus};
 use crate::serve::{Board, Server};
-use crate::settings::Settings;
+use crate::settings::{Loaded, Settings};
 use anyhow::Context;
 use clap::Args;
 use millrace_dataflows::views::quality::Accounting;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +30,7 @@ Examples:
   millrace run --config millrace.toml
   millrace run --set source.kind=kafka --set source.kafka.brokers=broker:9092 --set 'source.kafka.topics=[{name=\"events\"}]'
   millrace run --set 'source.log.paths=[\"shop-log\"]' --until-end --format json
+  millrace run --config millrace.toml --process 1 --processes 3 --hosts hosts   # on the second of three machines
 
 Ctrl-C stops reading, closes what is open, and ends. So does SIGTERM, and a terminal that goes away; under nohup it goes on.";
 
@@ -40,6 +46,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct RunArgs {
     #[command(flatten)]
     settings: SettingsArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// End once everything there is has been read
     #[arg(long)]
     until_end: bool,
@@ -59,6 +67,9 @@ impl RunArgs {
         let (started, cpu_before) = (Instant::now(), usage::cpu_time());
         let loaded = self.settings.load()?;
         loaded.validate_live()?;
+        if let Some(place) = self.place.place()? {
+            return self.run_of_cluster(&loaded, &place, (started, cpu_before), out);
+        }
         if !loaded.settings.lake.url.is_empty() {
             allocator::give_back_what_is_large();
         }
@@ -79,8 +90,15 @@ impl RunArgs {
             }
             Ok(())
         };
-        let mut live =
-            Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop, self.refuse_rebuild, &mut serve)?;
+        let mut live = Running::start(
+            &loaded.settings,
+            loaded.to_toml(),
+            &say,
+            &should_stop,
+            self.refuse_rebuild,
+            None,
+            &mut serve,
+        )?;
         let address = server.as_ref().map(|server: &Server| server.address.to_string());
         let mut watch = Watch::of(&live.board.current(), place(&loaded.settings, address.as_deref()));
         let (mut next_line, mut next_look) = (started + LINE_EVERY, started + FIRST_LOOK);
@@ -120,17 +138,99 @@ impl RunArgs {
     }
 }
 
+/// Which process of a cluster this is, if it is one
+#[derive(Debug, Args)]
+pub(super) struct PlaceArgs {
+    /// Which process of a cluster this is, from 0 on
+    #[arg(long, value_name = "I", requires = "processes", requires = "hosts")]
+    process: Option<usize>,
+    /// How many processes the cluster has
+    #[arg(long, value_name = "P", requires = "process")]
+    processes: Option<usize>,
+    /// A file with a line for each process: host:port, where the others reach it
+    #[arg(long, value_name = "FILE", requires = "process")]
+    hosts: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// None where this is no process of a cluster.
+    pub(super) fn place(&self) -> anyhow::Result<Option<crate::commands::Place>> {
+        let (Some(process), Some(processes), Some(hosts)) = (self.process, self.processes, &self.hosts) else {
+            return Ok(None);
+        };
+        if process >= processes {
+            let last = processes.saturating_sub(1);
+            return Err(Usage(format!("--process {process}: with --processes {processes} they are 0 to {last}")).into());
+        }
+        let hosts = Hosts::read(hosts, processes).map_err(|error| Usage(format!("{error:#}")))?;
+        Ok(Some(crate::commands::Place { process, hosts }))
+    }
+
+    fn to_arguments(&self) -> Vec<OsString> {
+        let numbers = [("--process", self.process), ("--processes", self.processes)];
+        let numbers = numbers.into_iter().filter_map(|(name, number)| Some([name.into(), number?.to_string().into()]));
+        let hosts = self.hosts.iter().map(|hosts| ["--hosts".into(), hosts.clone().into_os_string()]);
+        numbers.chain(hosts).flatten().collect()
+    }
+}
+
+impl RunArgs {
+    /// As the parent of one process of a cluster.
+    fn run_of_cluster(
+        &self,
+        loaded: &Loaded,
+        place: &crate::commands::Place,
+        (started, cpu_before): (Instant, Duration),
+        out: &mut dyn Write,
+    ) -> anyhow::Result<()> {
+        let stop = Stop::listen()?;
+        signal::end_on_panic();
+        let say = |text: String| match text.strip_prefix("warning: ") {
+            Some(warning) => log::warning(format_args!("process {}: {warning}", place.process)),
+            None if self.quiet => {}
+            None => log::info(format_args!("process {}: {text}", place.process)),
+        };
+        let settings = &loaded.settings;
+        serving::check(&settings.serve)?;
+        let mut replica = Replica::new(settings)?;
+        let workers = settings.live.workers * place.hosts.processes();
+        let elsewhere = Arc::new(Elsewhere::new(workers, loaded.to_toml(), super::now_ms()));
+        let mut arguments: Vec<OsString> = vec!["engine".into()];
+        arguments.extend(self.settings.to_arguments());
+        arguments.extend(self.place.to_arguments());
+        let flags =
+            [("--until-end", self.until_end), ("--refuse-rebuild", self.refuse_rebuild), ("--quiet", self.quiet)];
+        arguments.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into()));
+        let start = Start { arguments, until_end: self.until_end };
+        let mut server = None;
+        let mut serve = |board: &Arc<Board>| {
+            server = serving::start(&settings.serve, board, elsewhere.clone())?;
+            if let Some(server) = &server {
+                say(format!("serving on {}", server.address));
+            }
+            Ok(())
+        };
+        let mut serving = Serving { serve: &mut serve, is_served: false };
+        supervise(settings, &mut replica, &elsewhere, &start, &mut serving, &say, &|| stop.is_asked())?;
+        if let Some(server) = server {
+            server.begin_drain();
+            server.drain()?;
+        }
+        if place.process > 0 || stop.has_hung_up() && terminal::is_on_stdout() {
+            return Ok(());
+        }
+        let version = replica.board().current();
+        let quality = version.view("quality").context("quality is always rendered")?;
+        let summary = summary_of(&quality.index, version.epoch, started, cpu_before, BTreeMap::new())?;
+        let lake = Place::of("--data-dir", &settings.lake.url);
+        print_summary(&summary, Some(&lake), self.format, out)
+    }
+}
+
 /// Where rejected records can be asked for: of the server while there is one, else of the lake.
 fn place(settings: &Settings, address: Option<&str>) -> Option<Place> {
     let lake = || Some(&*settings.lake.url).filter(|url| !url.is_empty()).map(|url| Place::of("--data-dir", url));
     address.map(|address| Place::of("--addr", address)).or_else(lake)
-}
-
-fn is_at_end(status: &EngineStatus) -> bool {
-    let read = |partition: &crate::serve::status::PartitionStatus| {
-        partition.fault.is_some() || partition.end_offset.is_some_and(|end| partition.next_offset >= end)
-    };
-    status.source_down.is_none() && status.partitions.iter().all(read)
 }
 
 fn line(status: &EngineStatus, accounting: Accounting) -> String {

@@ -6,6 +6,7 @@
 //! | SIGHUP: the terminal has gone | asks for a good end, however often it comes; passed over where it was ignored from the start (`nohup`) |
 
 use anyhow::Context;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -81,6 +82,31 @@ fn is_ignored(signal: libc::c_int) -> bool {
         let mut now: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, std::ptr::null(), &raw mut now) == 0 && now.sa_sigaction == libc::SIG_IGN
     }
+}
+
+/// Passes over what a terminal says: a parent hears it, and passes on what is for this process.
+pub fn pass_over() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: it has a signal ignored, which concerns no memory.
+        unsafe {
+            libc::signal(signal, libc::SIG_IGN);
+        }
+    }
+}
+
+/// Has a process end where this one does, however it does.
+pub fn end_with_parent(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    // SAFETY: between fork and exec it makes one system call, and touches no memory.
+    unsafe {
+        use std::os::unix::process::CommandExt;
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
 }
 
 /// A panic in one thread must not leave the others waiting for it. The report does without a stderr that is gone.

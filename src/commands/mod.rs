@@ -8,8 +8,10 @@
 //! ```
 //! Nothing below knows of it.
 
+mod engine;
 mod export;
 mod kept;
+mod parent;
 mod progress;
 mod query;
 mod redefine;
@@ -19,8 +21,10 @@ mod request;
 mod running;
 mod verify;
 
+pub use engine::{Place, engine, is_at_end};
 pub use export::{Exported, export};
 pub use kept::{Kept, kept};
+pub use parent::{Elsewhere, Serving, Start, follow_lake, supervise};
 pub use progress::{Progress, Silent};
 pub use query::query;
 pub use redefine::{Redefined, redefine};

@@ -168,6 +168,7 @@ pub(super) fn pass(
         keeps_state: true,
         repair: false,
         redefine: None,
+        cluster: None,
         shown_settings: String::new(),
     }
 }

@@ -77,6 +77,7 @@ pub fn replay(settings: &Settings, request: &ReplayRequest, progress: &dyn Progr
         rebuild: None,
         repair: false,
         redefine: None,
+        cluster: None,
         shown_settings: String::new(),
     };
     progress.total(bytes.total_bytes);

@@ -9,6 +9,7 @@
 use super::redefine::redefine;
 use super::repair::{Repaired, pending, repair};
 use crate::checkpoint::{Change, LATE_AT_ONCE, Redefinition};
+use crate::live::cluster::Leading;
 use crate::live::{Live, LiveEngine, Patience, Starting};
 use crate::serve::Board;
 use crate::serve::status::Engine;
@@ -33,7 +34,7 @@ pub struct Running {
 impl Running {
     /// Starts reading. What is away is waited for, `live.outage_ms` long. `serve` is called once, as soon as there are answers: those
     /// of the lake, or at last those of the engine. Views of the lake whose definitions are others are made anew before it reads on, which
-    /// is an error where `refuse_rebuild`. `say` is told what people should know; it ends early where `should_stop`.
+    /// is an error where `refuse_rebuild`. Where there are other processes, this is the one that leads the `cluster`. `say` is told what people should know; it ends early where `should_stop`.
     ///
     /// # Errors
     /// As [`crate::live::start`], where `lake.repair_at_start` asks for a repair that is not possible, and what `serve` fails with.
@@ -43,10 +44,11 @@ impl Running {
         say: &dyn Fn(String),
         should_stop: &dyn Fn() -> bool,
         refuse_rebuild: bool,
+        cluster: Option<Arc<Leading>>,
         serve: Serve<'_>,
     ) -> anyhow::Result<Running> {
         let lake = &settings.lake;
-        let mut starting = Starting::new(settings, shown_settings)?.refusing_rebuild(refuse_rebuild);
+        let mut starting = Starting::new(settings, shown_settings)?.refusing_rebuild(refuse_rebuild).leading(cluster);
         let standby = starting.standby.clone();
         let should_stop = || should_stop() || standby.is_told_to_end();
         let mut patience = Patience::new(settings.live.outage_ms, say, &should_stop);

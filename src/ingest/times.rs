@@ -1,7 +1,9 @@
 //! The event times of what was decoded: what a watermark is made of.
 
+use serde::{Deserialize, Serialize};
+
 /// The event times of one chunk, UTC microseconds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventTimes {
     /// The latest of those that `received_at` vouches for.
     pub vouched: Option<i64>,

@@ -12,14 +12,15 @@ use super::pace::{Moment, Pace};
 use crate::checkpoint::Merging;
 use crate::numbers::Epoch;
 use millrace_connectors::source::SourceStatus;
-use std::collections::VecDeque;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, VecDeque};
 
 /// While reading is behind, a worker nets the changes of so many milliseconds of the clock before it reports them. All workers end a
 /// report with the same epochs, those that are the last of such a time, so that there are epochs up to which all have reported everything.
 const REPORT_MS: u64 = 2_000;
 
 /// What a record is read under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub epoch: Epoch,
     /// The wall-clock time of the epoch: when it began, in milliseconds since 1970. Whatever was read before is in by then. Where only what
@@ -83,7 +84,10 @@ pub struct EpochClock {
     /// While it goes on, epochs are counted on from the last checkpoint, so that none is called like a later one of an earlier run
     /// and holds less.
     again: ReadAgain,
-    caught_up: bool,
+    /// How many processes read.
+    processes: usize,
+    /// Which of them have found nothing more to read in the open epoch.
+    caught_up: BTreeSet<usize>,
     /// Epochs that are cut and not closed.
     in_flight: VecDeque<Stamp>,
     /// The last epochs of reports, of those that some worker has not closed. See [`REPORT_MS`].
@@ -112,13 +116,20 @@ impl EpochClock {
             opened_ms: now_ms,
             records: 0,
             again: ReadAgain::new(reads_again),
-            caught_up: false,
+            processes: 1,
+            caught_up: BTreeSet::new(),
             in_flight: VecDeque::new(),
             report_ends: VecDeque::new(),
             checkpoints,
             merging: Merging::No,
             done: false,
         }
+    }
+
+    /// Of so many processes that read.
+    #[must_use]
+    pub fn of_processes(self, processes: usize) -> EpochClock {
+        EpochClock { processes, ..self }
     }
 
     /// What is read now is stamped with this.
@@ -142,9 +153,9 @@ impl EpochClock {
         self.again.look(source);
     }
 
-    /// Everything there is has been read, for now. Called by the reader alone.
-    pub fn caught_up(&mut self, source: &SourceStatus) {
-        self.caught_up = true;
+    /// Everything there is has been read by a process, for now. Called by the reader alone, or where another process says so.
+    pub fn caught_up(&mut self, process: usize, source: &SourceStatus) {
+        self.caught_up.insert(process);
         self.again.look(source);
     }
 
@@ -162,9 +173,13 @@ impl EpochClock {
         Moment {
             elapsed_ms: now_ms.saturating_sub(self.opened_ms),
             records: self.records,
-            caught_up: self.caught_up,
+            caught_up: self.is_caught_up(),
             in_flight: self.in_flight.len(),
         }
+    }
+
+    fn is_caught_up(&self) -> bool {
+        self.caught_up.len() >= self.processes
     }
 
     /// Whether the open epoch may take more records.
@@ -202,7 +217,7 @@ impl EpochClock {
         assert!(epoch < self.open.epoch, "epochs rise");
         self.opened_ms = now_ms;
         self.records = 0;
-        self.caught_up = false;
+        self.caught_up.clear();
     }
 
     /// The next epoch that closes where all workers have closed those before `open`; with the last of all, a checkpoint ends.
@@ -219,6 +234,11 @@ impl EpochClock {
         })
     }
 
+    /// Whether an epoch that was just cut ends a report.
+    pub fn ends_report(&self, epoch: Epoch) -> bool {
+        self.report_ends.back() == Some(&epoch)
+    }
+
     /// Of the epochs from `from` on and before `open`, those that end a report.
     pub fn report_ends(&self, from: Epoch, open: Epoch) -> Vec<Epoch> {
         self.report_ends.iter().copied().filter(|end| (from..open).contains(end)).collect()
@@ -231,7 +251,7 @@ impl EpochClock {
 
     /// Whether there is more that could have been read.
     pub fn is_behind(&self) -> bool {
-        self.rules.only_the_end_counts || !self.caught_up && self.records > 0 && !self.done
+        self.rules.only_the_end_counts || !self.is_caught_up() && self.records > 0 && !self.done
     }
 
     pub fn merging(&self) -> Merging {

@@ -9,6 +9,7 @@
 //! Each of the three decides without locks, threads or time. The feed is what connects them: one lock, so that a chunk has the stamp that
 //! is open when it is queued; the clock; and the wakers of those who wait.
 
+use super::cluster::{Moved, Told};
 use super::epoch_clock::EpochClock;
 pub use super::epoch_clock::{Numbering, Rules, Stamp};
 pub use super::ledger::Closed;
@@ -22,7 +23,8 @@ use crate::clock::Clock;
 use crate::ingest::EventTimes;
 use crate::memory::Memory;
 use crate::numbers::{Epoch, Offset};
-use millrace_connectors::source::{Chunk, Remembered, SourceStatus};
+use millrace_connectors::source::{Chunk, PartitionInfo, Remembered, SourceStatus};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Thread;
 use std::time::Duration;
@@ -31,6 +33,45 @@ struct State {
     epochs: EpochClock,
     queue: ReadQueue,
     ledger: Ledger,
+    /// Which processes have read all that they will.
+    finished: BTreeSet<usize>,
+    /// Records that other processes have read.
+    records_elsewhere: u64,
+}
+
+/// What the reader and the workers of a process need of a feed, whether it is the one that decides or one that follows it.
+pub trait Feeding: Send + Sync {
+    /// The calling worker is woken when there is something new.
+    fn register(&self);
+    /// What a worker is to do next, and the stamp that it has.
+    fn next(&self) -> (Stamp, Work);
+    /// The chunk of a partition that begins at an offset has events of these times, or none.
+    fn heard(&self, epoch: Epoch, place: (u16, Offset), times: EventTimes);
+    /// A worker has closed every epoch before `open`.
+    fn close(&self, worker: usize, open: Epoch) -> Progress;
+    /// Takes a chunk under the open epoch, if there is one, and how far reading has come in the partitions where it has
+    /// moved. The reader asks for room before.
+    fn push(&self, chunk: Option<Chunk>, moved: &[(u16, Offset)]);
+    /// Does what time asks for. Returns how long nothing need be done unless records come.
+    fn tick(&self) -> Duration;
+    /// Waits until a chunk can be taken, `timeout` at most. False where it cannot.
+    fn wait_for_room(&self, timeout: Duration) -> bool;
+    /// Everything there is has been read, for now.
+    fn caught_up(&self);
+    /// The reader has found partitions: all there are, and where reading begins in each.
+    fn found_partitions(&self, infos: &[PartitionInfo], begins: &[u64]);
+    /// Partitions that another process has found, once.
+    fn told_partitions(&self) -> Option<(Vec<PartitionInfo>, Vec<u64>)> {
+        None
+    }
+    /// The reader reads nothing more.
+    fn finish(&self);
+}
+
+/// The other processes of a cluster, from the one that decides.
+struct Crew {
+    processes: usize,
+    tell: Box<dyn Fn(&Told) + Send + Sync>,
 }
 
 /// What a worker is told when it has closed epochs.
@@ -50,6 +91,7 @@ pub struct Feed {
     state: Mutex<State>,
     room: Condvar,
     workers: Mutex<Vec<Thread>>,
+    crew: Option<Crew>,
 }
 
 impl Feed {
@@ -65,8 +107,83 @@ impl Feed {
     ) -> Feed {
         let epochs = EpochClock::new(rules, clock.now_ms(), watermarks.whole(), last_epoch, reads_again);
         let queue = ReadQueue::new(rules.reads_pending);
-        let state = Mutex::new(State { epochs, queue, ledger: Ledger::new(workers, watermarks) });
-        Feed { rules, clock, source, memory: Arc::default(), state, room: Condvar::new(), workers: Mutex::default() }
+        let state = Mutex::new(State {
+            epochs,
+            queue,
+            ledger: Ledger::new(workers, watermarks),
+            finished: BTreeSet::new(),
+            records_elsewhere: 0,
+        });
+        let (room, workers) = (Condvar::new(), Mutex::default());
+        Feed { rules, clock, source, memory: Arc::default(), state, room, workers, crew: None }
+    }
+
+    /// One that decides for so many processes, and tells the others of it. They are told in the order of what is decided; `tell` does not
+    /// block.
+    pub fn of_cluster(self, processes: usize, tell: impl Fn(&Told) + Send + Sync + 'static) -> Feed {
+        let state = self.state.into_inner().expect("no holder of the feed panics");
+        let state = Mutex::new(State { epochs: state.epochs.of_processes(processes), ..state });
+        Feed { state, crew: Some(Crew { processes, tell: Box::new(tell) }), ..self }
+    }
+
+    fn tell(&self, told: &Told) {
+        self.crew.iter().for_each(|crew| (crew.tell)(told));
+    }
+
+    /// The stamp that is open.
+    pub fn stamp(&self) -> Stamp {
+        self.lock().epochs.open()
+    }
+
+    /// Another process has read records of an epoch, or found where its partitions end.
+    pub fn read_elsewhere(&self, epoch: Epoch, records: u64, moved: &[Moved]) {
+        let mut state = self.lock();
+        let now_ms = self.clock.now_ms();
+        let positions: Vec<(u16, Offset)> =
+            moved.iter().filter(|one| one.is_read).map(|one| (one.partition, Offset(one.next))).collect();
+        state.ledger.moved(epoch, &positions);
+        self.source.with(|source| {
+            for one in moved {
+                let known = source.partitions.get_mut(usize::from(one.partition));
+                let known = known.expect("no partition is read elsewhere that is not known here");
+                (known.next, known.end, known.lost) = (one.next, one.end, one.lost);
+                known.fault.clone_from(&one.fault);
+                known.marks.push(one.mark.clone());
+            }
+        });
+        moved.iter().filter(|one| one.has_records).for_each(|one| state.ledger.arrived(one.partition, now_ms));
+        state.records_elsewhere += records;
+        if epoch == state.epochs.open().epoch {
+            state.epochs.stamped(records);
+        }
+        state.epochs.moved(&self.source);
+        self.cut_if_due(&mut state, now_ms);
+        drop(state);
+        self.wake();
+    }
+
+    /// Another process has found nothing more to read in an epoch.
+    pub fn caught_up_elsewhere(&self, process: usize, epoch: Epoch) {
+        let mut state = self.lock();
+        if epoch == state.epochs.open().epoch {
+            state.epochs.caught_up(process, &self.source);
+        }
+    }
+
+    /// A process reads nothing more. What all have read is all there will be.
+    pub fn finish_of(&self, process: usize) {
+        let mut state = self.lock();
+        let first = state.finished.is_empty();
+        state.finished.insert(process);
+        if first {
+            self.tell(&Told::Stop);
+        }
+        if state.finished.len() >= self.crew.as_ref().map_or(1, |crew| crew.processes) {
+            state.epochs.finish();
+            self.tell(&Told::Done { stamp: state.epochs.open() });
+        }
+        drop(state);
+        self.wake();
     }
 
     /// One that takes less where memory is short.
@@ -76,42 +193,6 @@ impl Feed {
 
     fn pace(&self) -> Pace {
         self.rules.pace.under(self.memory.level())
-    }
-
-    /// The calling worker is woken when there is something new.
-    pub fn register(&self) {
-        self.workers.lock().expect("no holder of the workers panics").push(std::thread::current());
-    }
-
-    /// Takes a chunk under the open epoch, if there is one, and how far reading has come in the partitions where it has
-    /// moved. The reader asks for room before.
-    pub fn push(&self, chunk: Option<Chunk>, moved: &[(u16, Offset)]) {
-        let mut state = self.lock();
-        let now_ms = self.clock.now_ms();
-        let stamp = state.epochs.open();
-        state.ledger.moved(stamp.epoch, moved);
-        if let Some(chunk) = chunk {
-            state.ledger.arrived(chunk.partition, now_ms);
-            state.epochs.stamped(u64::from(chunk.records));
-            state.queue.push(stamp, chunk);
-        }
-        state.epochs.moved(&self.source);
-        self.cut_if_due(&mut state, now_ms);
-        drop(state);
-        self.wake();
-    }
-
-    /// Cuts if it is time to. Returns how long nothing need be done unless records come.
-    pub fn tick(&self) -> Duration {
-        let mut state = self.lock();
-        let now_ms = self.clock.now_ms();
-        let cut = self.cut_if_due(&mut state, now_ms);
-        let look_again = self.pace().look_again(&state.epochs.moment(now_ms));
-        drop(state);
-        if cut {
-            self.wake();
-        }
-        look_again
     }
 
     /// Has what is pending merged. False where that is on its way, or nothing more comes.
@@ -145,60 +226,6 @@ impl Feed {
         }
         drop(state);
         self.wake();
-    }
-
-    /// Everything there is has been read, for now.
-    pub fn caught_up(&self) {
-        self.lock().epochs.caught_up(&self.source);
-    }
-
-    /// Waits until the feed can take a chunk, `timeout` at most. False where it cannot.
-    pub fn wait_for_room(&self, timeout: Duration) -> bool {
-        let full = |state: &mut State| state.queue.is_full(self.memory.level()) || !state.epochs.has_room(self.pace());
-        let state = self.lock();
-        let (mut state, _) = self.room.wait_timeout_while(state, timeout, full).expect("no holder of the feed panics");
-        !full(&mut state)
-    }
-
-    /// Nothing more comes.
-    pub fn finish(&self) {
-        self.lock().epochs.finish();
-        self.wake();
-    }
-
-    /// What a worker is to do next, and the stamp that it has.
-    pub fn next(&self) -> (Stamp, Work) {
-        let mut state = self.lock();
-        match state.queue.pop() {
-            Some(next) => {
-                self.room.notify_one();
-                next
-            }
-            None if state.epochs.is_done() => (state.epochs.open(), Work::Done),
-            None => (state.epochs.open(), Work::Nothing),
-        }
-    }
-
-    /// The chunk of a partition that begins at an offset has events of these times, or none.
-    pub fn heard(&self, epoch: Epoch, place: (u16, Offset), times: EventTimes) {
-        self.lock().ledger.heard(epoch, place, times);
-    }
-
-    /// A worker has closed every epoch before `open`.
-    pub fn close(&self, worker: usize, open: Epoch) -> Progress {
-        let mut state = self.lock();
-        let before = state.ledger.close_of(worker, open);
-        let report_ends = state.epochs.report_ends(before, open);
-        let open = state.ledger.open_of_all();
-        state.epochs.reports_ended(open);
-        let now_ms = self.clock.now_ms();
-        let cut = self.close_before(&mut state, open, now_ms);
-        let is_behind = state.epochs.is_behind();
-        drop(state);
-        if cut {
-            self.wake();
-        }
-        Progress { is_behind, report_ends }
     }
 
     /// Closes the epochs before `open`. Returns whether another was cut.
@@ -244,7 +271,8 @@ impl Feed {
 
     /// Records that have been read.
     pub fn records_read(&self) -> u64 {
-        self.lock().queue.records()
+        let state = self.lock();
+        state.queue.records() + state.records_elsewhere
     }
 
     /// The open epoch, and how many are in flight.
@@ -263,7 +291,9 @@ impl Feed {
         let is_due = state.epochs.is_due(self.pace(), now_ms);
         if is_due {
             let watermark = state.ledger.advance(now_ms, &self.is_read());
+            let ended = state.epochs.open().epoch;
             state.epochs.cut(watermark, now_ms);
+            self.tell(&Told::Open { stamp: state.epochs.open(), ends_report: state.epochs.ends_report(ended) });
             self.room.notify_one();
         }
         is_due
@@ -294,6 +324,91 @@ impl Feed {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the feed panics")
+    }
+}
+
+impl Feeding for Feed {
+    fn register(&self) {
+        self.workers.lock().expect("no holder of the workers panics").push(std::thread::current());
+    }
+
+    fn next(&self) -> (Stamp, Work) {
+        let mut state = self.lock();
+        match state.queue.pop() {
+            Some(next) => {
+                self.room.notify_one();
+                next
+            }
+            None if state.epochs.is_done() => (state.epochs.open(), Work::Done),
+            None => (state.epochs.open(), Work::Nothing),
+        }
+    }
+
+    fn heard(&self, epoch: Epoch, place: (u16, Offset), times: EventTimes) {
+        self.lock().ledger.heard(epoch, place, times);
+    }
+
+    fn close(&self, worker: usize, open: Epoch) -> Progress {
+        let mut state = self.lock();
+        let before = state.ledger.close_of(worker, open);
+        let report_ends = state.epochs.report_ends(before, open);
+        let open = state.ledger.open_of_all();
+        state.epochs.reports_ended(open);
+        let now_ms = self.clock.now_ms();
+        let cut = self.close_before(&mut state, open, now_ms);
+        let is_behind = state.epochs.is_behind();
+        drop(state);
+        if cut {
+            self.wake();
+        }
+        Progress { is_behind, report_ends }
+    }
+
+    fn push(&self, chunk: Option<Chunk>, moved: &[(u16, Offset)]) {
+        let mut state = self.lock();
+        let now_ms = self.clock.now_ms();
+        let stamp = state.epochs.open();
+        state.ledger.moved(stamp.epoch, moved);
+        if let Some(chunk) = chunk {
+            state.ledger.arrived(chunk.partition, now_ms);
+            state.epochs.stamped(u64::from(chunk.records));
+            state.queue.push(stamp, chunk);
+        }
+        state.epochs.moved(&self.source);
+        self.cut_if_due(&mut state, now_ms);
+        drop(state);
+        self.wake();
+    }
+
+    fn tick(&self) -> Duration {
+        let mut state = self.lock();
+        let now_ms = self.clock.now_ms();
+        let cut = self.cut_if_due(&mut state, now_ms);
+        let look_again = self.pace().look_again(&state.epochs.moment(now_ms));
+        drop(state);
+        if cut {
+            self.wake();
+        }
+        look_again
+    }
+
+    fn wait_for_room(&self, timeout: Duration) -> bool {
+        let full = |state: &mut State| state.queue.is_full(self.memory.level()) || !state.epochs.has_room(self.pace());
+        let state = self.lock();
+        let (mut state, _) = self.room.wait_timeout_while(state, timeout, full).expect("no holder of the feed panics");
+        !full(&mut state)
+    }
+
+    fn caught_up(&self) {
+        self.lock().epochs.caught_up(0, &self.source);
+    }
+
+    fn found_partitions(&self, infos: &[PartitionInfo], begins: &[u64]) {
+        self.tell(&Told::Partitions { infos: infos.to_vec(), begins: begins.to_vec() });
+    }
+
+    fn finish(&self) {
+        self.finish_of(0);
     }
 }
 

@@ -39,8 +39,8 @@ pub struct Ledger {
     open_of: Vec<Epoch>,
     /// Event times by epoch, by partition and the first offset of their chunks: the order of the records, whoever decoded them first.
     heard: BTreeMap<Epoch, BTreeMap<(u16, Offset), EventTimes>>,
-    /// What was read: epoch, partition, the offset after it.
-    read: VecDeque<(Epoch, u16, Offset)>,
+    /// What was read, by epoch: partition, the offset after it.
+    read: BTreeMap<Epoch, Vec<(u16, Offset)>>,
     /// Files whose records were pending: epoch, file.
     merged: VecDeque<(Epoch, String)>,
     watermarks: Watermarks,
@@ -54,7 +54,7 @@ impl Ledger {
         Ledger {
             open_of: vec![Epoch::NONE; workers],
             heard: BTreeMap::new(),
-            read: VecDeque::new(),
+            read: BTreeMap::new(),
             merged: VecDeque::new(),
             watermarks,
             closed: VecDeque::new(),
@@ -64,10 +64,12 @@ impl Ledger {
     /// In this epoch partitions were read up to these positions.
     pub fn moved(&mut self, epoch: Epoch, moved: &[(u16, Offset)]) {
         assert!(
-            self.read.back().is_none_or(|(last, ..)| *last <= epoch),
-            "positions are entered in order of their epochs"
+            self.closed.back().is_none_or(|last| last.epoch < epoch),
+            "positions are entered before their epoch closes"
         );
-        self.read.extend(moved.iter().map(|&(partition, next)| (epoch, partition, next)));
+        if !moved.is_empty() {
+            self.read.entry(epoch).or_default().extend_from_slice(moved);
+        }
     }
 
     /// Records of a partition were read.
@@ -108,15 +110,15 @@ impl Ledger {
             }
         }
         let mut positions = BTreeMap::new();
-        while let Some((_, partition, next)) = self.read.pop_front_if(|(of, ..)| *of <= epoch) {
-            positions.insert(partition, next);
+        while let Some(entry) = self.read.first_entry().filter(|entry| *entry.key() <= epoch) {
+            positions.extend(entry.remove());
         }
         let mut merged = Vec::new();
         while let Some((_, file)) = self.merged.pop_front_if(|(of, _)| *of <= epoch) {
             merged.push(file);
         }
         let read = &self.read;
-        let is_on_the_way = |ordinal| read.iter().any(|(_, partition, _)| *partition == ordinal);
+        let is_on_the_way = |ordinal| read.values().flatten().any(|(partition, _)| *partition == ordinal);
         let is_heard = |ordinal: u16| is_read.get(usize::from(ordinal)) == Some(&true) && !is_on_the_way(ordinal);
         self.watermarks.ask_few(is_heard, most);
         let watermark = self.watermarks.advance(now_ms, is_read);

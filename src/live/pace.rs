@@ -7,6 +7,7 @@
 //! a time: what is in flight is all that waiting can free.
 
 use crate::memory::Level;
+use crate::settings::LiveSettings;
 use std::time::Duration;
 
 /// Smaller epochs are not worth their work.
@@ -40,6 +41,17 @@ pub struct Moment {
 }
 
 impl Pace {
+    /// As the settings say.
+    pub fn of(live: &LiveSettings) -> Pace {
+        Pace {
+            tick_ms: live.tick_ms,
+            behind_tick_ms: live.behind_tick_ms,
+            idle_tick_ms: live.idle_tick_ms,
+            epoch_records: live.epoch_records as u64,
+            epochs_in_flight: live.epochs_in_flight,
+        }
+    }
+
     /// The pace where so much memory is left.
     pub fn under(self, level: Level) -> Pace {
         let divisor = match level {

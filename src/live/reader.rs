@@ -1,10 +1,10 @@
 //! The reader thread: moves chunks from the source to the feed, and keeps the epochs going.
 
-use super::feed::Feed;
+use super::feed::Feeding;
 use crate::checkpoint::{self, Released};
 use crate::ingest::{PartitionTable, enter_sources};
 use crate::numbers::Offset;
-use millrace_connectors::source::{Chunk, LiveSource};
+use millrace_connectors::source::{Chunk, Deal, LiveSource};
 use millrace_dataflows::context::Shared;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,26 +18,28 @@ const WAIT_MOST: Duration = Duration::from_millis(50);
 /// Where the source cannot go on without leaving records out.
 pub fn read(
     source: &mut dyn LiveSource,
-    feed: &Feed,
+    feed: &dyn Feeding,
     shared: &Shared,
     partitions: &PartitionTable,
     stop: &AtomicBool,
     released: Option<&Released>,
+    deal: Deal,
 ) -> anyhow::Result<()> {
-    let result = read_on(source, feed, shared, partitions, stop, released);
+    let result = read_on(source, feed, shared, partitions, stop, released, deal);
     feed.finish();
     result
 }
 
 fn read_on(
     source: &mut dyn LiveSource,
-    feed: &Feed,
+    feed: &dyn Feeding,
     shared: &Shared,
     partitions: &PartitionTable,
     stop: &AtomicBool,
     released: Option<&Released>,
+    deal: Deal,
 ) -> anyhow::Result<()> {
-    let (mut read, mut positions, mut moved) = (0, Positions::default(), Vec::new());
+    let (mut read, mut positions, mut moved) = (0, Positions { deal, next: Vec::new() }, Vec::new());
     while !stop.load(Ordering::Relaxed) {
         if let Some(positions) = released.and_then(Released::take) {
             checkpoint::crash::point("before-release");
@@ -49,12 +51,17 @@ fn read_on(
         if !feed.wait_for_room(timeout) {
             continue;
         }
+        if let Some((infos, begins)) = feed.told_partitions() {
+            source.told(&infos, &begins)?;
+        }
         let chunk = source.next_chunk()?;
         for warning in source.status().take_warnings() {
             crate::log::warning(&warning);
         }
         // A partition is known before the first of its records is.
-        enter_new(source, shared, partitions)?;
+        if enter_new(source, shared, partitions)? {
+            feed.found_partitions(source.partitions(), &begins(source));
+        }
         positions.look(source, &mut moved);
         if let Some(chunk) = &chunk {
             read += u64::from(chunk.records);
@@ -75,9 +82,11 @@ fn read_on(
     Ok(())
 }
 
-/// How far reading has come, by partition.
-#[derive(Default)]
-struct Positions(Vec<u64>);
+/// How far reading has come, by partition. Those that are read elsewhere are somebody else's to look at.
+struct Positions {
+    deal: Deal,
+    next: Vec<u64>,
+}
 
 impl Positions {
     /// The partitions where that has moved since the last look. It moves without records, too: over what marks the end of
@@ -85,9 +94,9 @@ impl Positions {
     fn look(&mut self, source: &dyn LiveSource, moved: &mut Vec<(u16, Offset)>) {
         moved.clear();
         source.status().with(|state| {
-            self.0.resize(state.partitions.len(), 0);
-            for (partition, (known, now)) in (0..).zip(self.0.iter_mut().zip(&state.partitions)) {
-                if std::mem::replace(known, now.next) != now.next {
+            self.next.resize(state.partitions.len(), 0);
+            for (partition, (known, now)) in (0..).zip(self.next.iter_mut().zip(&state.partitions)) {
+                if self.deal.reads(usize::from(partition)) && std::mem::replace(known, now.next) != now.next {
                     moved.push((partition, Offset(now.next)));
                 }
             }
@@ -113,13 +122,19 @@ fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk) {
     shared.expected.set(usize::try_from(read + left / offsets_a_record.max(1)).unwrap_or(usize::MAX));
 }
 
-/// Enters partitions that the source has found.
-pub fn enter_new(source: &dyn LiveSource, shared: &Shared, partitions: &PartitionTable) -> anyhow::Result<()> {
+/// Where reading begins, by ordinal.
+pub fn begins(source: &dyn LiveSource) -> Vec<u64> {
+    source.status().with(|state| state.partitions.iter().map(|partition| partition.next).collect())
+}
+
+/// Enters partitions that the source has found. Whether there are any.
+pub fn enter_new(source: &dyn LiveSource, shared: &Shared, partitions: &PartitionTable) -> anyhow::Result<bool> {
     let found = source.partitions();
     let known = partitions.read().expect("no holder of the partitions panics").len();
-    if found.len() > known {
+    let is_new = found.len() > known;
+    if is_new {
         enter_sources(found, known, shared)?;
         partitions.write().expect("no holder of the partitions panics").extend_from_slice(&found[known..]);
     }
-    Ok(())
+    Ok(is_new)
 }

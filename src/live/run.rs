@@ -4,6 +4,7 @@
 //! plan ─▶ restore (what is there) ─▶ reading (source, feed) ─▶ engine ─▶ writing (lake) ─▶ workers ─▶ reader, publisher
 //! ```
 
+use super::cluster::{Begin, Leading, TapOf, hand_on};
 use super::engine::LiveEngine;
 use super::feed::{Feed, Rules};
 use super::publish::{Collector, publish};
@@ -15,21 +16,27 @@ use super::threads::Threads;
 use super::watermarks::Watermarks;
 use super::worker::{self, Plan as WorkerPlan, Report};
 use super::writing::Writing;
-use crate::checkpoint::{Claim, Found, Lake, LakeWriter, Mode, RestoredRows};
+use crate::checkpoint::{Claim, Found, Incoming, Lake, LakeWriter, Mode, RestoredRows};
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::{Ingest, PartitionTable};
 use crate::memory::{self, Memory, Sampler};
+use crate::mesh;
 use crate::numbers::{Epoch, Generation, Offset};
-use crate::serve::{Board, Building};
+use crate::serve::{Board, Building, Tap};
 use crate::settings::{Settings, Validated};
 use anyhow::Context;
-use millrace_connectors::source::{LiveSource, Resume};
+use millrace_connectors::source::{Deal, LiveSource, PartitionState, Remembered, Resume};
 use millrace_dataflows::context::Shared;
 use std::io::Write;
-use std::sync::atomic::Ordering;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use timely::communication::WorkerGuards;
+use std::time::Duration;
+use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
+use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
+use timely::communication::{Hooks, WorkerGuards};
+use timely::worker::Worker;
 
 /// A running engine.
 pub struct Live {
@@ -62,6 +69,8 @@ pub struct Plan {
     pub repair: bool,
     /// Some views are made anew from the lake's events, and nothing else changes.
     pub redefine: Option<Redefine>,
+    /// The other processes, where this is process 0 of several.
+    pub cluster: Option<Arc<Leading>>,
     pub shown_settings: String,
 }
 
@@ -69,6 +78,15 @@ impl Plan {
     /// Whether sessions are counted whole: only the end counts, and what is read is not what another run has left.
     pub fn counts_whole(&self) -> bool {
         self.rules.only_the_end_counts && self.redefine.is_none()
+    }
+
+    /// The workers of all processes.
+    pub fn all_workers(&self) -> usize {
+        self.cluster.as_ref().map_or(self.workers, |cluster| cluster.workers())
+    }
+
+    fn deal(&self) -> Deal {
+        self.cluster.as_ref().map_or(Deal::ALL, |cluster| cluster.deal())
     }
 }
 
@@ -108,21 +126,29 @@ fn start_plan(
     memory.tell_by(move || held(&of_views, &of_state));
     let reading = Reading::open(settings, &plan, &begun, &memory, open)?;
     let positions = reading.source.status().with(|state| state.partitions.iter().map(|one| Offset(one.next)).collect());
-    let collector = Collector::new(plan.workers, positions);
+    let collector = Collector::new(plan.all_workers(), positions);
+    let claimed = plan.lake.as_ref().map(|(lake, _)| (lake.manifest.generation, lake.manifest.number));
     let engine = Arc::new(engine(&mut plan, &begun, &reading, memory.clone()));
     let mut threads = Threads { engine: engine.clone(), started: Vec::new() };
-    let restored = begun.rows(&plan);
-    let Writing { writers, cuts, released } =
+    let (deal, cluster) = (plan.deal(), plan.cluster.clone());
+    let restored = begun.rows(&plan).map(|rows| rows.dealt(deal));
+    let Writing { writers, cuts, released, incoming } =
         Writing::start(settings, &mut plan, &begun, &reading, &memory, &mut threads)?;
     let (reports, reported) = mpsc::channel();
-    let guards = start_workers(settings, &plan, &engine, restored, writers, reports)?;
+    let crew = cluster.as_deref().map(|cluster| meet(settings, cluster, claimed, &begun, &reading)).transpose()?;
+    if let (Some(cluster), Some(incoming)) = (cluster.clone(), incoming) {
+        hear(cluster, reading.feed.clone(), reports.clone(), incoming, &mut threads)?;
+    }
+    let guards = start_workers(settings, &plan, &engine, restored, writers, reports, crew)?;
 
     let Begun { shared, board, publisher, .. } = begun;
+    let tap = cluster.map(|cluster| -> Box<dyn Tap> { Box::new(TapOf(Arc::new(move |shown| cluster.show(shown)))) });
+    let publisher = publisher.tapped(tap);
     let Reading { mut source, partitions, feed, .. } = reading;
     let (feed_of_reader, stopping) = (feed.clone(), engine.clone());
     let (table, shared_of_reader) = (partitions.clone(), shared.clone());
     threads.start("reader", move || {
-        read(&mut *source, &feed_of_reader, &shared_of_reader, &table, &stopping.stop, released.as_ref())
+        read(&mut *source, &*feed_of_reader, &shared_of_reader, &table, &stopping.stop, released.as_ref(), deal)
     })?;
     threads.start("publisher", move || {
         publish(&reported, &feed, &partitions, collector, publisher, &cuts);
@@ -163,8 +189,11 @@ impl Reading {
         // An earlier run may have published epochs, even where it has left no checkpoint.
         let reads_again = last_epoch > Epoch::NONE || generation.is_some_and(|generation| generation > Generation(1));
         let watermarks = watermarks(settings, plan, begun);
-        let (status, workers) = (source.status(), plan.workers);
-        let feed = Feed::new(plan.rules, clock.clone(), status, watermarks, workers, last_epoch, reads_again);
+        let (status, workers) = (source.status(), plan.all_workers());
+        let mut feed = Feed::new(plan.rules, clock.clone(), status, watermarks, workers, last_epoch, reads_again);
+        if let Some(cluster) = plan.cluster.clone() {
+            feed = feed.of_cluster(cluster.deal().processes, move |told| cluster.tell(told));
+        }
         Ok(Reading { source, partitions, clock, feed: Arc::new(feed.within(memory.clone())) })
     }
 }
@@ -192,7 +221,7 @@ fn engine(plan: &mut Plan, begun: &Begun, reading: &Reading, memory: Arc<Memory>
         shared: begun.shared.clone(),
         partitions: reading.partitions.clone(),
         rejects: Arc::default(),
-        workers: plan.workers,
+        workers: plan.all_workers(),
         started_at_ms: i64::try_from(reading.clock.now_ms()).unwrap_or(i64::MAX),
         settings: std::mem::take(&mut plan.shown_settings),
         memory,
@@ -208,6 +237,7 @@ fn start_workers(
     restored: Option<RestoredRows>,
     writers: Vec<Option<LakeWriter>>,
     reports: mpsc::Sender<Report>,
+    crew: Option<Crew>,
 ) -> anyhow::Result<WorkerGuards<anyhow::Result<()>>> {
     let is_plain = plan.rules.only_the_end_counts;
     let shared = &engine.shared;
@@ -228,27 +258,106 @@ fn start_workers(
         Mutex::new(Some(ingest))
     });
     let ingests: Arc<Vec<_>> = Arc::new(ingests.collect());
-    let config = match plan.workers {
-        1 => timely::Config::thread(),
-        workers => timely::Config::process(workers),
-    };
-    let stopping = engine.clone();
-    let guards = timely::execute(config, move |worker| {
+    execute(crew, plan.workers, engine.stop.clone(), move |worker| {
+        // This process has the first of all workers.
         let mine = ingests[worker.index()].lock().map(|mut slot| slot.take());
         let ingest = mine.ok().flatten().expect("each worker takes its own reader once");
-        let result = worker::run(worker, &of_workers, ingest, &reports);
+        worker::run(worker, &of_workers, ingest, &reports)
+    })
+}
+
+/// Other processes, and the sockets to them.
+pub struct Crew {
+    pub deal: Deal,
+    /// Workers of each process.
+    pub workers: usize,
+    /// After how long without a sign of it a process is lost.
+    pub silence: Duration,
+    /// By process; none to this one.
+    pub sockets: Vec<Option<TcpStream>>,
+}
+
+/// Runs workers, each of which does `work`. Where one fails the others end with the source.
+///
+/// # Errors
+/// Where they cannot be started.
+pub fn execute(
+    crew: Option<Crew>,
+    workers: usize,
+    stop: Arc<AtomicBool>,
+    work: impl Fn(&mut Worker) -> anyhow::Result<()> + Send + Sync + 'static,
+) -> anyhow::Result<WorkerGuards<anyhow::Result<()>>> {
+    let work = move |worker: &mut Worker| {
+        let result = work(worker);
         if result.is_err() {
-            // The others end with the source.
-            stopping.stop.store(true, Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
         }
         result
-    });
+    };
+    let Some(crew) = crew else {
+        let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
+        return timely::execute(config, work).map_err(|error| anyhow::anyhow!("starting the workers: {error}"));
+    };
+    assert_eq!(crew.workers, workers, "all processes have as many workers");
+    for socket in crew.sockets.iter().flatten() {
+        mesh::watch(socket, crew.silence).context("setting up a socket to another process")?;
+    }
+    let hooks = Hooks::default();
+    let within = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), None);
+    let (builders, guard) = initialize_networking_from_sockets(within, crew.sockets, crew.deal.process, workers, hooks)
+        .context("starting the threads that exchange data")?;
+    let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
+    let guards = timely::execute::execute_from(builders, Box::new(guard), timely::WorkerConfig::default(), work);
     guards.map_err(|error| anyhow::anyhow!("starting the workers: {error}"))
+}
+
+/// After how long without a sign of it a process is lost.
+pub fn silence(settings: &Settings) -> Duration {
+    Duration::from_millis(settings.cluster.silence_ms)
+}
+
+/// Has the other processes begin, and connects with them.
+fn meet(
+    settings: &Settings,
+    cluster: &Leading,
+    claimed: Option<(Generation, u64)>,
+    begun: &Begun,
+    reading: &Reading,
+) -> anyhow::Result<Crew> {
+    let (generation, manifest) =
+        claimed.context("a cluster needs a lake: set lake.url to a place that all processes reach")?;
+    let (positions, kept) = reading.source.status().with(|state| {
+        let kept = |one: &PartitionState| Remembered { mark: one.marks.at(one.next).cloned(), lost: one.lost };
+        (state.partitions.iter().map(|one| one.next).collect(), state.partitions.iter().map(kept).collect())
+    });
+    let sockets = cluster.begin(Begin {
+        generation,
+        manifest,
+        restores: begun.before.is_some(),
+        stamp: reading.feed.stamp(),
+        partitions: reading.source.partitions().to_vec(),
+        positions,
+        kept,
+    })?;
+    Ok(Crew { deal: cluster.deal(), workers: settings.live.workers, silence: silence(settings), sockets })
+}
+
+/// Starts what hears the other processes. What they report and write ends when they do.
+fn hear(
+    cluster: Arc<Leading>,
+    feed: Arc<Feed>,
+    reports: mpsc::Sender<Report>,
+    incoming: mpsc::SyncSender<Incoming>,
+    threads: &mut Threads,
+) -> anyhow::Result<()> {
+    let (files, finished) = mpsc::channel();
+    threads.start("said", move || cluster.hear(&feed, &reports, &files))?;
+    threads.start("files", move || hand_on(&finished, &incoming))
 }
 
 /// The memory of the process, watched from now on. Where it does not suffice the process ends, which harms no lake: all that is
 /// committed is safe, and the rest is read again.
-fn watched_memory(settings: &Settings) -> anyhow::Result<Arc<Memory>> {
+pub(super) fn watched_memory(settings: &Settings) -> anyhow::Result<Arc<Memory>> {
     let memory = Arc::new(Memory::new(settings.memory_limit()?));
     let end = |words: String| {
         // Where stderr is gone, the exit code still tells.

@@ -4,7 +4,7 @@ use crate::settings::{self, Settings, SettingsError, SourceKind, TopicSettings, 
 use anyhow::Context;
 use millrace_connectors::source::kafka::{KafkaSettings, KafkaSource, LostOffsets, Topic};
 use millrace_connectors::source::log::LogTail;
-use millrace_connectors::source::{LiveSource, ReadOptions, Resume, Start};
+use millrace_connectors::source::{Deal, LiveSource, ReadOptions, Resume, Start};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ const CHUNK_RECORDS: u32 = 8_192;
 const NOTHING_TO_READ: &str = "what is to be read: the directories of one or more logs, or source.kind=kafka and \
     source.kafka.topics. `millrace demo` needs no settings, `millrace replay` reads files";
 
-/// Opens the source that the settings name.
+/// Opens the source that the settings name, to read what is dealt to this process.
 ///
 /// # Errors
 /// Where it cannot be reached or read, or a setting is missing.
-pub fn open(settings: &Settings, start: Start, resume: Resume) -> anyhow::Result<Box<dyn LiveSource>> {
+pub fn open(settings: &Settings, start: Start, resume: Resume, deal: Deal) -> anyhow::Result<Box<dyn LiveSource>> {
     let max_records = u32::try_from(settings.live.epoch_records).unwrap_or(u32::MAX).min(CHUNK_RECORDS);
-    let options = ReadOptions { chunk_bytes: CHUNK_BYTES, max_records, ..ReadOptions::default() };
+    let options = ReadOptions { chunk_bytes: CHUNK_BYTES, max_records, deal, ..ReadOptions::default() };
     match settings.source.kind {
         SourceKind::Log => {
             let log = &settings.source.log;

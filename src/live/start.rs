@@ -5,6 +5,7 @@
 //! ```
 //! What is there after a step that failed is kept for the next try. Nothing is taken over before all before it has worked.
 
+use super::cluster::Leading;
 use super::feed::{Numbering, Rules};
 use super::pace::Pace;
 use super::restore::{check_complete, check_settings, rendered, resume_of, show, shows_users};
@@ -15,7 +16,7 @@ use crate::checkpoint::{self, Lake, Manifest, Mode, Needs, Redefinition, load_na
 use crate::numbers::{Epoch, Generation};
 use crate::serve::{Board, Building, Publisher};
 use crate::settings::{Settings, ValidatedLive};
-use millrace_connectors::source::{LiveSource, Resume};
+use millrace_connectors::source::{Deal, LiveSource, Resume};
 use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_schema::Names;
@@ -49,6 +50,8 @@ pub struct Starting<'a> {
     pub redefinition: Redefinition,
     pub building: Option<Arc<Building>>,
     refuse_rebuild: bool,
+    /// The other processes, where there are any.
+    cluster: Option<Arc<Leading>>,
     /// And where it goes on.
     source: Option<(Resume, Box<dyn LiveSource>)>,
 }
@@ -71,6 +74,7 @@ impl<'a> Starting<'a> {
             redefinition: Redefinition::default(),
             building: None,
             refuse_rebuild: false,
+            cluster: None,
             source: None,
         })
     }
@@ -79,6 +83,16 @@ impl<'a> Starting<'a> {
     #[must_use]
     pub fn refusing_rebuild(self, refuse_rebuild: bool) -> Starting<'a> {
         Starting { refuse_rebuild, ..self }
+    }
+
+    /// As process 0 of several.
+    #[must_use]
+    pub fn leading(self, cluster: Option<Arc<Leading>>) -> Starting<'a> {
+        Starting { cluster, ..self }
+    }
+
+    fn deal(&self) -> Deal {
+        self.cluster.as_ref().map_or(Deal::ALL, |cluster| cluster.deal())
     }
 
     /// Looks at the lake, and shows what it holds. Returns where that is, if it holds anything.
@@ -149,7 +163,7 @@ impl<'a> Starting<'a> {
         if self.source.as_ref().is_none_or(|(opened, _)| *opened != resume) {
             // One that is open may hold what another needs.
             self.source = None;
-            let source = source::open(self.settings, self.live.start, resume.clone())?;
+            let source = source::open(self.settings, self.live.start, resume.clone(), self.deal())?;
             self.source = Some((resume, source));
         }
         Ok(())
@@ -176,25 +190,20 @@ impl<'a> Starting<'a> {
             rebuild: None,
             repair: false,
             redefine: None,
+            cluster: self.cluster.clone(),
             shown_settings: self.shown_settings.clone(),
         };
-        let (opened, start) = (self.source.take(), self.live.start);
+        let (opened, start, deal) = (self.source.take(), self.live.start, self.deal());
         start_with(settings, plan, |resume| match opened {
             Some((at, source)) if at == resume => Ok(source),
-            _ => source::open(settings, start, resume),
+            _ => source::open(settings, start, resume, deal),
         })
     }
 }
 
 fn rules(settings: &Settings) -> Rules {
     Rules {
-        pace: Pace {
-            tick_ms: settings.live.tick_ms,
-            behind_tick_ms: settings.live.behind_tick_ms,
-            idle_tick_ms: settings.live.idle_tick_ms,
-            epoch_records: settings.live.epoch_records as u64,
-            epochs_in_flight: settings.live.epochs_in_flight,
-        },
+        pace: Pace::of(&settings.live),
         numbering: Numbering::Clock,
         checkpoint_ms: Some(settings.lake.checkpoint_ms),
         only_the_end_counts: false,

@@ -1,6 +1,6 @@
 //! One timely worker of a running engine: takes chunks, drives the dataflow, hands over the changes of closed epochs.
 
-use super::feed::{Feed, Progress, Stamp, Work};
+use super::feed::{Feeding, Progress, Stamp, Work};
 use super::state_rows::StateRows;
 use crate::checkpoint::RestoredRows;
 use crate::ingest::{Ingest, ReadAs};
@@ -35,7 +35,7 @@ const NAP: Duration = Duration::from_millis(20);
 
 /// What all workers share.
 pub struct Plan {
-    pub feed: Arc<Feed>,
+    pub feed: Arc<dyn Feeding>,
     pub shared: Shared,
     /// The views that are maintained. `quality` always is.
     pub enabled: Vec<String>,
@@ -62,7 +62,7 @@ pub struct Report {
 /// What a worker has closed and not reported.
 struct Unreported {
     worker: usize,
-    feed: Arc<Feed>,
+    feed: Arc<dyn Feeding>,
     reports: Sender<Report>,
     /// Every epoch before it is closed.
     open: Epoch,
@@ -173,7 +173,7 @@ pub fn run(worker: &mut Worker, plan: &Plan, mut ingest: Ingest, reports: &Sende
 }
 
 impl Unreported {
-    fn new(worker: usize, feed: Arc<Feed>, reports: Sender<Report>, told: Told) -> Unreported {
+    fn new(worker: usize, feed: Arc<dyn Feeding>, reports: Sender<Report>, told: Told) -> Unreported {
         Unreported {
             worker,
             feed,

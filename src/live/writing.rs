@@ -10,13 +10,16 @@ use super::publish::Cuts;
 use super::restore::Begun;
 use super::run::{Plan, Reading};
 use super::threads::Threads;
-use crate::checkpoint::{self, Committer, Lake, LakeWriter, Outgoing, Released, ViewFiles};
+use crate::checkpoint::{self, Committer, Incoming, Lake, LakeWriter, Outgoing, Released, ViewFiles};
 use crate::ingest::PartitionTable;
 use crate::memory::Memory;
+use crate::numbers::Generation;
 use crate::settings::Settings;
 use millrace_connectors::lake::{EventFiles, EventSettings, PendingFiles, QuarantineFiles, QuarantineSettings};
+use millrace_connectors::store::Store;
 use millrace_dataflows::context::Shared;
 use millrace_schema::decode::DecodeSettings;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, mpsc};
 
 /// The ends that others have of what writes. Without a lake there is none.
@@ -27,6 +30,8 @@ pub struct Writing {
     pub cuts: Cuts,
     /// Of the reader.
     pub released: Option<Released>,
+    /// Of those who hand over what other processes have written.
+    pub incoming: Option<SyncSender<Incoming>>,
 }
 
 impl Writing {
@@ -44,12 +49,13 @@ impl Writing {
     ) -> anyhow::Result<Writing> {
         let mut writers: Vec<Option<LakeWriter>> = (0..plan.workers).map(|_| None).collect();
         let Some((lake, mode)) = plan.lake.take() else {
-            return Ok(Writing { writers, cuts: None, released: None });
+            return Ok(Writing { writers, cuts: None, released: None, incoming: None });
         };
         let (incoming, received) = Committer::channel();
         for (worker, writer) in writers.iter_mut().enumerate() {
+            let (generation, place) = (lake.manifest.generation, (worker, plan.workers));
             let outgoing =
-                outgoing(settings, &lake, (worker, plan.workers), &reading.partitions, memory, plan.keeps_state);
+                outgoing_to(settings, &lake.store, generation, place, &reading.partitions, memory, plan.keeps_state);
             let (started, thread) = LakeWriter::start(outgoing, incoming.clone())?;
             *writer = Some(started);
             threads.watch(thread)?;
@@ -63,7 +69,7 @@ impl Writing {
             keeps_state: plan.keeps_state,
             counts_whole: plan.counts_whole(),
             names: begun.shared.names.clone(),
-            workers: plan.workers,
+            workers: plan.all_workers(),
             views: views(settings, begun, is_plain)?,
             now_ms: Box::new(move || clock.now_ms()),
             beside: (!is_plain).then(|| beside(&begun.shared, &plan.validated.decode, &feed)),
@@ -77,7 +83,8 @@ impl Writing {
             let ends = CommitsEnd(feed);
             committer.run(&received, &cut_receiver, &*ends.0)
         })?;
-        Ok(Writing { writers, cuts: Some(cuts), released: Some(released) })
+        let incoming = plan.cluster.is_some().then_some(incoming);
+        Ok(Writing { writers, cuts: Some(cuts), released: Some(released), incoming })
     }
 }
 
@@ -119,16 +126,17 @@ fn pending_keys(lake: &Lake) -> Vec<String> {
     pending.map(|file| file.key.clone()).collect()
 }
 
-/// What a worker's writer needs.
-fn outgoing(
+/// What the writer of a worker needs, by the worker's number and how many there are in this process.
+pub fn outgoing_to(
     settings: &Settings,
-    lake: &Lake,
+    store: &Arc<dyn Store>,
+    generation: Generation,
     (worker, workers): (usize, usize),
     partitions: &PartitionTable,
     memory: &Memory,
     state: bool,
 ) -> Outgoing {
-    let name = format!("{}-w{worker:03}", checkpoint::prefix(lake.manifest.generation));
+    let name = format!("{}-w{worker:03}", checkpoint::prefix(generation));
     let compression = checkpoint::compression(settings);
     let defaults = EventSettings::default();
     let event_settings = EventSettings {
@@ -143,7 +151,6 @@ fn outgoing(
         record_bytes: settings.lake.quarantine_bytes_max,
         ..QuarantineSettings::default()
     };
-    let store = &lake.store;
     Outgoing {
         worker,
         store: store.clone(),

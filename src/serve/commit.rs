@@ -2,6 +2,7 @@
 
 use millrace_dataflows::rows::{Change, Netting};
 use millrace_schema::Name;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The changes of one closed epoch (or of several that closed together: of the last of them), whole.
@@ -29,7 +30,7 @@ pub enum Changed {
 }
 
 /// Of one source, by partition, the offset after the last record that is in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourcePositions {
     /// The topic, or the path of a log.
     pub source: String,

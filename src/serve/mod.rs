@@ -22,7 +22,7 @@ pub use board::{Board, Published, ViewRows};
 pub use building::Building;
 pub use commit::{Commit, SourcePositions};
 pub use grpc::{ServeError, Server};
-pub use publisher::Publisher;
+pub use publisher::{Publisher, Tap};
 pub use settings::ServeSettings;
 
 /// A line for whoever runs the server. Where nobody reads it any more, it serves on.

@@ -10,6 +10,16 @@ use millrace_dataflows::views::{View, view};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Is told what a publisher does, so that the same can be done elsewhere.
+pub trait Tap: Send {
+    /// A commit is added.
+    fn add(&mut self, commit: &Commit);
+    /// What was added so far becomes a version.
+    fn version(&mut self);
+    /// The version of an epoch is shown.
+    fn show(&mut self, epoch: u64);
+}
+
 /// Applies commits and publishes versions.
 pub struct Publisher {
     board: Arc<Board>,
@@ -17,6 +27,7 @@ pub struct Publisher {
     writers: Vec<IndexWriter>,
     /// By view: something was added since the last version.
     dirty: Vec<bool>,
+    tap: Option<Box<dyn Tap>>,
 }
 
 impl Publisher {
@@ -57,7 +68,7 @@ impl Publisher {
             shared: shared.clone(),
         };
         let dirty = vec![false; names.len()];
-        Publisher { board: Arc::new(Board::new(first.clone(), keep_for)), next: first, writers, dirty }
+        Publisher { board: Arc::new(Board::new(first.clone(), keep_for)), next: first, writers, dirty, tap: None }
     }
 
     pub fn board(&self) -> Arc<Board> {
@@ -76,9 +87,16 @@ impl Publisher {
         Publisher { board, ..self }
     }
 
+    /// With somebody who is told of everything from now on.
+    #[must_use]
+    pub fn tapped(self, tap: Option<Box<dyn Tap>>) -> Publisher {
+        Publisher { tap, ..self }
+    }
+
     /// Adds a commit. It shows with the next [`Publisher::publish`].
     pub fn add(&mut self, commit: Commit) {
         debug_assert!(commit.epoch >= self.next.epoch, "commits come in order");
+        self.tap.iter_mut().for_each(|tap| tap.add(&commit));
         (self.next.epoch, self.next.at_ms) = (commit.epoch, commit.at_ms);
         self.next.restored = false;
         self.next.watermark = commit.watermark.or(self.next.watermark);
@@ -146,6 +164,7 @@ impl Publisher {
 
     /// Everything added so far, for whoever is not a reader.
     pub fn version(&mut self) -> Published {
+        self.tap.iter_mut().for_each(|tap| tap.version());
         for (view, writer) in self.writers.iter_mut().enumerate() {
             if std::mem::take(&mut self.dirty[view]) {
                 let index = writer.publish();
@@ -156,8 +175,14 @@ impl Publisher {
         self.next.clone()
     }
 
+    /// All views count as changed at an epoch.
+    pub fn changed_all(&mut self, epoch: u64) {
+        self.next.views.iter_mut().for_each(|rows| rows.changed_at = rows.changed_at.max(epoch));
+    }
+
     /// Makes a version the current one.
-    pub fn show(&self, version: Published) {
+    pub fn show(&mut self, version: Published) {
+        self.tap.iter_mut().for_each(|tap| tap.show(version.epoch));
         self.board.publish(version);
     }
 }

@@ -1,6 +1,7 @@
 //! What the engine says of itself: data only, gathered when somebody asks.
 
 use millrace_dataflows::table::Table;
+use serde::{Deserialize, Serialize};
 
 /// The engine, from the serving side.
 pub trait Engine: Send + Sync {
@@ -24,7 +25,7 @@ pub trait Engine: Send + Sync {
     fn settings(&self) -> String;
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineStatus {
     /// The epoch that records are stamped with now.
     pub epoch: u64,
@@ -43,7 +44,7 @@ pub struct EngineStatus {
     pub held: Vec<(String, u64)>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PartitionStatus {
     pub source: String,
     pub partition: u32,

@@ -10,6 +10,7 @@
 //! The tree of defaults is the list of known keys. Hence no field is an `Option`: "none" is an empty text, as in
 //! `decode.default_event_type`.
 
+mod cluster;
 mod error;
 mod exposed;
 mod load;
@@ -20,6 +21,7 @@ mod text;
 mod tree;
 mod validate;
 
+pub use cluster::ClusterSettings;
 pub use error::SettingsError;
 pub use exposed::exposed;
 pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
@@ -49,6 +51,7 @@ pub struct Settings {
     pub lake: LakeSettings,
     pub serve: ServeSettings,
     pub client: ClientSettings,
+    pub cluster: ClusterSettings,
     pub limits: LimitSettings,
 }
 

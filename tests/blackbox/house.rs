@@ -23,7 +23,7 @@ const FLOORS: [&[&str]; 9] = [
     &["commands", "demo"],
     &["live"],
     &["checkpoint"],
-    &["ingest"],
+    &["ingest", "mesh"],
     &["log"],
     &["settings"],
     &["client", "generate", "memory", "output", "serve"],

@@ -88,7 +88,7 @@ impl Lost {
 }
 
 /// What is kept of a partition with its position.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     pub mark: Option<Mark>,
     pub lost: Lost,

@@ -1,7 +1,7 @@
 //! Sources that do not end, and what is known of them from outside.
 
 use super::kept::{Lost, Marks};
-use super::{Source, SourceError};
+use super::{PartitionInfo, Source, SourceError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -25,6 +25,15 @@ pub trait LiveSource: Source {
     /// # Errors
     /// [`SourceError`] where the outside did not take it; nothing is lost by that.
     fn release(&mut self, _positions: &[(u16, u64)]) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// Takes partitions that the process which discovers them has found: `infos` are all there are by ordinal, `begins` the offsets to
+    /// begin at. Those that are known already are passed over.
+    ///
+    /// # Errors
+    /// [`SourceError`] where one cannot be read.
+    fn told(&mut self, _infos: &[PartitionInfo], _begins: &[u64]) -> Result<(), SourceError> {
         Ok(())
     }
 

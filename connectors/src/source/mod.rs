@@ -29,10 +29,11 @@ pub use once::{Failures, Once};
 pub use progress::Progress;
 pub use reader::{Reader, open};
 
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// One ordered, replayable run of records: a file, a partition of a log or of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartitionInfo {
     /// What reports call it: the path as it was given, a topic's name.
     pub source: String,
@@ -79,7 +80,32 @@ impl Resume {
     }
 }
 
-/// How chunks are cut.
+/// Which partitions are read here, where several processes share a source: each knows all of them, and reads those that it is dealt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deal {
+    /// From 0 on.
+    pub process: usize,
+    /// How many there are.
+    pub processes: usize,
+}
+
+impl Deal {
+    /// To one process that reads everything.
+    pub const ALL: Deal = Deal { process: 0, processes: 1 };
+
+    /// Whether the partition of an ordinal is read here.
+    pub fn reads(self, ordinal: usize) -> bool {
+        assert!(self.process < self.processes, "process {} of {}", self.process, self.processes);
+        ordinal % self.processes == self.process
+    }
+
+    /// Whether it is found out here which partitions there are. The others are told: so all have the same ordinals.
+    pub fn discovers(self) -> bool {
+        self.process == 0
+    }
+}
+
+/// How chunks are cut, and of which partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadOptions {
     /// About how many bytes of whole lines a chunk holds.
@@ -89,11 +115,12 @@ pub struct ReadOptions {
     /// Of a longer line only so many bytes are kept, so that one line cannot fill the memory. More than the
     /// decoder's own limit of a record, or a line that was cut could pass for a whole one.
     pub max_line_bytes: usize,
+    pub deal: Deal,
 }
 
 impl Default for ReadOptions {
     fn default() -> ReadOptions {
-        ReadOptions { chunk_bytes: 512 << 10, max_records: 8_192, max_line_bytes: 16 << 20 }
+        ReadOptions { chunk_bytes: 512 << 10, max_records: 8_192, max_line_bytes: 16 << 20, deal: Deal::ALL }
     }
 }
 

@@ -231,7 +231,7 @@ fn a_giant_line_is_cut_and_the_next_ones_keep_their_offsets() {
         }
         fs::write(&path, &text).unwrap();
         for chunk_bytes in [1, 7, 64, 100, 999, 4_096] {
-            let options = ReadOptions { chunk_bytes, max_records: 10, max_line_bytes: 1_000 };
+            let options = ReadOptions { chunk_bytes, max_records: 10, max_line_bytes: 1_000, ..ReadOptions::default() };
             let mut reader = open(std::slice::from_ref(&path), options).unwrap();
             let mut read = Vec::new();
             while let Some(chunk) = reader.next_chunk().unwrap() {

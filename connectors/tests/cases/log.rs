@@ -398,7 +398,7 @@ fn a_torn_line_that_is_too_long_is_forgotten_with_its_log() {
     drop(writer);
     let segment = path.join("partition=00000/00000000000000000000.jsonl");
     OpenOptions::new().append(true).open(&segment).unwrap().write_all(&[b'x'; 5_000]).unwrap();
-    let options = ReadOptions { chunk_bytes: 64, max_records: 8, max_line_bytes: 1_000 };
+    let options = ReadOptions { chunk_bytes: 64, max_records: 8, max_line_bytes: 1_000, ..ReadOptions::default() };
     let mut tail = LogTail::open(std::slice::from_ref(&path), Start::Earliest, Resume::default(), options).unwrap();
     assert_eq!(texts(&drain(&mut tail, 8).unwrap()), ["one"]);
     let mut writer = LogWriter::open(&path, 1, 1 << 20).unwrap();

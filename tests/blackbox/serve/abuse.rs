@@ -38,12 +38,19 @@ fn hundreds_of_questions_of_one_connection_hold_up_no_other() {
     let most = alone * (QUESTIONS as u32) / 6 + SLACK;
     // What looks at little, and what has to wait for its turn: of some that come at once the first answered, for the machine does other
     // things, too. Behind all that was asked before them none would be soon.
-    let soonest = |ask: &(dyn Fn(usize) -> v1::QueryRequest + Sync)| {
-        std::thread::scope(|scope| {
-            let serving = &serving;
-            let asking: Vec<_> = (0..5).map(|number| scope.spawn(move || took(serving, ask(number)))).collect();
-            asking.into_iter().map(|one| one.join().expect("it is answered")).min().expect("five of them")
-        })
+    let soonest = |ask: &dyn Fn(usize) -> v1::QueryRequest| {
+        let asked: Vec<_> = (0..5)
+            .map(|number| {
+                let (mut client, request) = (serving.client(), ask(number));
+                serving.runtime.spawn(async move {
+                    let begun = Instant::now();
+                    client.query(request).await.expect("it is answered");
+                    begun.elapsed()
+                })
+            })
+            .collect();
+        let took = asked.into_iter().map(|one| serving.runtime.block_on(one).expect("it is asked"));
+        took.min().expect("five of them")
     };
     let small = soonest(&|_| request("traffic", &Query::default()));
     assert!(small < most, "{small:?}, and a large one alone {alone:?}");

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn chunks_are_of_one_partition_and_one_kind_and_keep_its_order() {
-        let options = ReadOptions { chunk_bytes: 10, max_records: 3, max_line_bytes: 100 };
+        let options = ReadOptions { chunk_bytes: 10, max_records: 3, max_line_bytes: 100, ..ReadOptions::default() };
         let mut gather = Gather::new(options);
         let (product, user) = (Some(Kind::Product), Some(Kind::User));
         assert!(!gather.push(0, product, 1, None, b"a"));

@@ -5,7 +5,7 @@ use super::code::Code;
 use super::error::KafkaError;
 use super::lost::go_on;
 use super::settings::KafkaSettings;
-use crate::source::{Mark, PartitionInfo, PartitionState, Resume, Start};
+use crate::source::{Deal, Mark, PartitionInfo, PartitionState, Resume, Start};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -91,6 +91,7 @@ pub(super) fn open(
     settings: &KafkaSettings,
     start: Start,
     resume: &Resume,
+    deal: Deal,
 ) -> Result<Table, KafkaError> {
     let mut patience = Patience { handle, settings, since: Instant::now(), reason: None, tls_failures: 0 };
     let mut table = Table::default();
@@ -128,7 +129,7 @@ pub(super) fn open(
                 state.lost.add(go_on.lost);
                 state.marks.push(id.clone().map(Mark::Topic));
                 table.read.push(u16::try_from(ordinal).expect("`Table::add` has given it"));
-            } else {
+            } else if deal.discovers() {
                 let next = if was_read { earliest } else { begins[index].or(end).unwrap_or(earliest) };
                 let end = end.map(|end| end.max(next));
                 let mut state = PartitionState { next, end, ..PartitionState::default() };
@@ -138,6 +139,7 @@ pub(super) fn open(
             }
         }
     }
+    table.read.retain(|&ordinal| deal.reads(usize::from(ordinal)));
     Ok(table)
 }
 

@@ -12,7 +12,7 @@ use super::watcher::{Ask, Gone, News, Watcher};
 use super::{open, properties};
 use crate::source::cutter::BYTE_ORDER_MARK;
 use crate::source::{
-    Chunk, Connection, LiveSource, Mark, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source,
+    Chunk, Connection, Deal, LiveSource, Mark, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source,
     SourceError, SourceStatus, Start,
 };
 use millrace_schema::{Kind, tombstone};
@@ -47,6 +47,7 @@ pub struct KafkaSource {
     /// About how many bytes, and how many records, are gathered before they are handed out.
     gather_bytes: usize,
     gather_records: u32,
+    deal: Deal,
     status: Arc<SourceStatus>,
     progress: Progress,
 }
@@ -83,7 +84,7 @@ impl KafkaSource {
         open::check(&settings)?;
         let config = properties::client_config(&settings)?;
         let handle = Arc::new(Handle::new(&config, properties::secrets(&settings))?);
-        let open::Table { partitions, states, read, ids } = open::open(&handle, &settings, start, &resume)?;
+        let open::Table { partitions, states, read, ids } = open::open(&handle, &settings, start, &resume, options.deal)?;
 
         let taken = states.iter().map(|state| state.next).collect();
         let status = Arc::new(SourceStatus::default());
@@ -116,6 +117,7 @@ impl KafkaSource {
             last: None,
             gather_bytes: options.chunk_bytes,
             gather_records: options.max_records,
+            deal: options.deal,
             gather: Gather::new(options),
             gone: BTreeSet::new(),
             stalled: Stalled::default(),
@@ -148,7 +150,11 @@ impl KafkaSource {
     fn take_news(&mut self) -> Result<(), KafkaError> {
         while let Some(news) = self.watcher.news() {
             match news {
-                News::Partition { topic, partition, earliest } => self.add(topic, partition, earliest)?,
+                News::Partition { topic, partition, earliest } if self.deal.discovers() => {
+                    self.add(topic, partition, earliest)?;
+                }
+                // It is told of.
+                News::Partition { .. } => {}
                 News::MadeAnew { topic, now } => {
                     let before = self.topics[topic].id.clone().unwrap_or_default();
                     let topic = self.settings.topics[topic].name.clone();
@@ -161,7 +167,8 @@ impl KafkaSource {
     }
 
     fn add(&mut self, topic: usize, partition: u32, earliest: u64) -> Result<(), KafkaError> {
-        if self.topics[topic].ordinals.contains_key(&partition) {
+        let name = &self.settings.topics[topic].name;
+        if self.table.iter().any(|info| info.source == *name && info.partition == partition) {
             return Ok(());
         }
         let ordinal = open::next_ordinal(&self.table)?;
@@ -170,7 +177,7 @@ impl KafkaSource {
         let mut state = PartitionState { next: earliest, ..PartitionState::default() };
         state.marks.push(self.topics[topic].id.clone().map(Mark::Topic));
         self.status.with(|status| status.partitions.push(state));
-        self.read(&[ordinal])
+        if self.deal.reads(usize::from(ordinal)) { self.read(&[ordinal]) } else { Ok(()) }
     }
 
     /// Goes on with a partition whose position was gone.
@@ -387,12 +394,27 @@ impl LiveSource for KafkaSource {
         Arc::clone(&self.status)
     }
 
+    fn told(&mut self, infos: &[PartitionInfo], begins: &[u64]) -> Result<(), SourceError> {
+        for (info, &begin) in infos.iter().zip(begins).skip(self.table.len()) {
+            if let Some(topic) = self.topic(&info.source) {
+                self.add(topic, info.partition, begin)?;
+            } else {
+                self.table.push(info.clone());
+                self.taken.push(begin);
+                let state = PartitionState { next: begin, end: Some(begin), ..PartitionState::default() };
+                self.status.with(|status| status.partitions.push(state));
+            }
+        }
+        Ok(())
+    }
+
     /// The offsets are written while reading goes on: an error is what became of those that were released before.
     fn release(&mut self, positions: &[(u16, u64)]) -> Result<(), SourceError> {
         let place = |&(ordinal, offset): &(u16, u64)| {
             let info = self.table.get(usize::from(ordinal))?;
             Some((self.topic(&info.source)?, info.partition, offset))
         };
+        // Those of others, too: one process says for all what is safe.
         let positions: Vec<_> = positions.iter().filter_map(place).collect();
         if !positions.is_empty() {
             self.watcher.ask(Ask::Release(positions));

@@ -4,7 +4,7 @@ use super::reader::{Begin, LogReader};
 use super::segments::{end_of_lines, segments};
 use super::{Marker, partition_directory};
 use crate::source::{
-    Chunk, LiveSource, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError, SourceStatus,
+    Chunk, Deal, LiveSource, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError, SourceStatus,
     Start,
 };
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub struct LogTail {
     status: Arc<SourceStatus>,
     progress: Progress,
     looked_at_ends: Option<Instant>,
+    deal: Deal,
 }
 
 impl LogTail {
@@ -65,6 +66,10 @@ impl LogTail {
                     table[ordinal].path.clone_from(&path);
                 }
                 if known.is_none() {
+                    if !options.deal.discovers() {
+                        let reason = format!("partition {partition} is not known to the process that finds them: it has another log");
+                        return Err(SourceError::BadLog { path: log.clone(), reason });
+                    }
                     let next = first_offset(log, partition, start)?;
                     table.push(PartitionInfo { source: source.clone(), partition, path });
                     states.push(PartitionState { next, ..PartitionState::default() });
@@ -73,7 +78,8 @@ impl LogTail {
             let ordinal = |partition: u32| ordinals[partition as usize];
             let begin = |partition: u32| {
                 let state = &states[ordinal(partition)];
-                Begin { offset: state.next, limit: u64::MAX, mark: state.marks.at(state.next).cloned() }
+                let limit = if options.deal.reads(ordinal(partition)) { u64::MAX } else { state.next };
+                Begin { offset: state.next, limit, mark: state.marks.at(state.next).cloned() }
             };
             let mut reader = LogReader::open_as(log, ordinal, begin, options.clone())?;
             reader.share_descriptors(logs.len());
@@ -86,7 +92,7 @@ impl LogTail {
         status.with(|state| state.partitions = states);
         let progress = Progress::new(None);
         readers.iter_mut().for_each(|reader| reader.set_progress(progress.clone()));
-        Ok(LogTail { table, readers, turn: 0, status, progress, looked_at_ends: None })
+        Ok(LogTail { table, readers, turn: 0, status, progress, looked_at_ends: None, deal: options.deal })
     }
 
     /// Where the partitions end now: for reports, so what cannot be read now is left for the next time.
@@ -163,8 +169,11 @@ impl Source for LogTail {
                 return Ok(Some(chunk));
             }
         }
-        self.status
-            .with(|state| state.partitions.iter_mut().for_each(|partition| partition.end = Some(partition.next)));
+        self.status.with(|state| {
+            let partitions = state.partitions.iter_mut().enumerate();
+            let read_here = partitions.filter(|(ordinal, _)| self.deal.reads(*ordinal));
+            read_here.for_each(|(_, partition)| partition.end = Some(partition.next));
+        });
         Ok(None)
     }
 

@@ -1,0 +1,202 @@
+//! `millrace cluster`: several processes on this machine, started, watched and ended together.
+
+use super::signal::{self, Stop};
+use super::{SettingsArgs, Usage};
+use crate::log;
+use crate::mesh::Hosts;
+use crate::settings::Settings;
+use anyhow::Context;
+use clap::Args;
+use std::ffi::OsString;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const EXAMPLES: &str = "\
+Examples:
+  millrace cluster --processes 2 --config millrace.toml
+  millrace cluster --processes 3 -w 2 --set lake.url=lake --set 'source.log.paths=[\"shop-log\"]'
+
+Process I serves at the port of serve.address plus I, and every one of them answers every read. On several machines start each process
+there: millrace run --process I --processes P --hosts FILE.";
+
+/// How often the processes are looked at.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a process may take to end well.
+const END_MOST: Duration = Duration::from_secs(75);
+/// Until a process that ended is started again.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Run several processes on this machine as one engine
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ClusterArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// How many processes
+    #[arg(long, value_name = "P", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    processes: u16,
+    /// Workers of each; otherwise live.workers
+    #[arg(long, short, value_name = "N")]
+    workers: Option<usize>,
+    /// End once everything there is has been read
+    #[arg(long)]
+    until_end: bool,
+    /// End with an error where views of the lake have to be made anew, for their settings or versions are others
+    #[arg(long)]
+    refuse_rebuild: bool,
+    /// No lines about how it goes but warnings
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// One of the processes.
+struct Member {
+    arguments: Vec<OsString>,
+    child: Option<Child>,
+    ended: Instant,
+}
+
+impl ClusterArgs {
+    pub(super) fn run(&self, _out: &mut dyn Write) -> anyhow::Result<()> {
+        let loaded = self.settings.load()?;
+        loaded.validate_live()?;
+        let settings = &loaded.settings;
+        if settings.lake.url.is_empty() {
+            return Err(
+                Usage("a cluster needs a lake: set lake.url to a folder, or to s3://bucket/prefix".to_owned()).into()
+            );
+        }
+        let stop = Stop::listen()?;
+        signal::end_on_panic();
+        let hosts = HostsFile::write(usize::from(self.processes))?;
+        let mut members: Vec<Member> = (0..usize::from(self.processes))
+            .map(|process| {
+                let arguments = self.arguments(settings, process, &hosts.0)?;
+                Ok(Member { arguments, child: None, ended: Instant::now() })
+            })
+            .collect::<anyhow::Result<_>>()?;
+        let result = watch(&mut members, &stop, self.until_end);
+        for member in &mut members {
+            if let Some(child) = &mut member.child {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        result
+    }
+
+    fn arguments(&self, settings: &Settings, process: usize, hosts: &Path) -> anyhow::Result<Vec<OsString>> {
+        let mut arguments: Vec<OsString> = vec!["run".into()];
+        arguments.extend(self.settings.to_arguments());
+        let mut set = |value: String| arguments.extend(["--set".into(), OsString::from(value)]);
+        if let Some(workers) = self.workers {
+            set(format!("live.workers={workers}"));
+        }
+        if let Some(address) = beside(&settings.serve.address, process)? {
+            set(format!("serve.address={address}"));
+        }
+        let numbers = [("--process", process), ("--processes", usize::from(self.processes))];
+        numbers.into_iter().for_each(|(name, number)| arguments.extend([name.into(), number.to_string().into()]));
+        arguments.extend(["--hosts".into(), hosts.into()]);
+        let flags =
+            [("--until-end", self.until_end), ("--refuse-rebuild", self.refuse_rebuild), ("--quiet", self.quiet)];
+        arguments.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into()));
+        Ok(arguments)
+    }
+}
+
+/// The address of a process: the same, and the port so much higher. None where nobody is served, or each takes a port that is free.
+fn beside(address: &str, process: usize) -> anyhow::Result<Option<SocketAddr>> {
+    let Ok(mut address) = address.parse::<SocketAddr>() else { return Ok(None) };
+    if address.port() == 0 {
+        return Ok(None);
+    }
+    let port = u16::try_from(process).ok().and_then(|process| address.port().checked_add(process));
+    address.set_port(
+        port.ok_or_else(|| Usage(format!("serve.address = {address}: process {process} has no port after it")))?,
+    );
+    Ok(Some(address))
+}
+
+/// The hosts file of this cluster, for as long as it runs.
+struct HostsFile(PathBuf);
+
+impl HostsFile {
+    fn write(processes: usize) -> anyhow::Result<HostsFile> {
+        let path = std::env::temp_dir().join(format!("millrace-{}.hosts", std::process::id()));
+        let hosts = Hosts::local(processes).context("finding ports of this machine")?;
+        std::fs::write(&path, hosts.to_text()).with_context(|| format!("writing {}", path.display()))?;
+        Ok(HostsFile(path))
+    }
+}
+
+impl Drop for HostsFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Keeps all processes running until it is told to end, or they have.
+fn watch(members: &mut [Member], stop: &Stop, until_end: bool) -> anyhow::Result<()> {
+    let mut told: Option<Instant> = None;
+    loop {
+        let mut are_running = false;
+        for (process, member) in members.iter_mut().enumerate() {
+            let Some(child) = &mut member.child else {
+                if told.is_none() && member.ended.elapsed() >= AGAIN || member.arguments.is_empty() {
+                    member.child = (!member.arguments.is_empty()).then(|| start(&member.arguments)).transpose()?;
+                }
+                are_running |= member.child.is_some();
+                continue;
+            };
+            let Some(status) = child.try_wait().context("looking at a process")? else {
+                are_running = true;
+                continue;
+            };
+            member.child = None;
+            member.ended = Instant::now();
+            match status.code() {
+                // It has done what there was to do.
+                Some(0) if until_end || told.is_some() => member.arguments.clear(),
+                Some(code @ (2 | 3)) if told.is_none() => {
+                    anyhow::bail!("process {process} ended with exit code {code}: its own error says why")
+                }
+                _ if told.is_some() => member.arguments.clear(),
+                _ => log::warning(format_args!("process {process} ended ({status}), and is started again")),
+            }
+        }
+        if !are_running && members.iter().all(|member| member.arguments.is_empty()) || !are_running && told.is_some() {
+            return Ok(());
+        }
+        if stop.is_asked() && told.is_none() {
+            told = Some(Instant::now());
+            members.iter().filter_map(|member| member.child.as_ref()).for_each(terminate);
+        }
+        if told.is_some_and(|told| told.elapsed() > END_MOST) {
+            anyhow::bail!("not all processes have ended in {} s", END_MOST.as_secs());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn start(arguments: &[OsString]) -> anyhow::Result<Child> {
+    let program = std::env::current_exe().context("asking which program this is")?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    // A signal of the terminal comes to this process alone, which passes it on.
+    command.process_group(0);
+    signal::end_with_parent(&mut command);
+    command.spawn().context("starting a process")
+}
+
+fn terminate(child: &Child) {
+    let Ok(process) = libc::pid_t::try_from(child.id()) else { return };
+    // SAFETY: it sends a signal to a child that has not been waited for.
+    unsafe {
+        libc::kill(process, libc::SIGTERM);
+    }
+}

@@ -1,0 +1,57 @@
+//! `millrace engine`: what the parent of a process of a cluster starts. Nobody else does.
+
+use super::run::PlaceArgs;
+use super::{SettingsArgs, Usage, signal};
+use crate::allocator;
+use crate::commands;
+use crate::live::cluster::LOST;
+use crate::log;
+use clap::Args;
+
+/// Compute for a parent: its standard input and output are for the parent alone
+#[derive(Debug, Args)]
+pub(super) struct EngineArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[arg(long)]
+    until_end: bool,
+    #[arg(long)]
+    refuse_rebuild: bool,
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Timely ends a thread that exchanges data by a panic where the other end goes: that is another process that is lost, and no fault here.
+fn end_where_exchange_breaks() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or_default();
+        let Some(other) = name.strip_prefix("timely:recv-").or_else(|| name.strip_prefix("timely:send-")) else {
+            return report(panic);
+        };
+        log::warning(format_args!("the exchange of data with process {other} has broken off; this generation ends"));
+        std::process::exit(LOST);
+    }));
+}
+
+impl EngineArgs {
+    pub(super) fn run(&self) -> anyhow::Result<()> {
+        // The parent has said what settings leave open to the world, and hears the signals of a terminal.
+        let loaded = self.settings.load_quietly()?;
+        signal::pass_over();
+        signal::end_on_panic();
+        end_where_exchange_breaks();
+        allocator::give_back_what_is_large();
+        let place =
+            self.place.place()?.ok_or_else(|| Usage("it takes --process, --processes and --hosts".to_owned()))?;
+        let say = |text: String| match text.strip_prefix("warning: ") {
+            Some(warning) => log::warning(format_args!("engine {}: {warning}", place.process)),
+            None if self.quiet => {}
+            None => log::info(format_args!("engine {}: {text}", place.process)),
+        };
+        commands::engine(&loaded.settings, loaded.to_toml(), &place, self.until_end, self.refuse_rebuild, &say)
+    }
+}
