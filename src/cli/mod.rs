@@ -92,6 +92,7 @@ struct SettingsArgs {
 impl SettingsArgs {
     fn load(&self) -> Result<Loaded, SettingsError> {
         let loaded = Sources::of_process(self.config.clone(), self.set.clone()).load()?;
+        log::set_format(loaded.settings.log.format);
         for warning in exposed(&loaded) {
             warn(warning);
         }

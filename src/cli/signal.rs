@@ -5,6 +5,7 @@
 //! | Ctrl-C, SIGTERM | the first asks for a good end, the second ends at once |
 //! | SIGHUP: the terminal has gone | asks for a good end, however often it comes; passed over where it was ignored from the start (`nohup`) |
 
+use crate::log;
 use anyhow::Context;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,7 +88,11 @@ fn is_ignored(signal: libc::c_int) -> bool {
 pub fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+        if log::is_json() {
+            log::error(format_args!("a defect: {panic}"));
+        } else {
+            report(panic);
+        }
         std::process::exit(101);
     }));
 }

@@ -15,7 +15,7 @@ use super::threads::Threads;
 use super::watermarks::Watermarks;
 use super::worker::{self, Plan as WorkerPlan, Report};
 use super::writing::Writing;
-use crate::checkpoint::{Claim, Found, Lake, LakeWriter, Mode, RestoredRows};
+use crate::checkpoint::{Claim, Counts, Found, Lake, LakeWriter, Mode, RestoredRows};
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::{Ingest, PartitionTable};
 use crate::memory::{self, Memory, Sampler};
@@ -25,9 +25,7 @@ use crate::settings::{Settings, Validated};
 use anyhow::Context;
 use millrace_connectors::source::{LiveSource, Resume};
 use millrace_dataflows::context::Shared;
-use std::io::Write;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use timely::communication::WorkerGuards;
 
@@ -197,6 +195,8 @@ fn engine(plan: &mut Plan, begun: &Begun, reading: &Reading, memory: Arc<Memory>
         settings: std::mem::take(&mut plan.shown_settings),
         memory,
         stop: plan.lake.as_ref().map_or_else(Arc::default, |(lake, _)| lake.waiting.stop.clone()),
+        counts: plan.lake.as_ref().map(|(lake, _)| Arc::new(Counts::of(lake))),
+        failed: OnceLock::new(),
     }
 }
 
@@ -237,11 +237,8 @@ fn start_workers(
         let mine = ingests[worker.index()].lock().map(|mut slot| slot.take());
         let ingest = mine.ok().flatten().expect("each worker takes its own reader once");
         let result = worker::run(worker, &of_workers, ingest, &reports);
-        if result.is_err() {
-            // The others end with the source.
-            stopping.stop.store(true, Ordering::Relaxed);
-        }
-        result
+        // The others end with the source.
+        result.inspect_err(|error| stopping.fail(error))
     });
     guards.map_err(|error| anyhow::anyhow!("starting the workers: {error}"))
 }
@@ -252,7 +249,7 @@ fn watched_memory(settings: &Settings) -> anyhow::Result<Arc<Memory>> {
     let memory = Arc::new(Memory::new(settings.memory_limit()?));
     let end = |words: String| {
         // Where stderr is gone, the exit code still tells.
-        let _ = writeln!(std::io::stderr(), "error: {words}");
+        crate::log::error(words);
         std::process::exit(i32::from(memory::EXIT_CODE));
     };
     Sampler::start(&memory, end).context("starting the thread that watches the memory")?;

@@ -13,6 +13,7 @@
 mod error;
 mod exposed;
 mod load;
+mod observed;
 mod paths;
 mod secret;
 mod source;
@@ -23,6 +24,7 @@ mod validate;
 pub use error::SettingsError;
 pub use exposed::exposed;
 pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
+pub use observed::{LogFormat, LoggingSettings, MetricsSettings};
 pub use secret::{is_secret, redacted, without_url_credentials};
 pub use source::{
     HorizonSettings, KafkaSettings, LiveSettings, LogSettings, LostOffsets, SourceKind, SourceSettings, TopicSettings,
@@ -50,6 +52,8 @@ pub struct Settings {
     pub serve: ServeSettings,
     pub client: ClientSettings,
     pub limits: LimitSettings,
+    pub metrics: MetricsSettings,
+    pub log: LoggingSettings,
 }
 
 /// What the process may take.
