@@ -11,6 +11,7 @@ mod blackbox {
     mod live;
     mod lost_lake;
     mod memory;
+    mod metrics;
     mod outage;
     mod pins;
     mod query;

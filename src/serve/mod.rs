@@ -21,7 +21,7 @@ pub mod status;
 pub use board::{Board, Published, ViewRows};
 pub use building::Building;
 pub use commit::{Commit, SourcePositions};
-pub use grpc::{AskServer, ServeError, ServeStatus, Server};
+pub use grpc::{AskServer, MethodCounts, ServeError, ServeStatus, Server};
 pub use publisher::Publisher;
 pub use settings::ServeSettings;
 
