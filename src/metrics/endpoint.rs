@@ -6,7 +6,8 @@
 //! | `/livez` | 200 while the process works; 503 once a thread of the engine has failed |
 //! | `/readyz` | 200 while there are answers and it is not ending; 503 with the reason otherwise |
 //!
-//! Nobody keeps it: a connection lasts for seconds, and where there are many the oldest gives way.
+//! Nobody keeps it: a connection lasts for seconds, and where there are many the oldest gives way. Figures are gathered aside, one scrape
+//! after the other, so that health is answered at once.
 
 use super::collector::{Figures, NowMs};
 use super::extra::Extra;
@@ -78,8 +79,12 @@ impl Endpoint {
         now_ms: NowMs,
     ) -> Result<Endpoint, EndpointError> {
         let listen = |reason| EndpointError::Listen { address, reason };
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EndpointError::Thread)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .thread_name("scrape")
+            .enable_all()
+            .build()
+            .map_err(EndpointError::Thread)?;
         let listener = {
             let _entered = runtime.enter();
             bind(address).map_err(listen)?
@@ -136,8 +141,8 @@ async fn accept(listener: TcpListener, shown: Arc<Shown>, mut ended: oneshot::Re
 
 async fn converse(stream: TcpStream, shown: Arc<Shown>) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = shown.answer(&request);
-        async { Ok::<_, Infallible>(answer) }
+        let shown = shown.clone();
+        async move { Ok::<_, Infallible>(shown.answer(&request).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(READ_WITHIN).keep_alive(false).max_buf_size(HEAD_MOST);
@@ -155,7 +160,7 @@ struct Shown {
 type Answer = Response<Full<Bytes>>;
 
 impl Shown {
-    fn answer<B>(&self, request: &Request<B>) -> Answer {
+    async fn answer<B>(self: Arc<Shown>, request: &Request<B>) -> Answer {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut answer = said(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD\n".to_owned());
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -166,23 +171,28 @@ impl Shown {
             Some(why) => said(StatusCode::SERVICE_UNAVAILABLE, PLAIN, format!("{}\n", log::one_line(&why))),
         };
         match request.uri().path() {
-            "/metrics" => self.figures(request.headers().get_all(ACCEPT).iter()),
+            "/metrics" => {
+                let open_metrics = takes_open_metrics(request.headers().get_all(ACCEPT).iter());
+                // The view of records may have many rows.
+                let figures = tokio::task::spawn_blocking(move || self.figures(open_metrics));
+                figures.await.unwrap_or_else(|_| no_figures())
+            }
             "/livez" => health(self.sample.failed()),
             "/readyz" => health(self.sample.not_ready()),
             _ => said(StatusCode::NOT_FOUND, PLAIN, "there are /metrics, /livez and /readyz\n".to_owned()),
         }
     }
 
-    fn figures<'a>(&self, accept: impl Iterator<Item = &'a HeaderValue>) -> Answer {
+    fn figures(&self, open_metrics: bool) -> Answer {
         let mut out = String::new();
-        let (content_type, written) = if takes_open_metrics(accept) {
+        let (content_type, written) = if open_metrics {
             (OPEN_METRICS, text::encode(&mut out, &self.registry))
         } else {
             (prometheus_text::CONTENT_TYPE, prometheus_text::encode(&mut out, &self.registry))
         };
         match written {
             Ok(()) => said(StatusCode::OK, content_type, out),
-            Err(fmt::Error) => said(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "figures cannot be written\n".to_owned()),
+            Err(fmt::Error) => no_figures(),
         }
     }
 }
@@ -195,6 +205,10 @@ fn takes_open_metrics<'a>(accept: impl Iterator<Item = &'a HeaderValue>) -> bool
     }
     takes.is_empty()
         || takes.iter().any(|range| ["*/*", "application/*", "application/openmetrics-text"].contains(&&**range))
+}
+
+fn no_figures() -> Answer {
+    said(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "figures cannot be gathered\n".to_owned())
 }
 
 fn said(status: StatusCode, content_type: &'static str, body: String) -> Answer {
