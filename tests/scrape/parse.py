@@ -1,4 +1,5 @@
-"""Reads a scrape on stdin as Prometheus' own client library reads it, and prints it as JSON: types by family, values by series.
+"""Reads a scrape on stdin as Prometheus' own client library reads it, and prints it as JSON: types by family, values by series. Values
+are texts: whoever reads JSON may round numbers.
 
 usage: parse.py openmetrics|text
 """
@@ -18,7 +19,7 @@ def series(sample):
 def main():
     parse = {"openmetrics": openmetrics, "text": parser}[sys.argv[1]].text_string_to_metric_families
     families = list(parse(sys.stdin.buffer.read().decode()))
-    values = {series(sample): sample.value for family in families for sample in family.samples}
+    values = {series(sample): repr(float(sample.value)) for family in families for sample in family.samples}
     json.dump({"types": {family.name: family.type for family in families}, "values": values}, sys.stdout)
 
 
