@@ -110,7 +110,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(local) = local {
         local.publishing.store(false, Relaxed);
         for method in local.server.metrics.counts() {
-            let mean = method.seconds / method.requests.max(1) as f64 * 1e6;
+            let mean = method.took.seconds / method.requests.max(1) as f64 * 1e6;
             println!("{}: {} requests, {} errors, {mean:.1} us each", method.method, method.requests, method.errors);
         }
     }

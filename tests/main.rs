@@ -12,6 +12,7 @@ mod blackbox {
     mod live;
     mod lost_lake;
     mod memory;
+    mod metrics;
     mod outage;
     mod pins;
     mod query;

@@ -7,6 +7,7 @@
 use super::beside::{Beside, Helper, Job, Task};
 use super::change_log::{Cursor, Step, forgotten};
 use super::compact::{Compactor, Replacement};
+use super::counts::Counts;
 use super::current::Current;
 use super::files::{FileEntry, Kind};
 use super::free::prefix;
@@ -30,6 +31,7 @@ use millrace_schema::calendar::{Calendar, format_day, rfc3339_micros};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 /// Messages that may wait for the committer before those who write do. Each may be a file that is open with the store.
 const QUEUE: usize = 16;
@@ -127,6 +129,7 @@ pub struct Committer {
     carried: Vec<FileEntry>,
     /// The texts of the dictionary that the lake has cannot be read: they are written anew.
     names_lost: bool,
+    counts: Arc<Counts>,
 }
 
 /// What a committer is made of.
@@ -150,13 +153,15 @@ pub struct Parts {
     /// Files that stay as they are, in [`Mode::Rebuild`].
     pub carried: Vec<FileEntry>,
     pub names_lost: bool,
+    /// What is counted, for others to read.
+    pub counts: Arc<Counts>,
 }
 
 impl Committer {
     pub fn new(parts: Parts) -> Committer {
         let Parts { lake, settings, mode, keeps_state, counts_whole, names, workers, views, now_ms, beside, .. } =
             parts;
-        let (repaired, carried, names_lost) = (parts.repaired, parts.carried, parts.names_lost);
+        let (repaired, carried, names_lost, counts) = (parts.repaired, parts.carried, parts.names_lost, parts.counts);
         Committer {
             store: lake.store.clone(),
             keeps_state,
@@ -183,6 +188,7 @@ impl Committer {
             repaired,
             carried,
             names_lost,
+            counts,
         }
         .with_helper(beside)
     }
@@ -238,7 +244,9 @@ impl Committer {
                         super::crash::point("before-cut");
                         let Ok(cut) = cuts.recv() else { break };
                         assert_eq!(Epoch(cut.version.epoch), epoch, "cuts come in the order of the checkpoints");
-                        self.commit(epoch, &cut)?;
+                        let started = Instant::now();
+                        self.commit(epoch, &cut).inspect_err(|_| self.counts.failed())?;
+                        self.counts.committed(&self.lake.manifest, &self.lake.files, started.elapsed());
                         listener.committed(epoch);
                         if !cut.merged.is_empty() {
                             super::crash::point("late-merged");
@@ -354,6 +362,9 @@ impl Committer {
     fn take_replacements(&mut self, next: &mut Manifest, files: &mut Vec<FileEntry>) {
         let Some(helper) = &mut self.helper else { return };
         while let Some(Replacement { added, removed, state, joined }) = helper.take() {
+            if !added.is_empty() || state.is_some() || !joined.is_empty() {
+                self.counts.compacted();
+            }
             take_off(removed, next, files);
             files.extend(added.iter().cloned());
             next.added.extend(added);

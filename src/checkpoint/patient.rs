@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -27,11 +27,18 @@ pub struct Waiting {
     pub stop: Arc<AtomicBool>,
     /// Reasons that have been told and have not passed.
     said: Mutex<BTreeSet<String>>,
+    /// Calls that failed.
+    failures: AtomicU64,
 }
 
 impl Waiting {
     pub fn new(limit: Duration) -> Waiting {
-        Waiting { limit, stop: Arc::default(), said: Mutex::default() }
+        Waiting { limit, stop: Arc::default(), said: Mutex::default(), failures: AtomicU64::new(0) }
+    }
+
+    /// How often a call of what may be mended has failed.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     fn wait_for<T>(&self, mut call: impl FnMut() -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -41,6 +48,7 @@ impl Waiting {
         };
         let (started, mut failed) = (Instant::now(), 1);
         loop {
+            self.failures.fetch_add(1, Ordering::Relaxed);
             self.say(&error);
             let next = Instant::now() + pause(failed);
             while Instant::now() < next {
@@ -204,10 +212,10 @@ mod tests {
 
     #[test]
     fn what_is_not_says_since_when() {
-        let (_folder, _file, _, store) = closed(Duration::from_millis(200));
+        let (_folder, _file, waiting, store) = closed(Duration::from_millis(200));
         let started = Instant::now();
         let error = store.put("a", Bytes::from_static(b"x")).expect_err("it is closed").to_string();
-        assert!(started.elapsed() >= Duration::from_millis(200));
+        assert!(started.elapsed() >= Duration::from_millis(200) && waiting.failures() >= 1);
         assert!(
             error.contains("it is closed") && error.contains("tried again since 2") && error.contains("live.outage_ms")
         );

@@ -8,6 +8,7 @@ use crate::demo::{Correction, Fed, Injected, KafkaSink, LogSink, Place, Screen, 
 use crate::generate::Options;
 use crate::live::{self, Live};
 use crate::log;
+use crate::metrics::Process;
 use crate::output::{Format, Layout, print, terminal};
 use crate::serve::ServeError;
 use crate::serve::status::Engine;
@@ -104,6 +105,8 @@ impl DemoArgs {
         if wants_address {
             serving::check(&settings.serve)?;
         }
+        let process = Arc::<Process>::default();
+        let _endpoint = serving::figures(&settings.metrics, process.clone(), Arc::default())?;
         Place::prepare(&self.dir)?;
         let way = self.way()?;
         let sink = self.sinks(&way)?;
@@ -123,6 +126,8 @@ impl DemoArgs {
             }
             server => server?,
         };
+        process.shows(&live.board, live.engine.clone());
+        server.iter().for_each(|server| process.is_served_by(server.ask()));
         let address = server.as_ref().map(|server| server.address.to_string()).unwrap_or_default();
         Place { address: address.clone(), way }.write(&self.dir)?;
 

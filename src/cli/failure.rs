@@ -1,6 +1,7 @@
 //! How a command ends: the error in one line on stderr, and an exit code by the error's type, never by its text.
 
 use crate::client::ClientError;
+use crate::log;
 use crate::settings::{SettingsError, without_url_credentials};
 use millrace_dataflows::query::QueryError;
 use millrace_dataflows::settings::SettingError;
@@ -43,7 +44,7 @@ pub(super) fn report(result: anyhow::Result<()>, errors: &mut dyn Write) -> u8 {
     let code = code_of(&error);
     if code != FINE {
         // Where stderr is gone, the exit code still tells.
-        let _ = writeln!(errors, "error: {}", plain(&format!("{error:#}")));
+        let _ = writeln!(errors, "{}", log::last(&plain(&format!("{error:#}"))));
     }
     code
 }

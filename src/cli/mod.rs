@@ -105,7 +105,9 @@ impl SettingsArgs {
     }
 
     fn load_quietly(&self) -> Result<Loaded, SettingsError> {
-        Sources::of_process(self.config.clone(), self.set.clone()).load()
+        let loaded = Sources::of_process(self.config.clone(), self.set.clone()).load()?;
+        log::set_format(loaded.settings.log.format);
+        Ok(loaded)
     }
 
     fn load(&self) -> Result<Loaded, SettingsError> {

@@ -11,8 +11,9 @@ use crate::live::Replica;
 use crate::log;
 use crate::memory::usage;
 use crate::mesh::Hosts;
+use crate::metrics::Process;
 use crate::output::terminal;
-use crate::serve::status::{Engine, EngineStatus};
+use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use crate::serve::{Board, Server};
 use crate::settings::{Loaded, Settings};
 use anyhow::Context;
@@ -82,10 +83,15 @@ impl RunArgs {
         };
         let should_stop = || stop.is_asked();
         serving::check(&loaded.settings.serve)?;
+        let process = Arc::<Process>::default();
+        let endpoint = serving::figures(&loaded.settings.metrics, process.clone(), Arc::default())?;
+        endpoint.iter().for_each(|endpoint| say(format!("figures on http://{}/metrics", endpoint.address)));
         let mut server = None;
         let mut serve = |board: &Arc<Board>, engine: Arc<dyn Engine>| {
+            process.shows(board, engine.clone());
             server = serving::start(&loaded.settings.serve, board, engine)?;
             if let Some(server) = &server {
+                process.is_served_by(server.ask());
                 say(format!("serving on {}", server.address));
             }
             Ok(())
@@ -113,7 +119,10 @@ impl RunArgs {
                 next_line += LINE_EVERY;
                 let version = live.board.current();
                 let accounting = version.view("quality").map(|quality| Accounting::of(&quality.index));
-                say(line(&live.engine.status(), accounting.unwrap_or_default()));
+                let (status, accounting) = (live.engine.status(), accounting.unwrap_or_default());
+                if !self.quiet {
+                    log::info_with(line(&status, accounting), fields(&status, accounting));
+                }
             }
             if Instant::now() >= next_look {
                 next_look += LINE_EVERY;
@@ -233,12 +242,33 @@ fn place(settings: &Settings, address: Option<&str>) -> Option<Place> {
     address.map(|address| Place::of("--addr", address)).or_else(lake)
 }
 
+fn lag(status: &EngineStatus) -> u64 {
+    let lag = |partition: &PartitionStatus| partition.end_offset.unwrap_or(0).saturating_sub(partition.next_offset);
+    status.partitions.iter().map(lag).sum()
+}
+
+/// What [`line`] says, for machines.
+fn fields(status: &EngineStatus, accounting: Accounting) -> log::Fields {
+    let Accounting { read, accepted, duplicates, quarantined, pending } = accounting;
+    let engine = [
+        ("epoch", status.epoch),
+        ("in_flight", status.epochs_in_flight),
+        ("lag", lag(status)),
+        ("memory_bytes", status.memory_bytes),
+    ];
+    let accounts = [
+        ("read", read),
+        ("accepted", accepted),
+        ("rejected", quarantined),
+        ("pending", pending),
+        ("duplicates", duplicates),
+    ];
+    let engine = engine.map(|(name, figure)| (name.to_owned(), figure.into()));
+    engine.into_iter().chain(accounts.map(|(name, count)| (name.to_owned(), count.into()))).collect()
+}
+
 fn line(status: &EngineStatus, accounting: Accounting) -> String {
-    let lag: u64 = status
-        .partitions
-        .iter()
-        .map(|partition| partition.end_offset.unwrap_or(0).saturating_sub(partition.next_offset))
-        .sum();
+    let lag = lag(status);
     let held: Vec<String> = status.held.iter().map(|(name, count)| format!("{name} {count}")).collect();
     let down = status.source_down.as_ref().map_or(String::new(), |reason| format!(", source down: {reason}"));
     let count = |count: i64| u64::try_from(count).unwrap_or(0);
@@ -247,9 +277,10 @@ fn line(status: &EngineStatus, accounting: Accounting) -> String {
         0 => String::new(),
         part => format!(", {what} {}", of_read(part, read)),
     };
+    let (accepted, duplicates) = (count(accounting.accepted), of("duplicates", accounting.duplicates));
     let (rejected, pending) = (of("rejected", accounting.quarantined), of("pending", accounting.pending));
     format!(
-        "epoch {}, {} in flight, lag {lag}, {} MB, read {read}{rejected}{pending}, {}{down}",
+        "epoch {}, {} in flight, lag {lag}, {} MB, read {read}, accepted {accepted}{rejected}{pending}{duplicates}, {}{down}",
         status.epoch,
         status.epochs_in_flight,
         status.memory_bytes >> 20,

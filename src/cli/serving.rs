@@ -2,8 +2,10 @@
 
 use super::Usage;
 use crate::clock::{Clock, SystemClock};
+use crate::metrics::{Endpoint, Extra, Sample};
 use crate::serve::status::Engine;
 use crate::serve::{Board, ServeError, ServeSettings, Server};
+use crate::settings::MetricsSettings;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -32,6 +34,21 @@ pub fn start(
     }
     let clock = Arc::new(|| SystemClock.now_ms());
     Server::start(settings, board.clone(), engine, clock).map(Some)
+}
+
+/// Shows figures over HTTP, unless `metrics.address` is empty.
+///
+/// # Errors
+/// Where the address is none, or is taken.
+pub fn figures(
+    settings: &MetricsSettings,
+    sample: Arc<dyn Sample>,
+    extra: Arc<Extra>,
+) -> anyhow::Result<Option<Endpoint>> {
+    let bad = |expected| Usage(format!("metrics.address = {:?}: expected {expected}", settings.address));
+    let Some(address) = settings.address().map_err(bad)? else { return Ok(None) };
+    settings.warning().iter().for_each(crate::log::warning);
+    Ok(Some(Endpoint::start(address, sample, extra, Arc::new(|| SystemClock.now_ms()))?))
 }
 
 /// Where a command looks for a server: the address that it is given, else the one at which an engine with these settings

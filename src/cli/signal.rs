@@ -5,6 +5,7 @@
 //! | Ctrl-C, SIGTERM | the first asks for a good end, the second ends at once |
 //! | SIGHUP: the terminal has gone | asks for a good end, however often it comes; passed over where it was ignored from the start (`nohup`) |
 
+use crate::log;
 use anyhow::Context;
 use std::process::Command;
 use std::sync::Arc;
@@ -113,7 +114,11 @@ pub fn end_with_parent(command: &mut Command) {
 pub fn end_on_panic() {
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        report(panic);
+        if log::is_json() {
+            log::error(format_args!("a defect: {panic}"));
+        } else {
+            report(panic);
+        }
         std::process::exit(101);
     }));
 }

@@ -2,7 +2,7 @@
 
 use super::feed::Feed;
 use super::rejects::{RecentRejects, RejectExample};
-use crate::checkpoint::{CommitListener, Merging};
+use crate::checkpoint::{CommitListener, Counts, Merging};
 use crate::ingest::{PartitionTable, QUARANTINE_COLUMNS};
 use crate::memory::{Memory, usage};
 use crate::numbers::Epoch;
@@ -11,8 +11,8 @@ use millrace_connectors::source::{Connection, PartitionInfo, PartitionState, Sou
 use millrace_dataflows::context::Shared;
 use millrace_dataflows::table::Table;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 pub struct LiveEngine {
     pub(super) feed: Arc<Feed>,
@@ -26,9 +26,20 @@ pub struct LiveEngine {
     pub(super) settings: String,
     pub(super) memory: Arc<Memory>,
     pub(super) stop: Arc<AtomicBool>,
+    /// Of its lake, if it has one.
+    pub(super) counts: Option<Arc<Counts>>,
+    /// Why its first thread that failed has.
+    pub(super) failed: OnceLock<String>,
 }
 
 impl LiveEngine {
+    /// A thread has failed: what is read is closed, and all end.
+    pub(super) fn fail(&self, error: &anyhow::Error) {
+        // The first explains the others.
+        let _ = self.failed.set(format!("{error:#}"));
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
     /// Records that have been read.
     pub fn records(&self) -> u64 {
         self.feed.records_read()
@@ -84,6 +95,7 @@ impl Engine for LiveEngine {
             workers: self.workers,
             started_at_ms: self.started_at_ms,
             memory_bytes: usage::rss_bytes(),
+            memory_limit_bytes: self.memory.limit(),
             cpu_seconds: usage::cpu_time().as_secs_f64(),
             source_down: self.source.with(|source| match &source.connection {
                 Connection::Up => None,
@@ -91,6 +103,10 @@ impl Engine for LiveEngine {
             }),
             partitions: self.partitions(),
             held: self.shared.held.all().map(|(name, count)| (name.to_owned(), count as u64)).collect(),
+            standing_by: false,
+            draining: self.stop.load(Ordering::Relaxed),
+            failed: self.failed.get().cloned(),
+            lake: self.counts.as_ref().map(|counts| counts.status()),
         }
     }
 

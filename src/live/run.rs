@@ -16,7 +16,7 @@ use super::threads::Threads;
 use super::watermarks::Watermarks;
 use super::worker::{self, Plan as WorkerPlan, Report};
 use super::writing::Writing;
-use crate::checkpoint::{Claim, Found, Incoming, Lake, LakeWriter, Mode, RestoredRows};
+use crate::checkpoint::{Claim, Counts, Found, Incoming, Lake, LakeWriter, Mode, RestoredRows};
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::{Ingest, PartitionTable};
 use crate::memory::{self, Memory, Sampler};
@@ -27,10 +27,8 @@ use crate::settings::{Settings, Validated};
 use anyhow::Context;
 use millrace_connectors::source::{Deal, LiveSource, PartitionState, Remembered, Resume};
 use millrace_dataflows::context::Shared;
-use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
@@ -226,6 +224,8 @@ fn engine(plan: &mut Plan, begun: &Begun, reading: &Reading, memory: Arc<Memory>
         settings: std::mem::take(&mut plan.shown_settings),
         memory,
         stop: plan.lake.as_ref().map_or_else(Arc::default, |(lake, _)| lake.waiting.stop.clone()),
+        counts: plan.lake.as_ref().map(|(lake, _)| Arc::new(Counts::of(lake))),
+        failed: OnceLock::new(),
     }
 }
 
@@ -258,7 +258,8 @@ fn start_workers(
         Mutex::new(Some(ingest))
     });
     let ingests: Arc<Vec<_>> = Arc::new(ingests.collect());
-    execute(crew, plan.workers, engine.stop.clone(), move |worker| {
+    let failing = engine.clone();
+    execute(crew, plan.workers, move |error| failing.fail(error), move |worker| {
         // This process has the first of all workers.
         let mine = ingests[worker.index()].lock().map(|mut slot| slot.take());
         let ingest = mine.ok().flatten().expect("each worker takes its own reader once");
@@ -277,22 +278,19 @@ pub struct Crew {
     pub sockets: Vec<Option<TcpStream>>,
 }
 
-/// Runs workers, each of which does `work`. Where one fails the others end with the source.
+/// Runs workers, each of which does `work`. Where one fails, `on_failure` has the source end, and the others with it.
 ///
 /// # Errors
 /// Where they cannot be started.
 pub fn execute(
     crew: Option<Crew>,
     workers: usize,
-    stop: Arc<AtomicBool>,
+    on_failure: impl Fn(&anyhow::Error) + Send + Sync + 'static,
     work: impl Fn(&mut Worker) -> anyhow::Result<()> + Send + Sync + 'static,
 ) -> anyhow::Result<WorkerGuards<anyhow::Result<()>>> {
     let work = move |worker: &mut Worker| {
         let result = work(worker);
-        if result.is_err() {
-            stop.store(true, Ordering::Relaxed);
-        }
-        result
+        result.inspect_err(|error| on_failure(error))
     };
     let Some(crew) = crew else {
         let config = if workers == 1 { timely::Config::thread() } else { timely::Config::process(workers) };
@@ -361,7 +359,7 @@ pub(super) fn watched_memory(settings: &Settings) -> anyhow::Result<Arc<Memory>>
     let memory = Arc::new(Memory::new(settings.memory_limit()?));
     let end = |words: String| {
         // Where stderr is gone, the exit code still tells.
-        let _ = writeln!(std::io::stderr(), "error: {words}");
+        crate::log::error(words);
         std::process::exit(i32::from(memory::EXIT_CODE));
     };
     Sampler::start(&memory, end).context("starting the thread that watches the memory")?;

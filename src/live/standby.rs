@@ -79,6 +79,8 @@ impl Engine for Standby {
             cpu_seconds: usage::cpu_time().as_secs_f64(),
             source_down: Some(self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             partitions: self.partitions.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            standing_by: true,
+            draining: self.is_told_to_end(),
             ..EngineStatus::default()
         }
     }

@@ -3,7 +3,6 @@
 use super::engine::LiveEngine;
 use anyhow::Context;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 /// The threads of an engine. One that fails stops the engine: what is read is closed, and all end.
@@ -25,10 +24,7 @@ impl Threads {
         let engine = self.engine.clone();
         let work = move || {
             let result = work();
-            if result.is_err() {
-                engine.stop.store(true, Ordering::Relaxed);
-            }
-            result
+            result.inspect_err(|error| engine.fail(error))
         };
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
         self.started.push(thread.with_context(|| format!("starting the thread {name}"))?);

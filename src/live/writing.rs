@@ -48,7 +48,7 @@ impl Writing {
         threads: &mut Threads,
     ) -> anyhow::Result<Writing> {
         let mut writers: Vec<Option<LakeWriter>> = (0..plan.workers).map(|_| None).collect();
-        let Some((lake, mode)) = plan.lake.take() else {
+        let (Some((lake, mode)), Some(counts)) = (plan.lake.take(), threads.engine.counts.clone()) else {
             return Ok(Writing { writers, cuts: None, released: None, incoming: None });
         };
         let (incoming, received) = Committer::channel();
@@ -76,6 +76,7 @@ impl Writing {
             repaired: repaired(plan, &lake),
             carried: plan.rebuild.take().map(|found| found.quarantine).unwrap_or_default(),
             names_lost: begun.lost.names,
+            counts,
             lake,
         });
         let released = committer.released();

@@ -21,12 +21,25 @@ pub mod status;
 pub use board::{Board, Published, ViewRows};
 pub use building::Building;
 pub use commit::{Commit, SourcePositions};
-pub use grpc::{ServeError, Server};
+pub use grpc::{AskServer, MethodCounts, ServeError, ServeStatus, Server};
 pub use publisher::{Publisher, Tap};
 pub use settings::ServeSettings;
+
+use std::sync::OnceLock;
+
+/// How whoever runs the server is told something.
+static WARN: OnceLock<fn(&str)> = OnceLock::new();
+
+/// Has the server tell by `warn`, from now on. The first counts.
+pub fn warn_by(warn: fn(&str)) {
+    let _ = WARN.set(warn);
+}
 
 /// A line for whoever runs the server. Where nobody reads it any more, it serves on.
 fn warn(text: &str) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "warning: {text}");
+    match WARN.get() {
+        Some(warn) => warn(text),
+        None => drop(writeln!(std::io::stderr().lock(), "warning: {text}")),
+    }
 }

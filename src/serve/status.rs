@@ -1,5 +1,6 @@
 //! What the engine says of itself: data only, gathered when somebody asks.
 
+use crate::durations::Histogram;
 use millrace_dataflows::table::Table;
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,8 @@ pub struct EngineStatus {
     pub started_at_ms: i64,
     /// Resident bytes of the process; 0 where the system does not say.
     pub memory_bytes: u64,
+    /// What the process may have of it (`limits.memory`); `None` where that is unlimited or not known yet.
+    pub memory_limit_bytes: Option<u64>,
     /// User and system time of the process.
     pub cpu_seconds: f64,
     /// Why the source cannot be reached, where it cannot.
@@ -42,6 +45,31 @@ pub struct EngineStatus {
     pub partitions: Vec<PartitionStatus>,
     /// What is kept in memory, by name (sessions, orders, ids, …): how many.
     pub held: Vec<(String, u64)>,
+    /// There is no engine yet: what is said is of what stands by for it.
+    pub standing_by: bool,
+    /// It was told to end, or ends because a part has failed.
+    pub draining: bool,
+    /// Why a thread of the engine has failed, where one has.
+    pub failed: Option<String>,
+    /// How it stands with its lake, where it has one.
+    pub lake: Option<LakeStatus>,
+}
+
+/// The checkpoints of a lake, and its files.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LakeStatus {
+    /// The epoch of the last checkpoint; 0 where there is none.
+    pub epoch: u64,
+    /// When its manifest was written, in milliseconds since 1970, where there is one.
+    pub written_ms: Option<u64>,
+    /// From when all workers had sealed a checkpoint to when its manifest was there, of those that this process has committed.
+    pub took: Histogram,
+    /// Calls of the store that failed and were tried again, and commits that failed for good.
+    pub failures: u64,
+    /// Files that the last manifest names, by kind.
+    pub files: Vec<(String, u64)>,
+    /// How often files were merged into others.
+    pub compactions: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

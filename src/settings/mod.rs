@@ -14,6 +14,7 @@ mod cluster;
 mod error;
 mod exposed;
 mod load;
+mod observed;
 mod paths;
 mod secret;
 mod source;
@@ -25,6 +26,7 @@ pub use cluster::ClusterSettings;
 pub use error::SettingsError;
 pub use exposed::exposed;
 pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
+pub use observed::{LogFormat, LoggingSettings, MetricsSettings};
 pub use secret::{is_secret, redacted, without_url_credentials};
 pub use source::{
     HorizonSettings, KafkaSettings, LiveSettings, LogSettings, LostOffsets, SourceKind, SourceSettings, TopicSettings,
@@ -53,6 +55,8 @@ pub struct Settings {
     pub client: ClientSettings,
     pub cluster: ClusterSettings,
     pub limits: LimitSettings,
+    pub metrics: MetricsSettings,
+    pub log: LoggingSettings,
 }
 
 /// What the process may take.

@@ -109,6 +109,7 @@ impl Settings {
             self.memory_limit()?;
         }
         self.serve.check().map_err(|(name, value, expected)| bad(&format!("serve.{name}"), value, &expected))?;
+        self.metrics.address().map_err(|expected| bad("metrics.address", self.metrics.address.as_str(), expected))?;
         let calendar = Calendar::of(&self.store.time_zone).map_err(|_| {
             bad("store.time_zone", self.store.time_zone.as_str(), "an IANA time zone such as Europe/London")
         })?;

@@ -23,11 +23,11 @@ const FLOORS: [&[&str]; 9] = [
     &["commands", "demo"],
     &["live"],
     &["checkpoint"],
-    &["ingest", "mesh"],
+    &["ingest", "mesh", "metrics"],
     &["log"],
     &["settings"],
     &["client", "generate", "memory", "output", "serve"],
-    &["allocator", "clock", "numbers"],
+    &["allocator", "clock", "durations", "numbers"],
 ];
 
 /// The dependencies of a package, those of its targets and its build included; dev-dependencies are free.

@@ -128,7 +128,9 @@ pub fn follow(
         recalls: shared.context.horizons.any(),
     };
     let first = deal.process * settings.live.workers;
-    let guards = execute(Some(crew), settings.live.workers, stop.clone(), move |timely| {
+    let failed = stop.clone();
+    let on_failure = move |_: &anyhow::Error| failed.store(true, Ordering::Relaxed);
+    let guards = execute(Some(crew), settings.live.workers, on_failure, move |timely| {
         let mine = ingests[timely.index() - first].lock().map(|mut slot| slot.take());
         let ingest = mine.ok().flatten().expect("each worker takes its own reader once");
         worker::run(timely, &of_workers, ingest, &reports)

@@ -1,5 +1,7 @@
 //! What was asked of the server, counted by method.
 
+use crate::durations::{Durations, Histogram, OF_ANSWERS};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -17,11 +19,16 @@ pub const METHODS: [&str; 10] = [
     "other",
 ];
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counters {
-    requests: AtomicU64,
     errors: AtomicU64,
-    nanos: AtomicU64,
+    took: Durations,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters { errors: AtomicU64::new(0), took: Durations::new(&OF_ANSWERS) }
+    }
 }
 
 /// Since the server started.
@@ -31,24 +38,37 @@ pub struct ServeMetrics {
 }
 
 /// What was counted of one method.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MethodCounts {
     pub method: &'static str,
     pub requests: u64,
     /// Those that were refused or failed before the first byte of an answer.
     pub errors: u64,
-    /// From the request to the first byte of the answer, summed up.
-    pub seconds: f64,
+    /// From the request to the first byte of the answer.
+    pub took: Histogram,
 }
+
+/// What a server says of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServeStatus {
+    /// The methods that were called at all.
+    pub methods: Vec<MethodCounts>,
+    pub subscriptions: u64,
+    pub connections: u64,
+    pub draining: bool,
+}
+
+/// Asks a server, for as long as it is there.
+pub type AskServer = Arc<dyn Fn() -> Option<ServeStatus> + Send + Sync>;
 
 impl ServeMetrics {
     /// The methods that were called at all.
     pub fn counts(&self) -> Vec<MethodCounts> {
-        let counts = METHODS.iter().zip(&self.methods).map(|(method, counters)| MethodCounts {
-            method,
-            requests: counters.requests.load(Relaxed),
-            errors: counters.errors.load(Relaxed),
-            seconds: Duration::from_nanos(counters.nanos.load(Relaxed)).as_secs_f64(),
+        let counts = METHODS.iter().zip(&self.methods).map(|(method, counters)| {
+            // Before the requests: no more fail than there are.
+            let errors = counters.errors.load(Relaxed);
+            let took = counters.took.histogram();
+            MethodCounts { method, requests: took.count(), errors, took }
         });
         counts.filter(|counts| counts.requests > 0).collect()
     }
@@ -61,8 +81,7 @@ impl ServeMetrics {
 
     pub(super) fn count(&self, method: usize, failed: bool, took: Duration) {
         let counters = &self.methods[method];
-        counters.requests.fetch_add(1, Relaxed);
+        counters.took.add(took);
         counters.errors.fetch_add(u64::from(failed), Relaxed);
-        counters.nanos.fetch_add(took.as_nanos() as u64, Relaxed);
     }
 }

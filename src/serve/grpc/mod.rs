@@ -23,5 +23,5 @@ mod tls;
 mod typed;
 mod wire;
 
-pub use metrics::{METHODS, MethodCounts, ServeMetrics};
+pub use metrics::{AskServer, METHODS, MethodCounts, ServeMetrics, ServeStatus};
 pub use server::{ServeError, Server};

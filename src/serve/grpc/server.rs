@@ -3,7 +3,7 @@
 use super::accept::accept;
 use super::admin::AdminService;
 use super::gate::Gate;
-use super::metrics::ServeMetrics;
+use super::metrics::{AskServer, ServeMetrics};
 use super::service::{Around, Service};
 use super::tls;
 use crate::allocator;
@@ -52,6 +52,7 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     pub metrics: Arc<ServeMetrics>,
+    service: Weak<Service>,
     drain_for: Duration,
     draining: watch::Sender<bool>,
     /// No more connections.
@@ -138,9 +139,16 @@ impl Server {
         };
         let serving = runtime.spawn(router.serve_with_incoming_shutdown(incoming, end));
         runtime.spawn(tell_health(health, board, drained));
-        runtime.spawn(tidy(tidied, memory, of_tidying));
+        runtime.spawn(tidy(tidied.clone(), memory, of_tidying));
         let drain_for = Duration::from_millis(settings.drain_ms);
-        Ok(Server { address, metrics, drain_for, draining, closing, serving: Some(serving), runtime: Some(runtime) })
+        let (serving, runtime) = (Some(serving), Some(runtime));
+        Ok(Server { address, metrics, service: tidied, drain_for, draining, closing, serving, runtime })
+    }
+
+    /// What it says of itself, for others to ask.
+    pub fn ask(&self) -> AskServer {
+        let service = self.service.clone();
+        Arc::new(move || service.upgrade().map(|service| service.counts()))
     }
 
     /// Health says NOT_SERVING, subscriptions end and new ones are refused, other calls go on; nothing waits yet. For the

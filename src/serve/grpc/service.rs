@@ -4,7 +4,7 @@ use super::at::{Stamps, at};
 use super::body::Call;
 use super::codec::{self, Proto, Sent};
 use super::error::full;
-use super::metrics::ServeMetrics;
+use super::metrics::{ServeMetrics, ServeStatus};
 use super::{asked, status, timeout, typed};
 use crate::serve::Published;
 use crate::serve::callers::connections::Connections;
@@ -91,6 +91,16 @@ impl Service {
             }
         }
         self.around.connections.close_stalled(self.answer_stall);
+    }
+
+    /// What it has done, and does.
+    pub fn counts(&self) -> ServeStatus {
+        ServeStatus {
+            methods: self.metrics.counts(),
+            subscriptions: self.reads.subscriptions() as u64,
+            connections: self.around.connections.count() as u64,
+            draining: self.reads.is_draining(),
+        }
     }
 
     fn by<T>(&self, request: &Request<T>) -> By {

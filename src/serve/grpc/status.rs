@@ -40,8 +40,8 @@ fn partition(status: PartitionStatus) -> v1::PartitionStatus {
 }
 
 pub fn method(counts: MethodCounts) -> v1::MethodStatus {
-    let MethodCounts { method, requests, errors, seconds } = counts;
-    v1::MethodStatus { method: method.to_owned(), requests, errors, seconds }
+    let MethodCounts { method, requests, errors, took } = counts;
+    v1::MethodStatus { method: method.to_owned(), requests, errors, seconds: took.seconds }
 }
 
 pub fn building(building: &Building) -> v1::Building {
