@@ -4,8 +4,9 @@ use super::rejected::{Place, of_read};
 use super::rejecting::Watch;
 use super::replay::{SummaryFormat, print_summary};
 use super::signal::{self, Stop};
-use super::{SettingsArgs, serving};
+use super::{SettingsArgs, now_ms, serving};
 use crate::allocator;
+use crate::checkpoint::NowMs;
 use crate::commands::{Running, summary_of};
 use crate::log;
 use crate::memory::usage;
@@ -13,6 +14,7 @@ use crate::output::terminal;
 use crate::serve::status::{Engine, EngineStatus};
 use crate::serve::{Board, Server};
 use crate::settings::Settings;
+use crate::sinks::{Committed, Sinks};
 use anyhow::Context;
 use clap::Args;
 use millrace_dataflows::views::quality::Accounting;
@@ -71,6 +73,7 @@ impl RunArgs {
         };
         let should_stop = || stop.is_asked();
         serving::check(&loaded.settings.serve)?;
+        crate::sinks::check(&loaded.settings)?;
         let mut server = None;
         let mut serve = |board: &Arc<Board>, engine: Arc<dyn Engine>| {
             server = serving::start(&loaded.settings.serve, board, engine)?;
@@ -81,6 +84,10 @@ impl RunArgs {
         };
         let mut live =
             Running::start(&loaded.settings, loaded.to_toml(), &say, &should_stop, self.refuse_rebuild, &mut serve)?;
+        let engine = live.engine.clone();
+        let committed: Committed = Arc::new(move || engine.last_committed());
+        let now: NowMs = Arc::new(now_ms);
+        let sinks = Sinks::start(&loaded.settings, &committed, &now, self.quiet)?;
         let address = server.as_ref().map(|server: &Server| server.address.to_string());
         let mut watch = Watch::of(&live.board.current(), place(&loaded.settings, address.as_deref()));
         let (mut next_line, mut next_look) = (started + LINE_EVERY, started + FIRST_LOOK);
@@ -105,6 +112,7 @@ impl RunArgs {
         }
         let (board, engine) = (live.board.clone(), live.engine.clone());
         live.join()?;
+        sinks.finish();
         let version = board.current();
         let quality = version.view("quality").context("quality is always rendered")?;
         let examples = engine.reject_examples();

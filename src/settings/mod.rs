@@ -12,6 +12,7 @@
 
 mod error;
 mod exposed;
+mod kafka_out;
 mod load;
 mod paths;
 mod secret;
@@ -22,6 +23,7 @@ mod validate;
 
 pub use error::SettingsError;
 pub use exposed::exposed;
+pub use kafka_out::{KafkaOutSettings, OutFormat, ViewTopic};
 pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
 pub use secret::{is_secret, redacted, without_url_credentials};
 pub use source::{
@@ -47,6 +49,7 @@ pub struct Settings {
     pub live: LiveSettings,
     pub horizons: HorizonSettings,
     pub lake: LakeSettings,
+    pub kafka_out: KafkaOutSettings,
     pub serve: ServeSettings,
     pub client: ClientSettings,
     pub limits: LimitSettings,
