@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// How often it is looked whether there is something new; it is a look at a number in memory.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(100);
 const FIRST_PAUSE_MS: u64 = 200;
 const LONGEST_PAUSE_MS: u64 = 30_000;
 /// A topic that stands still is told of so often.
@@ -77,7 +77,8 @@ pub(super) struct Publisher {
     generation: Option<Generation>,
     /// Name and manifest of each pin of this topic.
     pins: Option<Vec<(String, u64)>>,
-    renewed: Instant,
+    /// When the pins were last renewed; those of an earlier run are at once.
+    renewed: Option<Instant>,
     failures: u32,
     told: Option<Instant>,
 }
@@ -92,7 +93,7 @@ enum Step {
 
 impl Publisher {
     pub(super) fn new(parts: Parts) -> Publisher {
-        let (renewed, told) = (Instant::now(), None);
+        let (renewed, told) = (None, None);
         Publisher {
             parts,
             store: None,
@@ -251,10 +252,11 @@ impl Publisher {
     /// Whatever else fails, the checkpoint that is gone on from stays.
     fn renew_if_due(&mut self) {
         let keep_ms = self.parts.settings.kafka_out.keep_ms;
-        if self.renewed.elapsed() < RENEW_EVERY.min(Duration::from_millis(keep_ms / 4)) {
+        let every = RENEW_EVERY.min(Duration::from_millis(keep_ms / 4));
+        if self.renewed.is_some_and(|renewed| renewed.elapsed() < every) {
             return;
         }
-        self.renewed = Instant::now();
+        self.renewed = Some(Instant::now());
         let now_ms = (self.parts.now_ms)();
         let renewed = self.store().and_then(|store| {
             let pins = self.pins(&*store)?;

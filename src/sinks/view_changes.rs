@@ -8,9 +8,7 @@
 
 use super::content::{At, Content, Out, Prepared, is_lost};
 use super::render::{Rendered, render};
-use crate::checkpoint::{
-    Cursor, Definition, FileEntry, Since, ViewEntry, check_version, checked, rows_of, since, view_rows,
-};
+use crate::checkpoint::{Cursor, FileEntry, Since, ViewEntry, check_version, checked, rows_of, since, view_rows};
 use crate::numbers::Epoch;
 use anyhow::Context;
 use millrace_connectors::sink::Message;
@@ -44,7 +42,6 @@ struct Base {
 /// What the rows of a view mean.
 struct Shape {
     view: Box<dyn View>,
-    definition: Definition,
     names: Names,
 }
 
@@ -55,8 +52,11 @@ enum Delta {
     /// Of groups that mean the same before and after.
     Groups(Vec<Change>),
     /// By the texts of the key, where the columns are others, or money is not shown any more.
-    Texts(BTreeMap<String, (Option<String>, Option<String>)>),
+    Texts(Texts),
 }
+
+/// By the key: the row before and after.
+type Texts = BTreeMap<String, (Option<String>, Option<String>)>;
 
 struct Change {
     key: Key,
@@ -68,7 +68,7 @@ impl Shape {
     fn of(at: &At, entry: &ViewEntry) -> anyhow::Result<Shape> {
         let context = at.manifest.settings.validate()?.views;
         let view = view(&entry.name, &context).with_context(|| format!("there is no view {}", entry.name))?;
-        Ok(Shape { view, definition: entry.definition.clone(), names: Names::default() })
+        Ok(Shape { view, names: Names::default() })
     }
 
     /// Whether a key is the same group, and has the same columns.
@@ -201,8 +201,8 @@ fn differing(before: &State, after: &State) -> Vec<Change> {
     net(touched.chain(new).collect(), after)
 }
 
-fn differing_texts(before: &Base, after: &Base) -> anyhow::Result<BTreeMap<String, (Option<String>, Option<String>)>> {
-    let mut texts: BTreeMap<String, (Option<String>, Option<String>)> = BTreeMap::new();
+fn differing_texts(before: &Base, after: &Base) -> anyhow::Result<Texts> {
+    let mut texts: Texts = Texts::new();
     before.each_block(|block| {
         block.into_iter().for_each(|Rendered { key, row }| texts.entry(key).or_default().0 = Some(row));
         Ok(())
@@ -240,9 +240,6 @@ impl Content for ViewChanges {
             }
         };
         let prepared = Prepared { version: entry.version, definition: entry.definition.clone(), anew };
-        debug_assert!(
-            next.shape.definition == entry.definition || next.shape.is_like(&*Arc::new(Shape::of(to, entry)?))
-        );
         self.prepared = Some((next, delta));
         Ok(Some(prepared))
     }

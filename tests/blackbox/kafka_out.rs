@@ -3,7 +3,7 @@
 //! The reader here is none of ours: a client that reads what is committed, JSON, and the Parquet files that `lake export` makes.
 //! `MILLTEST_CRASHES=50 cargo test --test main kafka_out::kills` kills that often.
 
-use super::crash::harness::{self, Crashes};
+use super::crash::harness;
 use super::crash::input::Input;
 use super::support::{Answer, Place, SHOP};
 use millrace::checkpoint::crash::POINTS_OF_SINKS;
@@ -12,6 +12,8 @@ use millrace_parts::kafka::{Broker, Options};
 use millrace_parts::or_skip;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -283,7 +285,7 @@ fn a_reader_has_the_view_at_each_frontier_and_another_window_is_net_changes() {
     let dead = check_dead_letters(&place, "lake", broker.bootstrap(), &topic("dead"));
 
     // The funnel is made anew from the lake's events: what leads there is told, and not all of it again.
-    let done = place.run(&run(&format!("{set} --set views.funnel.window=1h")));
+    let done = place.run(&run(&format!("{set} --set views.funnel.window=60s")));
     assert_eq!(done.code, 0, "{}", done.err);
     for view in views {
         let seen = follow(broker.bootstrap(), &topic(view));
@@ -299,10 +301,9 @@ fn a_reader_has_the_view_at_each_frontier_and_another_window_is_net_changes() {
     }
     let definition = |seen: &Seen| seen.frontier["definition"]["views.funnel.window"].clone();
     let seen = follow(broker.bootstrap(), &topic("funnel"));
-    assert_eq!((definition(&seen[0]), seen.last().map(definition)), (json!("86400s"), Some(json!("3600s"))));
+    assert_eq!((definition(&seen[0]), seen.last().map(definition)), (json!("86400s"), Some(json!("60s"))));
     // Other steps are other columns.
-    let steps =
-        "--set views.funnel.steps=[{name=\"saw\",match=[\"product_view\"]},{name=\"bought\",match=[\"purchase\"]}]";
+    let steps = "--set views.funnel.steps=[{name=\"saw\",events=[\"page_view:product\"]},{name=\"bought\",events=[\"purchase\"]}]";
     let done = place.run(&run(&format!("{set} {steps}")));
     assert_eq!(done.code, 0, "{}", done.err);
     let seen_before = seen.len();
@@ -313,21 +314,49 @@ fn a_reader_has_the_view_at_each_frontier_and_another_window_is_net_changes() {
     assert_eq!(check_dead_letters(&place, "lake", broker.bootstrap(), &topic("dead")), dead, "none comes twice");
 }
 
-/// Killed at every point of a transaction and anywhere else, with the files of the lake being merged meanwhile.
+/// Killed at every point of a transaction and anywhere else, while records come in and the files of the lake are merged.
 #[test]
 fn kills() {
     let Some(broker) = or_skip(Broker::shared()) else { return };
+    /// How often records come, and so how long a run is looked at.
+    const TICK: Duration = Duration::from_millis(100);
+    const TICKS: usize = 18;
     let (place, prefix, views) = (Place::new(), prefix(), ["sales", "funnel"]);
-    place.ok(&format!("{SHOP} shop.jsonl"));
+    let kills = harness::kills(20);
+    place.ok(&format!("{} shop.jsonl", SHOP.replace("--events 2500", &format!("--events {}", 2_500.max(kills * 150)))));
     let lines = place.read("shop.jsonl").split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-    let set = out(broker.bootstrap(), &prefix, &views);
-    let settings: Vec<&str> = set.split_whitespace().filter(|word| *word != "--set").collect();
-    let all = ["lake.keep_checkpoints=100000", "horizons.deduplication=unlimited", "horizons.sessions=unlimited"];
+    let mut input = Input::kafka(broker.bootstrap(), lines);
+    let settings: Vec<String> = input.settings.iter().map(|setting| format!("--set {setting}")).collect();
+    let line = run(&format!(
+        "{} {} --set lake.target_file_bytes=200000 --set horizons.deduplication=unlimited --set horizons.sessions=unlimited",
+        out(broker.bootstrap(), &prefix, &views),
+        settings.join(" ")
+    ));
+    let mut random = SmallRng::seed_from_u64(23);
     let points = [&POINTS_OF_SINKS[..], &["after-manifest", "before-manifest"]].concat();
-    let crashes = Crashes::new(&place, Input::kafka(broker.bootstrap(), lines), "lake", &[])
-        .under(&[&settings[..], &all].concat())
-        .at(&points);
-    let report = crashes.run(harness::kills(20), 23);
+    let mut in_turn = points.iter().cycle();
+    let mut killed: BTreeMap<&str, usize> = BTreeMap::new();
+    for kill in 0..kills {
+        let point = random.random_bool(0.7).then(|| *in_turn.next().expect("it goes round"));
+        let point = point.map(|point| (point, random.random_range(1..7)));
+        let mut engine = Engine::start_at(&place, &line, point);
+        let ticks = if point.is_some() { TICKS } else { random.random_range(2..TICKS) };
+        let mut is_dead = false;
+        for tick in 0..ticks {
+            input.grow((kills - kill) * TICKS - tick);
+            std::thread::sleep(TICK);
+            if let Some(status) = engine.0.try_wait().expect("it is ours") {
+                let said = String::from_utf8_lossy(&place.read("stderr")).into_owned();
+                assert_eq!(status.code(), None, "it ended by itself: {said}");
+                is_dead = true;
+                break;
+            }
+        }
+        drop(engine);
+        *killed.entry(point.filter(|_| is_dead).map_or("at random", |(point, _)| point)).or_default() += 1;
+    }
+    input.grow(1);
+    place.ok(&line);
     for view in views {
         let topic = format!("{prefix}.{view}");
         let (frontiers, changes) = check(&place, "lake", (broker.bootstrap(), &topic), view);
@@ -335,8 +364,10 @@ fn kills() {
         assert_eq!(anew, 1, "{view} begins once: what it had was known after every kill");
         println!("{view}: {frontiers} frontiers, {changes} changes");
     }
+    place.replay("shop.jsonl", "whole", "");
+    assert_eq!(place.csv("whole", "sales"), place.csv("lake", "sales"));
     let dead = check_dead_letters(&place, "lake", broker.bootstrap(), &format!("{prefix}.dead"));
-    println!("{dead} dead letters; {report}");
+    println!("{dead} dead letters; {kills} kills: {killed:?}");
 }
 
 /// `millrace run` in a process of its own. Dropped, it is gone.
@@ -344,7 +375,15 @@ struct Engine(Child);
 
 impl Engine {
     fn start(place: &Place, line: &str) -> Engine {
+        Engine::start_at(place, line, None)
+    }
+
+    /// One that is killed at a point, when it is reached for the so many-th time.
+    fn start_at(place: &Place, line: &str, point: Option<(&str, usize)>) -> Engine {
         let mut command = place.command();
+        if let Some((point, times)) = point {
+            command.env("MILLTEST_CRASH_AT", format!("{point}:{times}"));
+        }
         command.args(line.split_whitespace().filter(|word| !["--until-end", "--quiet"].contains(word)));
         let stderr = std::fs::File::create(place.path("stderr")).expect("a file");
         Engine(command.stdout(Stdio::null()).stderr(stderr).spawn().expect("the binary starts"))
@@ -456,7 +495,7 @@ fn a_topic_begins_anew_where_its_checkpoint_is_gone() {
     assert!(held.column("who").iter().any(|who| who.contains(&topic)), "{held:?}");
     // While it is pinned it is gone on from, however many checkpoints came since.
     place.ok(&one(""));
-    place.ok(&SHOP.replace("--to", "--log shop-log --partitions 3").replace("--seed 11", "--seed 12 --append"));
+    place.ok(&SHOP.replace("--to", "--log shop-log --partitions 3").replace("--seed 11", "--seed 12"));
     place.ok(&one(""));
     place.ok(&one(&set));
     let anew = |topic: &str| follow(broker.bootstrap(), topic).iter().filter(|seen| seen.begins_anew).count();

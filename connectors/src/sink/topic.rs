@@ -119,7 +119,7 @@ impl TopicSink {
         let sink = TopicSink { settings, producer: Some(client), partitions, is_open: false, before };
         sink.producer().init_transactions(FENCE).map_err(|error| sink.failed("fencing the producers of", &error))?;
         let marker = last_with_key(&reader, &sink.settings, (0, marker), LOOK_BACK);
-        end(reader);
+        end(reader, Duration::ZERO);
         Ok(Opened { sink, marker: marker? })
     }
 
@@ -239,13 +239,13 @@ impl Drop for TopicSink {
         if self.is_open {
             let _ = producer.abort_transaction(ABORT);
         }
-        end(producer);
+        end(producer, END);
     }
 }
 
 /// A client ends when the requests that it has sent are answered, which takes as long as a broker that is away is waited for. Nobody needs
-/// those answers: it ends by itself.
-fn end<T: Send + 'static>(client: T) {
+/// those answers: it ends by itself, and is waited for so long at most.
+fn end<T: Send + 'static>(client: T, patience: Duration) {
     let (ended, end) = channel::<()>();
     let ending = std::thread::Builder::new().name("kafka-end".to_owned()).spawn(move || {
         drop(client);
@@ -253,7 +253,7 @@ fn end<T: Send + 'static>(client: T) {
     });
     if ending.is_ok() {
         // Either way it is over for us.
-        let _ = end.recv_timeout(END);
+        let _ = end.recv_timeout(patience);
     }
 }
 
