@@ -240,7 +240,8 @@ fn check_dead_letters(place: &Place, lake: &str, brokers: &str, topic: &str) -> 
         ["source", "partition", "offset", "rule", "message", "bytes", "bytes_total"].map(|name| expected.column(name));
     let row = |row: usize| columns.iter().map(|column| column[row].to_owned()).collect();
     let mut expected: Vec<Vec<String>> = (0..expected.rows.len()).map(row).collect();
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert!(!expected.is_empty(), "nothing is rejected: there is nothing to see");
     assert_eq!(found.len(), expected.len(), "each once");
     assert_eq!(found, expected);
