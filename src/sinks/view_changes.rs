@@ -298,3 +298,96 @@ fn send_change(
     let message = Message { partition: out.partition_of(key), key: Some(key), value, headers: &[] };
     Ok(out.message(&message)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::numbers::Generation;
+    use crate::settings::Settings;
+    use millrace_dataflows::views::Part;
+    use millrace_schema::Currency;
+    use serde_json::Value;
+
+    fn base(rows: &[(Key, Measures)]) -> Base {
+        let context = Settings::default().validate().expect("the defaults are good").views;
+        let view = view("sales", &context).expect("it is in the list");
+        let at = Cursor { generation: Generation(1), manifest: 1, epoch: Epoch(1) };
+        Base::new(at, Arc::new(Shape { view, names: Names::default() }), rows.iter().cloned().collect())
+    }
+
+    /// A row of a table, with one measure.
+    fn row(table: &str, currency: &str, measure: (&str, i64)) -> (Key, Measures) {
+        let shape = base(&[]).shape;
+        let schema = shape.view.schema();
+        let at = schema.tables.iter().position(|known| known.name == table).expect("a table of sales");
+        let mut key = Key { table: at as u8, parts: [0; 5] };
+        let part = schema.tables[at].parts.iter().position(|part| *part == Part::Currency).expect("it has money");
+        key.parts[part] = Currency::parse(currency).expect("a currency").code();
+        let mut measures = Measures::default();
+        measures.add(schema.measures.iter().position(|known| known.name == measure.0).expect("a measure"), measure.1);
+        (key, measures)
+    }
+
+    struct Told(Vec<(String, Value)>);
+
+    impl Out for Told {
+        fn message(&mut self, message: &Message<'_>) -> Result<(), millrace_connectors::sink::SinkError> {
+            let key = String::from_utf8(message.key.expect("a change has a key").to_vec()).expect("text");
+            self.0.push((key, serde_json::from_slice(message.value).expect("JSON")));
+            Ok(())
+        }
+
+        fn partition_of(&self, _key: &[u8]) -> u32 {
+            0
+        }
+    }
+
+    #[test]
+    fn what_is_told_is_what_differs() {
+        let [same, gone, new] = ["EUR", "USD", "JPY"].map(|currency| row("cell", currency, ("gross_sales", 700)));
+        let (changed, now) = (row("day", "EUR", ("gross_sales", 1)), row("day", "EUR", ("gross_sales", 2)));
+        let (before, after) = (base(&[same.clone(), gone.clone(), changed]), base(&[same, new.clone(), now]));
+        let changes = differing(&before.state, &after.state);
+        let mut told = Told(Vec::new());
+        send_groups(&mut told, &after, &changes, Epoch(9)).expect("it is taken");
+        assert_eq!(told.0.len(), 3, "{:?}", told.0);
+        for (key, value) in &told.0 {
+            let key: Value = serde_json::from_str(key).expect("JSON");
+            let sales = |row: &str| value[row].get("gross_sales").cloned();
+            let number = |text: &str| serde_json::from_str(text).ok();
+            assert_eq!(value["epoch"], 9);
+            let expected = match (key["grain"].as_str(), key["currency"].as_str()) {
+                (Some("cell"), Some("USD")) => (number("7.00"), None),
+                (Some("cell"), Some("JPY")) => (None, number("700")),
+                (Some("day"), Some("EUR")) => (number("0.01"), number("0.02")),
+                other => panic!("{other:?} does not differ"),
+            };
+            assert_eq!((sales("before"), sales("after")), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_goes_back_to_what_it_was_is_not_told() {
+        let (key, measures) = row("cell", "EUR", ("gross_sales", 700));
+        let state: State = [(key, measures.clone())].into_iter().collect();
+        assert!(net(FxHashMap::from_iter([(key, Some(measures))]), &state).is_empty());
+        assert_eq!(net(FxHashMap::from_iter([(key, None)]), &state).len(), 1);
+    }
+
+    /// Where the sums of a currency may not fit any more all its rows look otherwise, also those that nothing was added to.
+    #[test]
+    fn money_that_is_not_shown_any_more_is_a_change() {
+        let rows = ["EUR", "JPY"].map(|currency| row("cell", currency, ("gross_sales", 700)));
+        let magnitude = |most: i64| row("magnitude", "JPY", ("magnitude", most));
+        let (before, after) =
+            (base(&[&rows[..], &[magnitude(1)]].concat()), base(&[&rows[..], &[magnitude(1 << 60)]].concat()));
+        assert!(before.untrusted.is_empty() && after.untrusted.len() == 1);
+        let texts = differing_texts(&before, &after).expect("it is rendered");
+        let told: Vec<_> = texts.iter().filter(|(key, _)| key.contains("\"cell\"")).collect();
+        let [(key, (Some(before), Some(after)))] = &told[..] else { panic!("{texts:?}") };
+        assert!(
+            key.contains("JPY") && before.contains("\"gross_sales\":700,") && after.contains("\"gross_sales\":null,")
+        );
+        assert_eq!(texts.len(), 2, "and the magnitude itself: {texts:?}");
+    }
+}
