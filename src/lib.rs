@@ -19,3 +19,4 @@ pub mod numbers;
 pub mod output;
 pub mod serve;
 pub mod settings;
+pub mod sinks;

@@ -8,6 +8,7 @@ mod blackbox {
     mod house;
     mod judge;
     mod kafka;
+    mod kafka_out;
     mod lake;
     mod live;
     mod lost_lake;

@@ -5,10 +5,12 @@
 //! valid records ──▶ lake::EventColumns ──▶ lake::EventWriter ──▶ events/event_date=…/part-….parquet
 //! rejected ones ──▶ lake::QuarantineWriter ──▶ quarantine/part-….parquet
 //! view rows     ──▶ lake::write_table ──▶ views/<view>/….parquet
+//! changes       ──▶ sink::TopicSink ──▶ a topic, a transaction at a time
 //! ```
 
 pub mod lake;
 pub mod producer;
 mod short;
+pub mod sink;
 pub mod source;
 pub mod store;

@@ -228,7 +228,7 @@ fn connect(
 }
 
 /// Waits for a future on this thread: the library's own threads complete it.
-fn wait_for<F: Future>(future: F) -> F::Output {
+pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Unpark>) {

@@ -37,9 +37,13 @@ pub const POINTS_OF_CURRENT: [&str; 1] = ["current-made"];
 /// Where pending records are merged beside: when most has been looked up, before they are handed over, and once a checkpoint has them.
 pub const POINTS_OF_REPAIR: [&str; 3] = ["looked-ahead", "late-found", "late-merged"];
 
+/// Where changes are published: with the new checkpoint pinned, within a transaction, when all of it is sent, when it is committed, and when
+/// the pin before is let go.
+pub const POINTS_OF_SINKS: [&str; 5] = ["sink-pinned", "sink-begun", "sink-sent", "sink-committed", "sink-unpinned"];
+
 pub fn point(name: &str) {
     debug_assert!(
-        [&POINTS[..], &POINTS_OF_REPAIR, &POINTS_OF_PINS, &POINTS_OF_CURRENT]
+        [&POINTS[..], &POINTS_OF_REPAIR, &POINTS_OF_PINS, &POINTS_OF_CURRENT, &POINTS_OF_SINKS]
             .iter()
             .any(|points| points.contains(&name)),
         "{name} is not in a list"

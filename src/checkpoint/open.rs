@@ -495,7 +495,7 @@ pub fn read_newest(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::R
 ///
 /// # Errors
 /// Where there is none.
-pub(super) fn newest_manifest(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::Result<Manifest> {
+pub fn newest_manifest(store: &dyn Store, warn: &mut dyn FnMut(String)) -> anyhow::Result<Manifest> {
     let newest = look(store)?;
     newest.torn.iter().for_each(|torn| warn(passed_over(store, torn)));
     let Some(manifest) = newest.manifest else {

@@ -122,6 +122,15 @@ pub fn write(
     Ok(file.end()?)
 }
 
+/// Some rows as the table that [`write`] makes a file of: group columns first, in the order of the rows.
+pub fn table(view: &dyn View, rows: &[Row<'_>], untrusted: &BTreeSet<u64>, names: &Names) -> Columns {
+    let (mut fillers, mut table) = columns(view.schema(), untrusted);
+    for (filler, column) in fillers.iter_mut().zip(&mut table.columns) {
+        rows.chunk_by(|(a, _), (b, _)| a.table == b.table).for_each(|rows| filler.fill(column, rows, names));
+    }
+    table
+}
+
 /// Reads a file of a view's rows, or of what changed in them, by key; the names in them are entered in the dictionary.
 ///
 /// # Errors

@@ -96,8 +96,12 @@ impl ClusterArgs {
         if let Some(workers) = self.workers {
             set(format!("live.workers={workers}"));
         }
-        if let Some(address) = beside(&settings.serve.address, process)? {
-            set(format!("serve.address={address}"));
+        for (key, address) in
+            [("serve.address", &settings.serve.address), ("metrics.address", &settings.metrics.address)]
+        {
+            if let Some(address) = beside(key, address, process)? {
+                set(format!("{key}={address}"));
+            }
         }
         let numbers = [("--process", process), ("--processes", usize::from(self.processes))];
         numbers.into_iter().for_each(|(name, number)| arguments.extend([name.into(), number.to_string().into()]));
@@ -110,15 +114,13 @@ impl ClusterArgs {
 }
 
 /// The address of a process: the same, and the port so much higher. None where nobody is served, or each takes a port that is free.
-fn beside(address: &str, process: usize) -> anyhow::Result<Option<SocketAddr>> {
+fn beside(key: &str, address: &str, process: usize) -> anyhow::Result<Option<SocketAddr>> {
     let Ok(mut address) = address.parse::<SocketAddr>() else { return Ok(None) };
     if address.port() == 0 {
         return Ok(None);
     }
     let port = u16::try_from(process).ok().and_then(|process| address.port().checked_add(process));
-    address.set_port(
-        port.ok_or_else(|| Usage(format!("serve.address = {address}: process {process} has no port after it")))?,
-    );
+    address.set_port(port.ok_or_else(|| Usage(format!("{key} = {address}: process {process} has no port after it")))?);
     Ok(Some(address))
 }
 

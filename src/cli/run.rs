@@ -4,18 +4,20 @@ use super::rejected::{Place, of_read};
 use super::rejecting::Watch;
 use super::replay::{SummaryFormat, print_summary};
 use super::signal::{self, Stop};
-use super::{SettingsArgs, Usage, serving};
+use super::{SettingsArgs, Usage, now_ms, serving};
 use crate::allocator;
+use crate::checkpoint::NowMs;
 use crate::commands::{Elsewhere, Running, Serving, Start, is_at_end, summary_of, supervise};
 use crate::live::Replica;
 use crate::log;
 use crate::memory::usage;
 use crate::mesh::Hosts;
-use crate::metrics::Process;
+use crate::metrics::{Extra, Process};
 use crate::output::terminal;
 use crate::serve::status::{Engine, EngineStatus, PartitionStatus};
 use crate::serve::{Board, Server};
 use crate::settings::{Loaded, Settings};
+use crate::sinks::{Committed, Sinks};
 use anyhow::Context;
 use clap::Args;
 use millrace_dataflows::views::quality::Accounting;
@@ -83,8 +85,9 @@ impl RunArgs {
         };
         let should_stop = || stop.is_asked();
         serving::check(&loaded.settings.serve)?;
-        let process = Arc::<Process>::default();
-        let endpoint = serving::figures(&loaded.settings.metrics, process.clone(), Arc::default())?;
+        crate::sinks::check(&loaded.settings)?;
+        let (process, extra) = (Arc::<Process>::default(), Arc::<Extra>::default());
+        let endpoint = serving::figures(&loaded.settings.metrics, process.clone(), extra.clone())?;
         endpoint.iter().for_each(|endpoint| say(format!("figures on http://{}/metrics", endpoint.address)));
         let mut server = None;
         let mut serve = |board: &Arc<Board>, engine: Arc<dyn Engine>| {
@@ -105,12 +108,19 @@ impl RunArgs {
             None,
             &mut serve,
         )?;
+        let engine = live.engine.clone();
+        let committed: Committed = Arc::new(move || engine.last_committed());
+        let now: NowMs = Arc::new(now_ms);
+        let sinks = Sinks::start(&loaded.settings, &committed, &now, self.quiet)?;
         let address = server.as_ref().map(|server: &Server| server.address.to_string());
         let mut watch = Watch::of(&live.board.current(), place(&loaded.settings, address.as_deref()));
         let (mut next_line, mut next_look) = (started + LINE_EVERY, started + FIRST_LOOK);
         while !live.has_ended() {
             std::thread::sleep(LOOK);
             live.repair_if_due(&say)?;
+            for sink in sinks.status() {
+                extra.sink(&sink.name).are(now_ms(), sink.lag_ms(now_ms()), sink.published(), sink.failures());
+            }
             if stop.is_asked() || self.until_end && is_at_end(&live.engine.status()) {
                 live.engine.drain();
                 server.iter().for_each(Server::begin_drain);
@@ -132,6 +142,7 @@ impl RunArgs {
         }
         let (board, engine) = (live.board.clone(), live.engine.clone());
         live.join()?;
+        sinks.finish();
         let version = board.current();
         let quality = version.view("quality").context("quality is always rendered")?;
         let examples = engine.reject_examples();
@@ -201,9 +212,13 @@ impl RunArgs {
         };
         let settings = &loaded.settings;
         serving::check(&settings.serve)?;
+        crate::sinks::check(settings)?;
+        let (figures, extra) = (Arc::<Process>::default(), Arc::<Extra>::default());
+        let endpoint = serving::figures(&settings.metrics, figures.clone(), extra.clone())?;
+        endpoint.iter().for_each(|endpoint| say(format!("figures on http://{}/metrics", endpoint.address)));
         let mut replica = Replica::new(settings)?;
         let workers = settings.live.workers * place.hosts.processes();
-        let elsewhere = Arc::new(Elsewhere::new(workers, loaded.to_toml(), super::now_ms()));
+        let elsewhere = Arc::new(Elsewhere::new(workers, loaded.to_toml(), now_ms()));
         let mut arguments: Vec<OsString> = vec!["engine".into()];
         arguments.extend(self.settings.to_arguments());
         arguments.extend(self.place.to_arguments());
@@ -212,14 +227,29 @@ impl RunArgs {
         arguments.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into()));
         let start = Start { arguments, until_end: self.until_end };
         let mut server = None;
+        figures.shows(&replica.board(), elsewhere.clone());
         let mut serve = |board: &Arc<Board>| {
             server = serving::start(&settings.serve, board, elsewhere.clone())?;
             if let Some(server) = &server {
+                figures.is_served_by(server.ask());
                 say(format!("serving on {}", server.address));
             }
             Ok(())
         };
-        let mut serving = Serving { serve: &mut serve, is_served: false };
+        let mut next_line = started + LINE_EVERY;
+        let (processes, is_first) = (place.hosts.processes() as u64, place.process == 0);
+        let mut each = |board: &Arc<Board>| {
+            elsewhere.tell(&extra, processes, now_ms());
+            if Instant::now() >= next_line {
+                next_line += LINE_EVERY;
+                if is_first && !self.quiet {
+                    let accounting = board.current().view("quality").map(|quality| Accounting::of(&quality.index));
+                    let (status, accounting) = (elsewhere.status(), accounting.unwrap_or_default());
+                    log::info_with(line(&status, accounting), fields(&status, accounting));
+                }
+            }
+        };
+        let mut serving = Serving { serve: &mut serve, each: &mut each, is_served: false };
         supervise(settings, &mut replica, &elsewhere, &start, &mut serving, &say, &|| stop.is_asked())?;
         if let Some(server) = server {
             server.begin_drain();

@@ -5,6 +5,7 @@ use super::{SettingsArgs, serving};
 use crate::commands::{Elsewhere, Serving, follow_lake};
 use crate::live::Replica;
 use crate::log;
+use crate::metrics::Process;
 use crate::serve::Board;
 use clap::Args;
 use std::io::Write;
@@ -50,15 +51,20 @@ impl ServeArgs {
         serving::check(&settings.serve)?;
         let mut replica = Replica::new(settings)?;
         let elsewhere = Arc::new(Elsewhere::new(0, loaded.to_toml(), super::now_ms()));
+        let figures = Arc::<Process>::default();
+        let endpoint = serving::figures(&settings.metrics, figures.clone(), Arc::default())?;
+        endpoint.iter().for_each(|endpoint| say(format!("figures on http://{}/metrics", endpoint.address)));
+        figures.shows(&replica.board(), elsewhere.clone());
         let mut server = None;
         let mut serve = |board: &Arc<Board>| {
             server = serving::start(&settings.serve, board, elsewhere.clone())?;
             if let Some(server) = &server {
+                figures.is_served_by(server.ask());
                 say(format!("serving on {}, from epoch {} on", server.address, board.current().epoch));
             }
             Ok(())
         };
-        let mut serving = Serving { serve: &mut serve, is_served: false };
+        let mut serving = Serving { serve: &mut serve, each: &mut |_| {}, is_served: false };
         let every = Duration::from_millis(self.every);
         follow_lake(&mut replica, &elsewhere, every, &mut serving, &say, &|| stop.is_asked())?;
         if let Some(server) = server {

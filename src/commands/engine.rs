@@ -7,11 +7,14 @@
 //! Where the parent ends the engine does.
 
 use super::running::Running;
-use crate::live::cluster::{LOST, Leading, Shown, Tell, follow};
+use crate::checkpoint::NowMs;
+use crate::clock::{Clock, SystemClock};
+use crate::live::cluster::{LOST, Leading, Shown, SinkShown, Tell, follow};
 use crate::live::silence;
 use crate::mesh::{Hello, Hosts, Meeting, Outbox, Purpose, read_frame};
 use crate::serve::status::{Engine, EngineStatus};
 use crate::settings::{Settings, SourceKind};
+use crate::sinks::{Committed, SinkStatus, Sinks};
 use anyhow::Context;
 use serde_json::Value;
 use std::sync::Arc;
@@ -74,6 +77,10 @@ pub fn engine(
     let cluster = Some(leading.clone());
     let mut running =
         Running::start(settings, shown_settings, say, &should_stop, refuse_rebuild, cluster, &mut serve_nobody)?;
+    let of_sinks = running.engine.clone();
+    let committed: Committed = Arc::new(move || of_sinks.last_committed());
+    let now: NowMs = Arc::new(|| SystemClock.now_ms());
+    let sinks = Sinks::start(settings, &committed, &now, false)?;
     say(format!("{} processes run with {} workers", place.hosts.processes(), leading.workers()));
     let mut next_status = Instant::now();
     while !running.has_ended() {
@@ -85,10 +92,18 @@ pub fn engine(
         if Instant::now() >= next_status {
             next_status = Instant::now() + STATUS_EVERY;
             leading.show(&Shown::Status(running.engine.status()));
+            let shown = |sink: &Arc<SinkStatus>| SinkShown {
+                name: sink.name.clone(),
+                lag_ms: sink.lag_ms(now()),
+                published: sink.published(),
+                failures: sink.failures(),
+            };
+            leading.show(&Shown::Sinks(sinks.status().iter().map(shown).collect()));
         }
     }
     let engine = running.engine.clone();
     running.join()?;
+    sinks.finish();
     leading.show(&Shown::Status(engine.status()));
     // What is on its way to others is written before the sockets close with the process.
     std::thread::sleep(LOOK * 5);

@@ -8,11 +8,12 @@
 
 use super::engine::DRAIN;
 use crate::ingest::QUARANTINE_COLUMNS;
-use crate::live::cluster::{LOST, Shown};
+use crate::live::cluster::{LOST, Shown, SinkShown};
 use crate::live::{Replica, silence};
 use crate::log;
 use crate::memory::usage;
 use crate::mesh::{read_frame, write_frame};
+use crate::metrics::Extra;
 use crate::serve::Board;
 use crate::serve::status::{Engine, EngineStatus};
 use crate::settings::Settings;
@@ -41,6 +42,9 @@ struct State {
     status: EngineStatus,
     /// Why there is no engine that reads, where there is none.
     down: Option<String>,
+    /// Processes that are there while it waits for others.
+    connected: u64,
+    sinks: Vec<SinkShown>,
 }
 
 /// The engine of another process, as it is served here.
@@ -57,7 +61,8 @@ impl Elsewhere {
     pub fn new(workers: usize, settings: String, started_at_ms: u64) -> Elsewhere {
         let started_at_ms = i64::try_from(started_at_ms).unwrap_or(i64::MAX);
         let status = EngineStatus { workers, started_at_ms, ..EngineStatus::default() };
-        let state = Mutex::new(State { status, down: Some("it is starting".to_owned()) });
+        let state =
+            Mutex::new(State { status, down: Some("it is starting".to_owned()), connected: 1, sinks: Vec::new() });
         Elsewhere { state, settings, stop: AtomicBool::new(false), restarts: AtomicU64::new(0) }
     }
 
@@ -81,8 +86,19 @@ impl Elsewhere {
         (state.status, state.down) = (status, None);
     }
 
-    pub fn waits_for(&self, reason: String) {
-        self.lock().down = Some(reason);
+    pub fn waits_for(&self, reason: String, connected: u64) {
+        let mut state = self.lock();
+        (state.down, state.connected) = (Some(reason), connected);
+    }
+
+    /// Tells what others count of it, in a cluster of so many processes.
+    pub fn tell(&self, extra: &Extra, processes: u64, now_ms: u64) {
+        let state = self.lock();
+        extra.set_processes(processes, if state.down.is_some() { state.connected.min(processes) } else { processes });
+        extra.set_restarts(self.restarts());
+        for sink in &state.sinks {
+            extra.sink(&sink.name).are(now_ms, sink.lag_ms, sink.published, sink.failures);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -96,6 +112,7 @@ impl Engine for Elsewhere {
         let mut status = state.status.clone();
         if let Some(down) = &state.down {
             status.source_down = Some(format!("answers are the last that were shown: {down}"));
+            status.standing_by = true;
             (status.memory_bytes, status.cpu_seconds) = (usage::rss_bytes(), usage::cpu_time().as_secs_f64());
         }
         status
@@ -131,6 +148,8 @@ pub struct Start {
 pub struct Serving<'a> {
     /// Called once.
     pub serve: &'a mut dyn FnMut(&Arc<Board>) -> anyhow::Result<()>,
+    /// Called now and then.
+    pub each: &'a mut dyn FnMut(&Arc<Board>),
     pub is_served: bool,
 }
 
@@ -141,6 +160,7 @@ impl Serving<'_> {
             self.is_served = true;
             (self.serve)(&board)?;
         }
+        (self.each)(&board);
         Ok(())
     }
 }
@@ -182,7 +202,7 @@ pub fn supervise(
         }
         let words = format!("the engine of this process ended ({ended}), and is started again");
         say(format!("warning: {words} in {} ms; reads are answered as of the last epoch", pause.as_millis()));
-        elsewhere.waits_for(words);
+        elsewhere.waits_for(words, 1);
         elsewhere.restarts.fetch_add(1, Ordering::Relaxed);
         let until = Instant::now() + pause;
         while Instant::now() < until && !should_stop() {
@@ -275,7 +295,8 @@ fn hear(child: &mut Child) -> anyhow::Result<Receiver<Vec<u8>>> {
 fn take(replica: &mut Replica, elsewhere: &Elsewhere, frame: &[u8]) -> anyhow::Result<()> {
     match Shown::of_bytes(frame)? {
         Shown::Status(status) => elsewhere.is_up(status),
-        Shown::Waits(reason) => elsewhere.waits_for(reason),
+        Shown::Waits { reason, connected } => elsewhere.waits_for(reason, connected),
+        Shown::Sinks(sinks) => elsewhere.lock().sinks = sinks,
         shown => replica.take(shown).context("taking what the engine shows")?,
     }
     Ok(())
@@ -301,10 +322,13 @@ pub fn follow_lake(
                     say("the lake is read again".to_owned());
                 }
                 serving.look(replica)?;
-                elsewhere.waits_for(format!(
-                    "this is a replica: it shows the checkpoints of its lake, every {} ms at most",
-                    every.as_millis()
-                ));
+                elsewhere.waits_for(
+                    format!(
+                        "this is a replica: it shows the checkpoints of its lake, every {} ms at most",
+                        every.as_millis()
+                    ),
+                    1,
+                );
             }
             Err(error) => {
                 if !std::mem::replace(&mut failed, true) {

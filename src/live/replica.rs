@@ -141,7 +141,7 @@ impl Replica {
                 }
             }
             Shown::Show { epoch } => self.show(epoch),
-            Shown::Status(_) | Shown::Waits(_) => {}
+            Shown::Status(_) | Shown::Waits { .. } | Shown::Sinks(_) => {}
         }
         Ok(())
     }

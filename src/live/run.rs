@@ -259,12 +259,17 @@ fn start_workers(
     });
     let ingests: Arc<Vec<_>> = Arc::new(ingests.collect());
     let failing = engine.clone();
-    execute(crew, plan.workers, move |error| failing.fail(error), move |worker| {
-        // This process has the first of all workers.
-        let mine = ingests[worker.index()].lock().map(|mut slot| slot.take());
-        let ingest = mine.ok().flatten().expect("each worker takes its own reader once");
-        worker::run(worker, &of_workers, ingest, &reports)
-    })
+    execute(
+        crew,
+        plan.workers,
+        move |error| failing.fail(error),
+        move |worker| {
+            // This process has the first of all workers.
+            let mine = ingests[worker.index()].lock().map(|mut slot| slot.take());
+            let ingest = mine.ok().flatten().expect("each worker takes its own reader once");
+            worker::run(worker, &of_workers, ingest, &reports)
+        },
+    )
 }
 
 /// Other processes, and the sockets to them.

@@ -76,6 +76,13 @@ impl SinkFigures {
     }
 
     /// A try has failed.
+    /// As whoever publishes counts them: what it is behind in milliseconds, what it has published, and how often it failed.
+    pub fn are(&self, now_ms: u64, lag_ms: u64, published: u64, failures: u64) {
+        self.waits_since((lag_ms > 0).then(|| now_ms.saturating_sub(lag_ms)));
+        self.published.store(published, Relaxed);
+        self.failures.store(failures, Relaxed);
+    }
+
     pub fn failed(&self) {
         self.failures.fetch_add(1, Relaxed);
     }

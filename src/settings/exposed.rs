@@ -41,7 +41,8 @@ fn files(loaded: &Loaded) -> BTreeSet<(PathBuf, String)> {
             files.insert((path.into(), leaf.key.clone()));
         }
     }
-    for property in &loaded.settings.source.kafka.properties {
+    let settings = &loaded.settings;
+    for property in settings.source.kafka.properties.iter().chain(&settings.kafka_out.properties) {
         if let Some((name, path)) = property.split_once('=')
             && KEY_PROPERTIES.contains(&name.trim())
         {

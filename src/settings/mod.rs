@@ -13,6 +13,7 @@
 mod cluster;
 mod error;
 mod exposed;
+mod kafka_out;
 mod load;
 mod observed;
 mod paths;
@@ -25,6 +26,7 @@ mod validate;
 pub use cluster::ClusterSettings;
 pub use error::SettingsError;
 pub use exposed::exposed;
+pub use kafka_out::{KafkaOutSettings, OutFormat, ViewTopic};
 pub use load::{DEFAULT_FILE, ENVIRONMENT_PREFIX, Loaded, Sources};
 pub use observed::{LogFormat, LoggingSettings, MetricsSettings};
 pub use secret::{is_secret, redacted, without_url_credentials};
@@ -51,6 +53,7 @@ pub struct Settings {
     pub live: LiveSettings,
     pub horizons: HorizonSettings,
     pub lake: LakeSettings,
+    pub kafka_out: KafkaOutSettings,
     pub serve: ServeSettings,
     pub client: ClientSettings,
     pub cluster: ClusterSettings,

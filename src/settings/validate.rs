@@ -48,6 +48,7 @@ impl Settings {
     /// [`SettingsError::BadValue`] naming the setting to change.
     pub fn validate_live(&self) -> Result<ValidatedLive, SettingsError> {
         let mut validated = self.validate()?;
+        self.kafka_out.check(self).map_err(|(key, value, expected)| bad(&key, value, &expected))?;
         let horizons = self.horizons()?;
         if horizons.sessions.is_some() && validated.views.funnel.unit == FunnelUnit::User {
             let expected = "unlimited, where views.funnel.unit is user: what a user does has no end";
@@ -162,6 +163,7 @@ impl Settings {
         within("live.outage_ms", self.live.outage_ms as usize, 0, 86_400_000)?;
         within("source.kafka.refresh_ms", self.source.kafka.refresh_ms as usize, 100, 3_600_000)?;
         self.check_topics()?;
+        self.check_kafka_out()?;
         if let Some(meant) = near_a_url(&self.lake.url) {
             return Err(bad("lake.url", self.lake.url.as_str(), &format!("a folder, or {meant}")));
         }
@@ -188,13 +190,18 @@ impl Settings {
                 return Err(bad("source.kafka.topics.name", "", "the name of a topic"));
             }
         }
-        for property in &self.source.kafka.properties {
+        self.check_properties("source.kafka.properties", &self.source.kafka.properties)
+    }
+
+    fn check_kafka_out(&self) -> Result<(), SettingsError> {
+        self.check_properties("kafka_out.properties", &self.kafka_out.properties)?;
+        within("kafka_out.keep_ms", self.kafka_out.keep_ms as usize, 60_000, 604_800_000)
+    }
+
+    fn check_properties(&self, key: &str, properties: &[String]) -> Result<(), SettingsError> {
+        for property in properties {
             if property.split_once('=').is_none_or(|(name, _)| name.trim().is_empty()) {
-                return Err(bad(
-                    "source.kafka.properties",
-                    redacted_property(property),
-                    "name=value, as librdkafka has it",
-                ));
+                return Err(bad(key, redacted_property(property), "name=value, as librdkafka has it"));
             }
         }
         Ok(())

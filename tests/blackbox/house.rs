@@ -18,10 +18,11 @@ const CONNECTORS: &str = "millrace-connectors";
 const PROTO: &str = "millrace-proto";
 
 /// The rooms of `src`, from the roof to the cellar. A room may use those on lower floors, and none beside it or above.
-const FLOORS: [&[&str]; 9] = [
+const FLOORS: [&[&str]; 10] = [
     &["cli"],
     &["commands", "demo"],
     &["live"],
+    &["sinks"],
     &["checkpoint"],
     &["ingest", "mesh", "metrics"],
     &["log"],

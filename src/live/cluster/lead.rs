@@ -91,10 +91,11 @@ impl Leading {
             anyhow::ensure!(!should_stop(), "it was told to end before all processes were there");
             if Instant::now() >= next_line {
                 next_line = Instant::now() + SAY_EVERY;
+                let connected = (self.hosts.processes() - missing.len()) as u64;
                 let missing: Vec<String> =
                     missing.iter().map(|&process| format!("{process} ({})", self.hosts.of(process))).collect();
                 let words = format!("waiting for process {}", missing.join(", "));
-                (self.shown)(&Shown::Waits(words.clone()));
+                (self.shown)(&Shown::Waits { reason: words.clone(), connected });
                 say(words);
             }
             if let Some((process, stream)) = self.meeting.control(LOOK) {

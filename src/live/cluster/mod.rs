@@ -18,7 +18,7 @@ mod shown;
 pub use follow::follow;
 pub use lead::{Leading, OnLost, hand_on};
 pub use said::{Begin, Moved, Said, Told};
-pub use shown::{Shown, ShownCommit, TapOf, Tell};
+pub use shown::{Shown, ShownCommit, SinkShown, TapOf, Tell};
 
 /// The exit code of a process that ends because another one is lost: it is started again.
 pub const LOST: i32 = 75;

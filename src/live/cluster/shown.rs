@@ -22,8 +22,10 @@ pub enum Shown {
     Show { epoch: u64 },
     /// How the engine does.
     Status(EngineStatus),
-    /// Why it does not run yet.
-    Waits(String),
+    /// Why it does not run yet, and how many processes are there.
+    Waits { reason: String, connected: u64 },
+    /// How those stand that publish to topics.
+    Sinks(Vec<SinkShown>),
 }
 
 impl Shown {
@@ -36,6 +38,16 @@ impl Shown {
     pub fn of_bytes(bytes: &[u8]) -> anyhow::Result<Shown> {
         of_bytes(bytes)
     }
+}
+
+/// How one stands that publishes to a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SinkShown {
+    pub name: String,
+    /// How far it is behind, in milliseconds.
+    pub lag_ms: u64,
+    pub published: u64,
+    pub failures: u64,
 }
 
 /// A [`Commit`] as it is sent.

@@ -2,8 +2,8 @@
 //!
 //! `MILLTEST_CRASHES=500 cargo test --test main crash::log` kills that often.
 
-mod harness;
-mod input;
+pub(super) mod harness;
+pub(super) mod input;
 mod resumed;
 mod takeover;
 mod torn;

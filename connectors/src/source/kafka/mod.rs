@@ -47,5 +47,6 @@ mod watcher;
 
 pub use error::KafkaError;
 pub use properties::is_secret_property;
+pub(crate) use properties::needs_tls;
 pub use settings::{KafkaSettings, LostOffsets, Secret, Topic};
 pub use source::KafkaSource;

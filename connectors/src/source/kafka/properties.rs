@@ -95,16 +95,20 @@ fn check(name: &str, value: &Secret) -> Result<(), KafkaError> {
     if let Some((name, reason)) = REFUSED.into_iter().find(|(refused, _)| *refused == name) {
         return Err(KafkaError::Refused { name, reason });
     }
-    if cfg!(feature = "kafka-tls") {
+    if cfg!(feature = "kafka-tls") || !needs_tls(name, value) {
         return Ok(());
     }
+    Err(KafkaError::NoTls { name: name.to_owned() })
+}
+
+/// Whether a property asks for what only a build with `kafka-tls` has.
+pub(crate) fn needs_tls(name: &str, value: &Secret) -> bool {
     let value = value.reveal().to_ascii_lowercase();
-    let needs_tls = match name {
+    match name {
         "security.protocol" => value.contains("ssl"),
         "sasl.mechanism" | "sasl.mechanisms" => value.starts_with("scram") || value == "oauthbearer",
         _ => name.starts_with("ssl.") || name == "enable.ssl.certificate.verification",
-    };
-    if needs_tls { Err(KafkaError::NoTls { name: name.to_owned() }) } else { Ok(()) }
+    }
 }
 
 /// Whether the value of a property must not be shown: by its name, so that one that is new in librdkafka is covered, too.

@@ -84,7 +84,8 @@ impl KafkaSource {
         open::check(&settings)?;
         let config = properties::client_config(&settings)?;
         let handle = Arc::new(Handle::new(&config, properties::secrets(&settings))?);
-        let open::Table { partitions, states, read, ids } = open::open(&handle, &settings, start, &resume, options.deal)?;
+        let open::Table { partitions, states, read, ids } =
+            open::open(&handle, &settings, start, &resume, options.deal)?;
 
         let taken = states.iter().map(|state| state.next).collect();
         let status = Arc::new(SourceStatus::default());

@@ -4,8 +4,8 @@ use super::reader::{Begin, LogReader};
 use super::segments::{end_of_lines, segments};
 use super::{Marker, partition_directory};
 use crate::source::{
-    Chunk, Deal, LiveSource, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError, SourceStatus,
-    Start,
+    Chunk, Deal, LiveSource, PartitionInfo, PartitionState, Progress, ReadOptions, Resume, Source, SourceError,
+    SourceStatus, Start,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +67,9 @@ impl LogTail {
                 }
                 if known.is_none() {
                     if !options.deal.discovers() {
-                        let reason = format!("partition {partition} is not known to the process that finds them: it has another log");
+                        let reason = format!(
+                            "partition {partition} is not known to the process that finds them: it has another log"
+                        );
                         return Err(SourceError::BadLog { path: log.clone(), reason });
                     }
                     let next = first_offset(log, partition, start)?;
