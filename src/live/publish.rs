@@ -232,7 +232,7 @@ pub fn publish(
 
 #[cfg(test)]
 mod tests {
-    use super::super::feed::{Numbering, Rules};
+    use super::super::feed::{Feeding, Numbering, Rules};
     use super::super::pace::Pace;
     use super::*;
     use crate::checkpoint::{CommitListener, Late, LookedUp};

@@ -259,7 +259,7 @@ fn strays_are_refused_and_who_stands_still_is_noticed() {
     // An engine that stands still: it is noticed, all begin again, and reads go on.
     let stopped = wait_for("an engine", || children(follower.0.id()).first().copied());
     kill(stopped, "STOP");
-    wait_for("it is noticed", || said("stderr-0", "is lost"));
+    wait_for("it is noticed", || said("stderr-0", "this generation ends"));
     assert!(page_views(&place, &address).is_some(), "its parent serves on");
     append_one(&place, "after the silence", 2);
     wait_for("they begin again", || (generation("stderr-1") > 1).then_some(()));

@@ -305,9 +305,11 @@ fn figures_are_those_of_the_answers() {
     ] {
         assert_eq!(later.get(series), value, "{series}");
     }
-    assert!(
-        later.get("log_lines_total{level=\"info\"}") >= 2.0 && later.get("log_lines_total{level=\"warning\"}") >= 1.0
-    );
+    // What was rejected is said a moment after it was counted.
+    wait_for("lines are counted", || {
+        let lines = |level: &str| process.scrape().get(&format!("log_lines_total{{level=\"{level}\"}}"));
+        (lines("info") >= 2.0 && lines("warning") >= 1.0).then_some(())
+    });
     check_documented(&later.names());
     check_by_others(&process);
     process.terminate();

@@ -217,7 +217,7 @@ fn checkpoints_and_calls_are_counted_with_how_long_they_took() {
         written_ms: Some(NOW_MS - 2_500),
         took: took.clone(),
         failures: 3,
-        files: vec![("events", 5), ("pending", 0)],
+        files: vec![("events".to_owned(), 5), ("pending".to_owned(), 0)],
         compactions: 2,
     };
     fixture.engine.set(|status| status.lake = Some(lake));
