@@ -252,7 +252,7 @@ def main():
         sent = ["--log", str(PLACE / "log"), "--partitions", "6"]
     else:
         broker = subprocess.Popen([PARTS, "kafka"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        brokers = json.loads(broker.stdout.readline())["brokers"]
+        brokers = json.loads(broker.stdout.readline())["bootstrap"]
         helpers.append(broker)
         port, path = brokers.rsplit(":", 1)[1], str(PLACE / "kafka.sock")
         helpers.append(subprocess.Popen([sys.executable, "-c", FORWARD, "outside", port, path]))

@@ -216,7 +216,7 @@ impl RunArgs {
         let (figures, extra) = (Arc::<Process>::default(), Arc::<Extra>::default());
         let endpoint = serving::figures(&settings.metrics, figures.clone(), extra.clone())?;
         endpoint.iter().for_each(|endpoint| say(format!("figures on http://{}/metrics", endpoint.address)));
-        let mut replica = Replica::new(settings)?;
+        let mut replica = Replica::of_engine(settings)?;
         let workers = settings.live.workers * place.hosts.processes();
         let elsewhere = Arc::new(Elsewhere::new(workers, loaded.to_toml(), now_ms()));
         let mut arguments: Vec<OsString> = vec!["engine".into()];

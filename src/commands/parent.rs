@@ -21,7 +21,7 @@ use anyhow::Context;
 use millrace_dataflows::table::Table;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,8 @@ const WELL: Duration = Duration::from_secs(10);
 const END_MOST: Duration = Duration::from_secs(60);
 /// The exit code of wrong settings: to start again does not help.
 const USAGE: i32 = 2;
+/// Frames that wait for the parent before the engine does.
+const FRAMES: usize = 256;
 /// No frame of an engine is longer.
 const FRAME_MOST: usize = 1 << 30;
 
@@ -234,8 +236,12 @@ fn run(
         match shown.recv_timeout(LOOK) {
             Ok(frame) => {
                 heard = Instant::now();
-                if !frame.is_empty() {
-                    take(replica, elsewhere, &frame)?;
+                if !frame.is_empty()
+                    && let Err(error) = take(replica, elsewhere, &frame)
+                {
+                    log::warning(format_args!("what the engine shows cannot be served: {error:#}; it is ended"));
+                    let _ = child.kill();
+                    return child.wait().context("waiting for the engine");
                 }
             }
             Err(RecvTimeoutError::Timeout) if heard.elapsed() > silence => {
@@ -277,7 +283,7 @@ fn end(child: &mut Child, stdin: &mut ChildStdin, told: &mut Option<Instant>) {
 /// Starts what reads frames of an engine.
 fn hear(child: &mut Child) -> anyhow::Result<Receiver<Vec<u8>>> {
     let mut stdout = child.stdout.take().context("the engine has a standard output")?;
-    let (sender, shown) = channel();
+    let (sender, shown) = sync_channel(FRAMES);
     let read = move || {
         while let Ok(frame) = read_frame(&mut stdout, FRAME_MOST) {
             if sender.send(frame).is_err() {

@@ -11,7 +11,7 @@ use super::cluster::Shown;
 use super::restore::{check_complete, rendered, show, shows_users};
 use crate::checkpoint::{self, Manifest, load_names, load_views, open_store, read_manifest};
 use crate::numbers::Epoch;
-use crate::serve::{Board, Published, Publisher};
+use crate::serve::{Board, Building, Published, Publisher};
 use crate::settings::{Settings, ValidatedLive};
 use anyhow::Context;
 use millrace_connectors::store::Store;
@@ -29,6 +29,8 @@ pub struct Replica {
     live: ValidatedLive,
     store: Arc<dyn Store>,
     board: Arc<Board>,
+    /// Whether views of other definitions are passed over, for an engine is about to make them.
+    passes_over: bool,
     /// The manifest that is shown, where none of an engine's versions is.
     shown: Option<u64>,
     following: Option<Following>,
@@ -48,12 +50,24 @@ impl Replica {
     /// # Errors
     /// Where a setting does not fit, or the lake cannot be opened.
     pub fn new(settings: &Settings) -> anyhow::Result<Replica> {
+        Replica::open(settings, false)
+    }
+
+    /// Likewise, of an engine that is about to make those views anew whose definitions are others: until then they are being made.
+    ///
+    /// # Errors
+    /// As [`Replica::new`].
+    pub fn of_engine(settings: &Settings) -> anyhow::Result<Replica> {
+        Replica::open(settings, true)
+    }
+
+    fn open(settings: &Settings, passes_over: bool) -> anyhow::Result<Replica> {
         let url = &settings.lake.url;
         anyhow::ensure!(!url.is_empty(), "there is nothing to serve: set lake.url to the lake that engines write to");
         let live = settings.validate_live()?;
         let store = open_store(url, settings)?;
-        let board = publisher(settings, &live).board();
-        Ok(Replica { settings: settings.clone(), live, store, board, shown: None, following: None })
+        let board = publisher(settings, &live, &[]).board();
+        Ok(Replica { settings: settings.clone(), live, store, board, passes_over, shown: None, following: None })
     }
 
     pub fn board(&self) -> Arc<Board> {
@@ -89,24 +103,20 @@ impl Replica {
 
     /// Views as a manifest has them, on a board of their own.
     fn load(&self, manifest: &Manifest) -> anyhow::Result<Publisher> {
-        let mut publisher = publisher(&self.settings, &self.live);
         if manifest.epoch == Epoch::NONE {
-            return Ok(publisher);
+            return Ok(publisher(&self.settings, &self.live, &[]));
         }
         check_complete(manifest, &self.settings.lake.url)?;
-        let version = publisher.version();
-        let views: Vec<_> = version.views.iter().map(|rows| rows.view.clone()).collect();
         let redefinition = checkpoint::Redefinition::of(manifest, &self.settings)?;
-        let others: Vec<&str> = redefinition
-            .made_anew()
-            .into_iter()
-            .filter(|name| manifest.views.iter().any(|entry| entry.name == *name))
-            .collect();
+        let others: Vec<&str> = redefinition.made_anew();
         anyhow::ensure!(
-            others.is_empty(),
+            others.is_empty() || self.passes_over,
             "the lake's views were made under other settings or by another program: {}; give this process those of its engine",
             others.join(", ")
         );
+        let mut publisher = publisher(&self.settings, &self.live, &others);
+        let version = publisher.version();
+        let views: Vec<_> = version.views.iter().map(|rows| rows.view.clone()).collect();
         load_names(&*self.store, manifest, &version.shared.names)?;
         let rows = load_views(&*self.store, manifest, &views, &version.shared.names)?;
         show(&mut publisher, manifest, rows);
@@ -166,9 +176,16 @@ impl Replica {
     }
 }
 
-fn publisher(settings: &Settings, live: &ValidatedLive) -> Publisher {
+/// Of all views that are kept, but for those that are to be made.
+fn publisher(settings: &Settings, live: &ValidatedLive, others: &[&str]) -> Publisher {
     let context = Arc::new(live.validated.views.clone());
     let shared = Shared::new(context, Arc::new(Names::default()), Arc::new(Partitions::default()))
         .keeping_users(shows_users(settings));
-    Publisher::new(&shared, &rendered(settings), settings.serve.keep_epochs())
+    let mut names = rendered(settings);
+    names.retain(|name| !others.contains(name));
+    let publisher = Publisher::new(&shared, &names, settings.serve.keep_epochs());
+    match others {
+        [] => publisher,
+        others => publisher.while_building(Arc::new(Building::new(others.iter().map(|&name| name.to_owned()).collect()))),
+    }
 }

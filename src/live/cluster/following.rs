@@ -219,3 +219,112 @@ impl Feeding for Following {
         (self.say)(&Said::Finished);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::watermarks::Watermarks;
+    use millrace_connectors::source::{MessageChunk, PartitionState};
+
+    fn stamp(epoch: u64) -> Stamp {
+        Stamp {
+            epoch: Epoch(epoch),
+            at_ms: epoch,
+            watermark: Watermarks::UNKNOWN,
+            checkpoint: Epoch::NONE,
+            forgets: true,
+            again: false,
+        }
+    }
+
+    fn chunk(partition: u16, offset: u64) -> Chunk {
+        let mut chunk = MessageChunk::new(partition, None, 100);
+        chunk.push(offset, None, b"{}");
+        chunk.finish().expect("it has a record")
+    }
+
+    /// Process 1 of 2, of two workers each, with four partitions of which two are its own.
+    fn following() -> (Arc<Following>, Arc<Mutex<Vec<String>>>) {
+        let source = Arc::new(SourceStatus::default());
+        source.with(|state| state.partitions.resize_with(4, PartitionState::default));
+        let pace = Pace { tick_ms: 1, behind_tick_ms: 1, idle_tick_ms: 1, epoch_records: 2, epochs_in_flight: 2 };
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let heard = said.clone();
+        let say: Say = Box::new(move |said: &Said| {
+            let text = match said {
+                Said::Read { epoch, records, moved } => {
+                    let moved: Vec<(u16, u64, bool)> =
+                        moved.iter().map(|one| (one.partition, one.next, one.is_read)).collect();
+                    format!("{epoch}: read {records} {moved:?}")
+                }
+                Said::Closed { worker, open } => format!("{worker} closed before {open}"),
+                Said::CaughtUp { epoch } => format!("{epoch}: caught up"),
+                other => format!("{other:?}"),
+            };
+            heard.lock().expect("nobody panics").push(text);
+        });
+        let deal = Deal { process: 1, processes: 2 };
+        let feed = Following::new(pace, source, Arc::default(), deal, 2, stamp(5), say);
+        (Arc::new(feed), said)
+    }
+
+    /// The one that decides can rely on it: what was read in an epoch is said before a worker closes it.
+    #[test]
+    fn what_is_read_is_said_before_its_epoch_is_closed() {
+        let (feed, said) = following();
+        feed.source.with(|state| state.partitions[1].next = 8);
+        feed.push(Some(chunk(1, 7)), &[(1, Offset(8))]);
+        feed.open(stamp(9), true);
+        assert!(
+            matches!(feed.next(), (at, Work::Chunk(_)) if at.epoch == Epoch(5)),
+            "it has the stamp it was read under"
+        );
+        assert!(matches!(feed.next(), (at, Work::Nothing) if at.epoch == Epoch(9)));
+        assert_eq!(feed.close(2, Epoch(9)).report_ends, [Epoch(5)]);
+        assert_eq!(feed.close(3, Epoch(9)).report_ends, [Epoch(5)], "each worker is told");
+        assert_eq!(feed.close(2, Epoch(11)).report_ends, [], "and once");
+        feed.caught_up();
+        feed.caught_up();
+        feed.finish();
+        feed.done(stamp(9));
+        assert!(matches!(feed.next(), (_, Work::Done)));
+        let said = said.lock().expect("nobody panics");
+        let expected = [
+            "5: read 1 [(1, 8, true)]",
+            "2 closed before 9",
+            "3 closed before 9",
+            "2 closed before 11",
+            "9: read 0 [(1, 8, false), (3, 0, false)]",
+            "9: caught up",
+            "Finished",
+        ];
+        assert_eq!(*said, expected, "of its own partitions alone");
+    }
+
+    /// It takes no more than an epoch holds, however long it hears of none.
+    #[test]
+    fn an_epoch_that_is_full_waits_for_the_next() {
+        let (feed, _) = following();
+        assert!(feed.wait_for_room(Duration::ZERO));
+        for offset in 0..2 {
+            feed.push(Some(chunk(3, offset)), &[(3, Offset(offset + 1))]);
+        }
+        assert!(!feed.wait_for_room(Duration::ZERO));
+        feed.open(stamp(6), false);
+        assert!(feed.wait_for_room(Duration::ZERO));
+    }
+
+    #[test]
+    #[should_panic(expected = "epochs rise")]
+    fn epochs_that_are_told_of_rise() {
+        following().0.open(stamp(5), false);
+    }
+
+    #[test]
+    #[should_panic(expected = "has closed the epochs before")]
+    fn a_worker_does_not_take_back_what_it_closed() {
+        let (feed, _) = following();
+        feed.close(2, Epoch(9));
+        feed.close(2, Epoch(8));
+    }
+}

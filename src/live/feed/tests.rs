@@ -228,3 +228,67 @@ fn the_epoch_that_workers_are_told_is_the_last_stays_the_last() {
     assert_eq!(ends, [(Epoch(1_000), true), (told.epoch, true)]);
     assert_eq!(closed[0].positions, BTreeMap::from([(0, Offset(7))]));
 }
+
+/// What other processes say counts as what is read here: positions, records, and how far everything is.
+#[test]
+fn other_processes_read_for_the_same_epochs() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let source = Arc::new(SourceStatus::default());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = told.clone();
+    let feed = feed_after(&clock, 2, None, None, source.clone()).of_cluster(2, move |told: &Told| {
+        heard.lock().expect("nobody panics").push(match told {
+            Told::Open { stamp, .. } => format!("open {}", stamp.epoch),
+            Told::Stop => "stop".to_owned(),
+            Told::Done { stamp } => format!("done {}", stamp.epoch),
+            other => format!("{other:?}"),
+        });
+    });
+    source.with(|state| state.partitions.resize_with(2, Default::default));
+    let first = feed.stamp().epoch;
+    let moved = |next| Moved {
+        partition: 1,
+        is_read: true,
+        has_records: true,
+        next,
+        end: Some(30),
+        lost: millrace_connectors::source::Lost::default(),
+        mark: None,
+        fault: None,
+    };
+    feed.read_elsewhere(first, 20, &[moved(20)]);
+    assert_eq!(source.get().partitions[1].next, 20);
+    clock.0.store(1_010, Ordering::Relaxed);
+    feed.tick();
+    let second = feed.stamp().epoch;
+    assert!(first < second, "records elsewhere end an epoch, too");
+    // What is on its way while the next epoch is open already.
+    feed.read_elsewhere(first, 5, &[moved(25)]);
+    feed.read_elsewhere(second, 5, &[moved(30)]);
+    feed.close(0, second);
+    assert_eq!(feed.take_closed(second), None, "the worker of the other process has not closed it");
+    feed.close(1, second);
+    let closed = feed.take_closed(second).expect("all have closed it");
+    assert_eq!((closed.epoch, closed.positions), (first, BTreeMap::from([(1, Offset(25))])));
+    assert_eq!(feed.records_read(), 30);
+    feed.finish();
+    assert!(!matches!(feed.next().1, Work::Done), "the other reads on");
+    feed.finish_of(1);
+    assert!(matches!(feed.next().1, Work::Done));
+    let told = told.lock().expect("nobody panics");
+    assert_eq!(told[..2], [format!("open {second}"), "stop".to_owned()]);
+    assert_eq!(told.last(), Some(&format!("done {}", feed.stamp().epoch)));
+}
+
+/// A position that comes after its epoch has closed could be in no checkpoint.
+#[test]
+#[should_panic(expected = "positions are entered before their epoch closes")]
+fn what_was_read_of_an_epoch_is_said_before_it_closes() {
+    let clock = Arc::new(SetClock(AtomicU64::new(1_000)));
+    let feed = feed(&clock, 1, None).of_cluster(2, |_: &Told| {});
+    let first = feed.stamp().epoch;
+    clock.0.store(1_010, Ordering::Relaxed);
+    feed.tick();
+    feed.close(0, feed.stamp().epoch);
+    feed.read_elsewhere(first, 0, &[]);
+}
