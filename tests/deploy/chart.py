@@ -102,7 +102,7 @@ def check_objects(report, name, values, objects):
     equal(env["MILLRACE_METRICS__ADDRESS"]["value"], f"0.0.0.0:{ports['metrics']}", "metrics.address")
 
     mesh = next(item for item in objects if item["kind"] == "Service" and item["spec"].get("clusterIP") == "None")
-    equal(mesh["spec"]["publishNotReadyAddresses"], True, "whether pods that are not ready are in the mesh")
+    equal(mesh["spec"].get("publishNotReadyAddresses"), True, "whether pods that are not ready are in the mesh")
     equal(pods["spec"]["serviceName"], mesh["metadata"]["name"], "the service of the pods' names")
     own = pods["spec"]["selector"]["matchLabels"]
     for item in objects:

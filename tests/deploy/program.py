@@ -29,7 +29,7 @@ def commands():
         found = re.findall(r"`(millrace [a-z][^`\n]*)`", text)
         found += [line.split("#")[0] for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
         for line in found:
-            if match := re.search(r"(?:^|\s)(?:/usr/local/bin/)?millrace ((?!-)[a-z].*)$", line.split("|")[0].strip()):
+            if match := re.search(r"(?:^|\s)millrace ([a-z]+(?: .*)?)$", line.split("|")[0].strip()):
                 yield name, shlex.split(match[1])
     for unit in (DEPLOY / "systemd").glob("*.service"):
         for line in re.findall(r"^ExecStart=\S+ (.*)$", unit.read_text(), re.MULTILINE):
@@ -104,7 +104,7 @@ def check_backup(report, millrace):
         run = [millrace, "run", "--until-end", "--quiet", *(word for value in settings for word in ("--set", value))]
         engine = subprocess.Popen([str(word) for word in run], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         # Once there is a checkpoint, and while more come.
-        asked = [millrace, "inspect", "--data-dir", lake]
+        asked = [millrace, "query", "quality", "--data-dir", lake]
         for _ in range(600):
             if subprocess.run([str(word) for word in asked], capture_output=True, timeout=60).returncode == 0 or engine.poll() is not None:
                 break
