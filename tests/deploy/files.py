@@ -69,7 +69,7 @@ def check_compose(report):
     compose = load(DEPLOY / "compose.yaml")
     services = compose["services"]
     settings = tomllib.loads((DEPLOY / "millrace.toml").read_text())
-    hosts = compose["configs"]["hosts"]["content"].split()
+    hosts = (DEPLOY / "compose.hosts").read_text().split()
     members = sorted(name for name, service in services.items() if "--process" in service.get("command", []))
     report.equal(len(members), 2, "compose.yaml: processes")
     report.equal(hosts, [f"{name}:{PORTS['mesh']}" for name in members], "compose.yaml: the hosts file")
@@ -83,6 +83,7 @@ def check_compose(report):
     for name, service in services.items():
         image = service["image"]
         own = image == "millrace"
+        report.equal("build" in service, own, f"compose.yaml, {name}: whether its image is built")
         report.check(own or re.search(r":v?\d+\.\d+\.\d+$", image), f"compose.yaml, {name}: {image} has no whole version")
         for port in service.get("ports", []):
             report.check(port.startswith("127.0.0.1:"), f"compose.yaml, {name}: {port} is open to the network")
