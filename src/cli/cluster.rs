@@ -57,7 +57,9 @@ pub(super) struct ClusterArgs {
 struct Member {
     arguments: Vec<OsString>,
     child: Option<Child>,
+    /// When it ended last.
     ended: Instant,
+    is_done: bool,
 }
 
 impl ClusterArgs {
@@ -76,7 +78,8 @@ impl ClusterArgs {
         let mut members: Vec<Member> = (0..usize::from(self.processes))
             .map(|process| {
                 let arguments = self.arguments(settings, process, &hosts.0)?;
-                Ok(Member { arguments, child: None, ended: Instant::now() })
+                let child = Some(start(&arguments)?);
+                Ok(Member { arguments, child, ended: Instant::now(), is_done: false })
             })
             .collect::<anyhow::Result<_>>()?;
         let result = watch(&mut members, &stop, self.until_end);
@@ -145,34 +148,9 @@ impl Drop for HostsFile {
 /// Keeps all processes running until it is told to end, or they have.
 fn watch(members: &mut [Member], stop: &Stop, until_end: bool) -> anyhow::Result<()> {
     let mut told: Option<Instant> = None;
-    loop {
-        let mut are_running = false;
-        for (process, member) in members.iter_mut().enumerate() {
-            let Some(child) = &mut member.child else {
-                if told.is_none() && member.ended.elapsed() >= AGAIN || member.arguments.is_empty() {
-                    member.child = (!member.arguments.is_empty()).then(|| start(&member.arguments)).transpose()?;
-                }
-                are_running |= member.child.is_some();
-                continue;
-            };
-            let Some(status) = child.try_wait().context("looking at a process")? else {
-                are_running = true;
-                continue;
-            };
-            member.child = None;
-            member.ended = Instant::now();
-            match status.code() {
-                // It has done what there was to do.
-                Some(0) if until_end || told.is_some() => member.arguments.clear(),
-                Some(code @ (2 | 3)) if told.is_none() => {
-                    anyhow::bail!("process {process} ended with exit code {code}: its own error says why")
-                }
-                _ if told.is_some() => member.arguments.clear(),
-                _ => log::warning(format_args!("process {process} ended ({status}), and is started again")),
-            }
-        }
-        if !are_running && members.iter().all(|member| member.arguments.is_empty()) || !are_running && told.is_some() {
-            return Ok(());
+    while members.iter().any(|member| !member.is_done) {
+        for (process, member) in members.iter_mut().enumerate().filter(|(_, member)| !member.is_done) {
+            member.look(process, told.is_some(), until_end)?;
         }
         if stop.is_asked() && told.is_none() {
             told = Some(Instant::now());
@@ -182,6 +160,33 @@ fn watch(members: &mut [Member], stop: &Stop, until_end: bool) -> anyhow::Result
             anyhow::bail!("not all processes have ended in {} s", END_MOST.as_secs());
         }
         std::thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
+impl Member {
+    /// Starts the process where it does not run and is to; sees how it has ended.
+    fn look(&mut self, process: usize, is_ending: bool, until_end: bool) -> anyhow::Result<()> {
+        let Some(child) = &mut self.child else {
+            if is_ending {
+                self.is_done = true;
+            } else if self.ended.elapsed() >= AGAIN {
+                self.child = Some(start(&self.arguments)?);
+            }
+            return Ok(());
+        };
+        let Some(status) = child.try_wait().context("looking at a process")? else { return Ok(()) };
+        (self.child, self.ended) = (None, Instant::now());
+        match status.code() {
+            _ if is_ending => self.is_done = true,
+            // It has done what there was to do.
+            Some(0) if until_end => self.is_done = true,
+            Some(code @ (2 | 3)) => {
+                anyhow::bail!("process {process} ended with exit code {code}: its own error says why")
+            }
+            _ => log::warning(format_args!("process {process} ended ({status}), and is started again")),
+        }
+        Ok(())
     }
 }
 

@@ -93,7 +93,10 @@ impl Replica {
                 Err(_) if checkpoint::look(&*self.store)?.next != newest.next => {}
                 loaded => {
                     let mut publisher = loaded?.onto(self.board.clone());
-                    publisher.publish();
+                    let mut version = publisher.version();
+                    // Of a replica it is all there is to show: its engine is elsewhere, and goes on.
+                    version.restored = self.passes_over;
+                    publisher.show(version);
                     self.shown = Some(manifest.number);
                     return Ok(true);
                 }

@@ -26,7 +26,9 @@ pub struct Outbox {
 
 /// Says once that a link is lost.
 #[derive(Clone)]
-struct Lost(Arc<Mutex<Option<Box<dyn FnOnce(String) + Send>>>>);
+struct Lost(Arc<Mutex<Option<Say>>>);
+
+type Say = Box<dyn FnOnce(String) + Send>;
 
 impl Lost {
     fn say(&self, reason: String) {
