@@ -3,6 +3,8 @@
 use super::support::{Done, Place};
 use millrace_connectors::source::log::LogWriter;
 use millrace_parts::ports::Lease;
+#[cfg(feature = "s3")]
+use millrace_parts::{or_skip, s3::Moto};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -140,19 +142,45 @@ fn ports(count: u16) -> u16 {
     panic!("no {count} ports in a row");
 }
 
-/// Whatever wrote the state, its keys go to those who run now.
+/// Whatever wrote the state, its keys go to those who run now. `lake` is where it is, and `settings` what it takes to reach it.
+fn goes_on(place: &Place, lake: &str, environment: &[(&str, &str)]) {
+    let ok = |line: &str| {
+        let mut command = place.command();
+        command.args(line.split_whitespace()).envs(environment.iter().copied()).stdin(Stdio::null());
+        let output = command.output().expect("it starts");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let starts = ["cluster --processes 2 -w 1", "cluster --processes 3 -w 2", "run --set live.workers=1"];
+    for (number, start) in (1..).zip(starts) {
+        append(place, 1_800 / number, number);
+        ok(&format!("{start} {LOG} --set lake.url={lake} --set serve.address= --until-end --quiet"));
+        let wanted = whole(place, &format!("whole-{number}"));
+        for (question, wanted) in QUESTIONS.iter().zip(wanted) {
+            let ours = ok(&format!("query {question} --limit 1000000 --data-dir {lake} --format csv"));
+            assert_eq!(ours, wanted, "{start}: {question}");
+        }
+        let verified = ok(&format!("verify --data-dir {lake}"));
+        assert!(verified.contains("0 answers differ"), "{start}: {verified}");
+    }
+}
+
 #[test]
 fn any_number_of_processes_goes_on_from_any_other() {
+    goes_on(&Place::new(), "lake", &[]);
+}
+
+#[test]
+#[cfg(feature = "s3")]
+fn any_number_of_processes_goes_on_from_any_other_on_s3() {
+    let Some(moto) = or_skip(Moto::start()) else { return };
+    moto.create_bucket("lake").expect("a bucket");
     let place = Place::new();
-    append(&place, 1_500, 1);
-    place.ok(&format!("cluster --processes 2 -w 1 {LOG} --set lake.url=lake --set serve.address= --until-end --quiet"));
-    check(&place, "whole-1");
-    append(&place, 1_000, 2);
-    place.ok(&format!("cluster --processes 3 -w 2 {LOG} --set lake.url=lake --set serve.address= --until-end --quiet"));
-    check(&place, "whole-2");
-    append(&place, 500, 3);
-    place.ok(&format!("run {LOG} --set lake.url=lake --set live.workers=1 --set serve.address= --until-end --quiet"));
-    check(&place, "whole-3");
+    place.write(
+        "millrace.toml",
+        format!("[lake.s3]\nendpoint = '{}'\nregion = 'us-east-1'\npath_style = true\n", moto.endpoint()),
+    );
+    goes_on(&place, "s3://lake/shop", &[("AWS_ACCESS_KEY_ID", "any"), ("AWS_SECRET_ACCESS_KEY", "any")]);
 }
 
 /// Each process has files of its own, and one manifest names them all.
@@ -239,6 +267,9 @@ fn strays_are_refused_and_who_stands_still_is_noticed() {
     drop(other);
     let other = Process::start(&place, &format!("{} --set cluster.name=test", of(1)), "stderr-other");
     wait_for("another cluster is refused", || said("stderr-other", "cluster.name is millrace here and test there"));
+    drop(other);
+    let other = Process::start(&place, &format!("{} --set lake.url=elsewhere", of(1)), "stderr-other");
+    wait_for("another lake is named", || said("stderr-other", "lake.url names another place here"));
     drop(other);
     let follower = Process::start(&place, &of(1), "stderr-1");
     let address = format!("127.0.0.1:{}", serve + 1);
