@@ -126,8 +126,9 @@ while True:
     try:
         server = server or read.Server(channel, None)
         server.call("GetStatus", timeout=1)
+        asked = time.time()
         answer = server.call("Query", timeout=1, query={"view": "sales", "group_by": ["day"], "limit": 1})
-        line = {"ok": True, "at_ms": answer.at.epoch, "epoch": answer.at.epoch}
+        line = {"ok": True, "query": time.time() - asked, "at_ms": answer.at.epoch, "epoch": answer.at.epoch}
     except Exception as error:
         server = None
         line = {"ok": False, "why": str(getattr(error, "details", lambda: error)())[:120]}
@@ -316,6 +317,10 @@ def main():
             aways, olds, fresh = zip(*seen)
             print(f"{kind:<12} {len(seen):>6} {max(aways):>12.1f} {statistics.median(olds):>11.1f} {max(olds):>6.1f} "
                   f"{statistics.median(fresh):>10.1f} {max(fresh):>6.1f}")
+        for process, reader in enumerate(readers):
+            took = sorted(line["query"] for line in reader.since(0) if line["ok"])
+            at = lambda share: took[int(share * (len(took) - 1))] * 1000
+            print(f"process {process}: {len(took)} reads, p50 {at(0.5):.1f} ms, p99 {at(0.99):.1f} ms, faults and all")
         compare(settings)
     finally:
         if cluster:

@@ -15,7 +15,7 @@ use millrace_connectors::lake::DataDir;
 use millrace_connectors::store::retry::Retry;
 use millrace_connectors::store::{Closed, Entry, Failures, Local, Put, Retrying, Store, Unreliable};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -301,6 +301,40 @@ fn check_place(place: &str) -> anyhow::Result<()> {
 
 fn is_remote(place: &str) -> bool {
     place.contains("://")
+}
+
+/// A lake that another process has claimed, and this one writes files of.
+pub struct SharedLake {
+    /// It is waited for, where it is away.
+    pub store: Arc<dyn Store>,
+    /// Where it is a folder of this machine, what is always in it.
+    manifests: Option<PathBuf>,
+}
+
+impl SharedLake {
+    /// # Errors
+    /// Where the place is not understood, cannot be reached, or is a folder that is not there.
+    pub fn open(place: &str, settings: &Settings) -> anyhow::Result<SharedLake> {
+        check_place(place)?;
+        let store = open_at(place, settings, true)?;
+        let waiting = Arc::new(Waiting::new(Duration::from_millis(settings.live.outage_ms)));
+        let manifests = (!is_remote(place)).then(|| Path::new(place).join(FOLDER));
+        Ok(SharedLake { store: Arc::new(Patient::new(store, waiting)), manifests })
+    }
+
+    /// Checks that what was just written was written to the lake, and not to what is left where its folder was.
+    ///
+    /// # Errors
+    /// Where the lake is not there any more.
+    pub fn check_there(&self) -> anyhow::Result<()> {
+        let is_there = self.manifests.as_ref().is_none_or(|folder| folder.exists());
+        anyhow::ensure!(
+            is_there,
+            "{} holds no lake any more: it was emptied, or is not mounted (lake.url)",
+            self.store.place()
+        );
+        Ok(())
+    }
 }
 
 /// The store at a place: a folder, or `s3://bucket/prefix`.

@@ -2,14 +2,16 @@
 
 use super::signal::{self, Stop};
 use super::{SettingsArgs, Usage};
+use crate::commands::this_program;
 use crate::log;
 use crate::mesh::Hosts;
 use crate::settings::Settings;
 use anyhow::Context;
 use clap::Args;
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -74,15 +76,15 @@ impl ClusterArgs {
         }
         let stop = Stop::listen()?;
         signal::end_on_panic();
-        let hosts = HostsFile::write(usize::from(self.processes))?;
+        let hosts = HostsFile::new(usize::from(self.processes))?;
         let mut members: Vec<Member> = (0..usize::from(self.processes))
             .map(|process| {
-                let arguments = self.arguments(settings, process, &hosts.0)?;
+                let arguments = self.arguments(settings, process, &hosts.path)?;
                 let child = Some(start(&arguments)?);
                 Ok(Member { arguments, child, ended: Instant::now(), is_done: false })
             })
             .collect::<anyhow::Result<_>>()?;
-        let result = watch(&mut members, &stop, self.until_end);
+        let result = watch(&mut members, &hosts, &stop, self.until_end);
         for member in &mut members {
             if let Some(child) = &mut member.child {
                 let _ = child.kill();
@@ -128,29 +130,49 @@ fn beside(key: &str, address: &str, process: usize) -> anyhow::Result<Option<Soc
 }
 
 /// The hosts file of this cluster, for as long as it runs.
-struct HostsFile(PathBuf);
+struct HostsFile {
+    path: PathBuf,
+    hosts: Hosts,
+}
 
 impl HostsFile {
-    fn write(processes: usize) -> anyhow::Result<HostsFile> {
-        let path = std::env::temp_dir().join(format!("millrace-{}.hosts", std::process::id()));
+    fn new(processes: usize) -> anyhow::Result<HostsFile> {
         let hosts = Hosts::local(processes).context("finding ports of this machine")?;
-        std::fs::write(&path, hosts.to_text()).with_context(|| format!("writing {}", path.display()))?;
-        Ok(HostsFile(path))
+        // The first port is in the name, so that no other cluster has it.
+        let port = hosts.of(0).rsplit(':').next().unwrap_or_default();
+        let path = std::env::temp_dir().join(format!("millrace-{}-{port}.hosts", std::process::id()));
+        let file = HostsFile { path, hosts };
+        file.write()?;
+        Ok(file)
+    }
+
+    /// Writes it where it is not there, as of old files some systems are rid.
+    fn write(&self) -> anyhow::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        match options.write(true).create_new(true).mode(0o600).open(&self.path) {
+            Ok(mut file) => file.write_all(self.hosts.to_text().as_bytes()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let is_ours = std::fs::read_to_string(&self.path).is_ok_and(|text| text == self.hosts.to_text());
+                if is_ours { Ok(()) } else { Err(error) }
+            }
+            Err(error) => Err(error),
+        }
+        .with_context(|| format!("writing {}", self.path.display()))
     }
 }
 
 impl Drop for HostsFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 
 /// Keeps all processes running until it is told to end, or they have.
-fn watch(members: &mut [Member], stop: &Stop, until_end: bool) -> anyhow::Result<()> {
+fn watch(members: &mut [Member], hosts: &HostsFile, stop: &Stop, until_end: bool) -> anyhow::Result<()> {
     let mut told: Option<Instant> = None;
     while members.iter().any(|member| !member.is_done) {
         for (process, member) in members.iter_mut().enumerate().filter(|(_, member)| !member.is_done) {
-            member.look(process, told.is_some(), until_end)?;
+            member.look(process, hosts, told.is_some(), until_end)?;
         }
         if stop.is_asked() && told.is_none() {
             told = Some(Instant::now());
@@ -166,11 +188,12 @@ fn watch(members: &mut [Member], stop: &Stop, until_end: bool) -> anyhow::Result
 
 impl Member {
     /// Starts the process where it does not run and is to; sees how it has ended.
-    fn look(&mut self, process: usize, is_ending: bool, until_end: bool) -> anyhow::Result<()> {
+    fn look(&mut self, process: usize, hosts: &HostsFile, is_ending: bool, until_end: bool) -> anyhow::Result<()> {
         let Some(child) = &mut self.child else {
             if is_ending {
                 self.is_done = true;
             } else if self.ended.elapsed() >= AGAIN {
+                hosts.write()?;
                 self.child = Some(start(&self.arguments)?);
             }
             return Ok(());
@@ -178,7 +201,8 @@ impl Member {
         let Some(status) = child.try_wait().context("looking at a process")? else { return Ok(()) };
         (self.child, self.ended) = (None, Instant::now());
         match status.code() {
-            _ if is_ending => self.is_done = true,
+            Some(0) if is_ending => self.is_done = true,
+            _ if is_ending => anyhow::bail!("process {process} did not end well ({status}): its own error says why"),
             // It has done what there was to do.
             Some(0) if until_end => self.is_done = true,
             Some(code @ (2 | 3)) => {
@@ -191,9 +215,8 @@ impl Member {
 }
 
 fn start(arguments: &[OsString]) -> anyhow::Result<Child> {
-    let program = std::env::current_exe().context("asking which program this is")?;
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = Command::new(this_program()?);
+    command.arg0("millrace").args(arguments).stdin(Stdio::null());
     // A signal of the terminal comes to this process alone, which passes it on.
     command.process_group(0);
     signal::end_with_parent(&mut command);

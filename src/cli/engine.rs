@@ -3,7 +3,9 @@
 use super::run::PlaceArgs;
 use super::{SettingsArgs, Usage, signal};
 use crate::allocator;
+use crate::checkpoint::Superseded;
 use crate::commands;
+use crate::live::RebuildRefused;
 use crate::live::cluster::LOST;
 use crate::log;
 use clap::Args;
@@ -52,6 +54,14 @@ impl EngineArgs {
             None if self.quiet => {}
             None => log::info(format_args!("engine {}: {text}", place.process)),
         };
-        commands::engine(&loaded.settings, loaded.to_toml(), &place, self.until_end, self.refuse_rebuild, &say)
+        let ended =
+            commands::engine(&loaded.settings, loaded.to_toml(), &place, self.until_end, self.refuse_rebuild, &say);
+        // To begin again would take the lake back from who has taken it over, or be refused again.
+        let is_final =
+            |error: &(dyn std::error::Error + 'static)| error.is::<Superseded>() || error.is::<RebuildRefused>();
+        ended.map_err(|error| match error.chain().any(is_final) {
+            true => Usage(format!("{error:#}")).into(),
+            false => error,
+        })
     }
 }

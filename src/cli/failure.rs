@@ -81,6 +81,7 @@ fn is_usage(error: &(dyn Error + 'static)) -> bool {
         || error.is::<SettingsError>()
         || error.is::<SettingError>()
         || error.is::<QueryError>()
+        || error.is::<crate::commands::EngineRefuses>()
         || error.is::<crate::generate::OptionsError>()
         || error.downcast_ref::<ClientError>().is_some_and(ClientError::is_usage)
 }

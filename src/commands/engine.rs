@@ -9,14 +9,15 @@
 use super::running::Running;
 use crate::checkpoint::NowMs;
 use crate::clock::{Clock, SystemClock};
-use crate::live::cluster::{LOST, Leading, Shown, SinkShown, Tell, follow};
+use crate::live::cluster::{LOST, Leading, Shown, SinkShown, Tell, Told, follow};
 use crate::live::silence;
-use crate::mesh::{Hello, Hosts, Meeting, Outbox, Purpose, read_frame};
+use crate::mesh::{Hello, Hosts, Meeting, Outbox, Purpose, Security, read_frame};
 use crate::serve::status::{Engine, EngineStatus};
 use crate::settings::{Settings, SourceKind};
 use crate::sinks::{Committed, SinkStatus, Sinks};
 use anyhow::Context;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -60,7 +61,8 @@ pub fn engine(
     // Where nobody takes it any more, the parent has gone.
     let gone = |_: String| std::process::exit(LOST);
     let parent = Outbox::to(std::io::stdout(), silence(settings) / 10, "parent", gone)?;
-    let meeting = Meeting::open(&place.hosts, hello(settings, place)?)?;
+    warn_if_open(settings, &place.hosts);
+    let meeting = Meeting::open(&place.hosts, hello(settings, place)?, security(settings)?)?;
     if place.process > 0 {
         return follow(settings, &place.hosts, &meeting, &parent, say, &stop);
     }
@@ -69,8 +71,8 @@ pub fn engine(
         crate::log::warning(format_args!("{reason}; this generation ends"));
         std::process::exit(LOST)
     });
-    let times = (silence(settings), Duration::from_millis(settings.cluster.connect_ms));
-    let leading = Leading::new(place.hosts.clone(), meeting, settings.live.workers, times, shown, lost);
+    let connect = Duration::from_millis(settings.cluster.connect_ms);
+    let leading = Leading::new(place.hosts.clone(), meeting, settings.live.workers, connect, shown, lost);
     let leading = Arc::new(leading);
     leading.gather(say, &should_stop)?;
     let mut serve_nobody = |_: &Arc<_>, _: Arc<dyn Engine>| Ok(());
@@ -103,6 +105,7 @@ pub fn engine(
     }
     let engine = running.engine.clone();
     running.join()?;
+    leading.tell(&Told::Committed);
     sinks.finish();
     leading.show(&Shown::Status(engine.status()));
     // What is on its way to others is written before the sockets close with the process.
@@ -139,6 +142,27 @@ fn listen() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// Says where anybody who reaches the port could take part.
+fn warn_if_open(settings: &Settings, hosts: &Hosts) {
+    let is_near = |host: &str| host.starts_with("127.") || host.starts_with("localhost:") || host.starts_with("[::1]");
+    let all_near = (0..hosts.processes()).all(|process| is_near(hosts.of(process)));
+    if !all_near && settings.cluster.token.is_empty() && settings.cluster.tls_ca_file.is_empty() {
+        crate::log::warning(
+            "whoever reaches the mesh port can take part in this cluster: set cluster.token, or cluster.tls_certificate_file and its like",
+        );
+    }
+}
+
+/// How sockets to other processes are secured.
+fn security(settings: &Settings) -> anyhow::Result<Security> {
+    let files = settings.cluster.tls_files().map_err(|missing| {
+        anyhow::anyhow!(
+            "{missing} is empty: TLS between processes takes a certificate, its key, and who signs all of them"
+        )
+    })?;
+    Security::new(silence(settings), files)
+}
+
 /// As this process presents itself to others.
 fn hello(settings: &Settings, place: &Place) -> anyhow::Result<Hello> {
     let mut decides = Vec::new();
@@ -152,6 +176,7 @@ fn hello(settings: &Settings, place: &Place) -> anyhow::Result<Hello> {
     };
     decides.push(("source".to_owned(), source));
     decides.push(("lake.events".to_owned(), settings.lake.events.to_string()));
+    decides.push(("cluster.silence_ms".to_owned(), settings.cluster.silence_ms.to_string()));
     Ok(Hello {
         program: program()?,
         cluster: settings.cluster.name.clone(),
@@ -171,9 +196,21 @@ fn leaves(key: &str, value: &Value, into: &mut Vec<(String, String)>) {
     }
 }
 
+/// The program that runs here, also where another has taken its place on the disk.
+///
+/// # Errors
+/// Where the system does not say.
+pub fn this_program() -> anyhow::Result<PathBuf> {
+    let linux = Path::new("/proc/self/exe");
+    if linux.exists() {
+        return Ok(linux.to_owned());
+    }
+    std::env::current_exe().context("asking which program this is")
+}
+
 /// The version of this program, and what tells its build from others: processes of one generation speak without versions.
 fn program() -> anyhow::Result<String> {
-    let path = std::env::current_exe().context("asking which program this is")?;
+    let path = this_program()?;
     let mut file = std::fs::File::open(&path).with_context(|| format!("reading {}", path.display()))?;
     let (mut hash, mut buffer) = (Xxh3::new(), vec![0; 1 << 20]);
     loop {

@@ -21,10 +21,10 @@ mod request;
 mod running;
 mod verify;
 
-pub use engine::{Place, engine, is_at_end};
+pub use engine::{Place, engine, is_at_end, this_program};
 pub use export::{Exported, export};
 pub use kept::{Kept, kept};
-pub use parent::{Elsewhere, Serving, Start, follow_lake, supervise};
+pub use parent::{Elsewhere, EngineRefuses, Serving, Start, follow_lake, supervise};
 pub use progress::{Progress, Silent};
 pub use query::query;
 pub use redefine::{Redefined, redefine};

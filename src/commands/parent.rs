@@ -6,7 +6,7 @@
 //!                                                └─ ends: started again, after a while that grows
 //! ```
 
-use super::engine::DRAIN;
+use super::engine::{DRAIN, this_program};
 use crate::ingest::QUARANTINE_COLUMNS;
 use crate::live::cluster::{LOST, Shown, SinkShown};
 use crate::live::{Replica, silence};
@@ -19,6 +19,7 @@ use crate::serve::status::{Engine, EngineStatus};
 use crate::settings::Settings;
 use anyhow::Context;
 use millrace_dataflows::table::Table;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -56,6 +57,8 @@ pub struct Elsewhere {
     stop: AtomicBool,
     /// Engines that were started after the first.
     restarts: AtomicU64,
+    /// Whether some engine has read.
+    has_run: AtomicBool,
 }
 
 impl Elsewhere {
@@ -65,7 +68,13 @@ impl Elsewhere {
         let status = EngineStatus { workers, started_at_ms, ..EngineStatus::default() };
         let state =
             Mutex::new(State { status, down: Some("it is starting".to_owned()), connected: 1, sinks: Vec::new() });
-        Elsewhere { state, settings, stop: AtomicBool::new(false), restarts: AtomicU64::new(0) }
+        Elsewhere {
+            state,
+            settings,
+            stop: AtomicBool::new(false),
+            restarts: AtomicU64::new(0),
+            has_run: AtomicBool::new(false),
+        }
     }
 
     /// Whether somebody has asked it to end.
@@ -83,7 +92,12 @@ impl Elsewhere {
         self.lock().down.is_some()
     }
 
+    fn has_run(&self) -> bool {
+        self.has_run.load(Ordering::Relaxed)
+    }
+
     pub fn is_up(&self, status: EngineStatus) {
+        self.has_run.store(true, Ordering::Relaxed);
         let mut state = self.lock();
         (state.status, state.down) = (status, None);
     }
@@ -143,6 +157,11 @@ impl Engine for Elsewhere {
     }
 }
 
+/// The engine has ended because of its settings, or because another engine has taken its lake over: to start it again does not help.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine does not start with these settings: its own error says why")]
+pub struct EngineRefuses;
+
 /// How a parent is to start its engine.
 pub struct Start {
     /// The arguments of this program.
@@ -195,14 +214,25 @@ pub fn supervise(
     let mut pause = Duration::from_millis(least);
     loop {
         let begun = Instant::now();
-        let ended = run(settings, replica, elsewhere, start, serving, &should_stop)?;
+        let ended = match run(settings, replica, elsewhere, start, serving, &should_stop) {
+            Ok(ended) => ended,
+            // There may be no process to be had for now.
+            Err(error) if elsewhere.has_run() && !should_stop() => {
+                log::warning(format_args!("{error:#}; it is tried again"));
+                std::thread::sleep(Duration::from_millis(most));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if should_stop() || start.until_end && ended.success() {
+            // Of a process that leaves while the others go on, nothing is lost.
+            let is_well = ended.success() || ended.code() == Some(LOST);
+            anyhow::ensure!(is_well, "the engine did not end well ({ended}): its own error says why");
             return Ok(());
         }
-        anyhow::ensure!(
-            ended.code() != Some(USAGE),
-            "the engine cannot be started with these settings: its own error says why"
-        );
+        if ended.code() == Some(USAGE) {
+            return Err(EngineRefuses.into());
+        }
         // Where another process was lost it is none of this engine's faults.
         if begun.elapsed() >= WELL || ended.code() == Some(LOST) {
             pause = Duration::from_millis(least);
@@ -228,9 +258,12 @@ fn run(
     serving: &mut Serving<'_>,
     should_stop: &dyn Fn() -> bool,
 ) -> anyhow::Result<ExitStatus> {
-    let program = std::env::current_exe().context("asking which program this is")?;
-    let mut command = Command::new(program);
-    command.args(&start.arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut command = Command::new(this_program()?);
+    command.arg0("millrace").args(&start.arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    if elsewhere.has_run() {
+        // It was asked for a repair at the start, and not whenever some process is lost.
+        command.args(["--set", "lake.repair_at_start=false"]);
+    }
     let mut child = command.spawn().context("starting the engine")?;
     let mut stdin = child.stdin.take().context("the engine has a standard input")?;
     let shown = hear(&mut child)?;

@@ -97,10 +97,13 @@ impl Engine for LiveEngine {
             memory_bytes: usage::rss_bytes(),
             memory_limit_bytes: self.memory.limit(),
             cpu_seconds: usage::cpu_time().as_secs_f64(),
-            source_down: self.source.with(|source| match &source.connection {
-                Connection::Up => None,
-                Connection::Down(reason) => Some(reason.clone()),
-            }),
+            source_down: self
+                .source
+                .with(|source| match &source.connection {
+                    Connection::Up => None,
+                    Connection::Down(reason) => Some(reason.clone()),
+                })
+                .or_else(|| self.feed.down_elsewhere()),
             partitions: self.partitions(),
             held: self.shared.held.all().map(|(name, count)| (name.to_owned(), count as u64)).collect(),
             standing_by: false,

@@ -24,7 +24,7 @@ use crate::ingest::EventTimes;
 use crate::memory::Memory;
 use crate::numbers::{Epoch, Offset};
 use millrace_connectors::source::{Chunk, PartitionInfo, Remembered, SourceStatus};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Thread;
 use std::time::Duration;
@@ -37,6 +37,8 @@ struct State {
     finished: BTreeSet<usize>,
     /// Records that other processes have read.
     records_elsewhere: u64,
+    /// By process, why it cannot reach its source.
+    down_elsewhere: BTreeMap<usize, String>,
 }
 
 /// What the reader and the workers of a process need of a feed, whether it is the one that decides or one that follows it.
@@ -113,6 +115,7 @@ impl Feed {
             ledger: Ledger::new(workers, watermarks),
             finished: BTreeSet::new(),
             records_elsewhere: 0,
+            down_elsewhere: BTreeMap::new(),
         });
         let (room, workers) = (Condvar::new(), Mutex::default());
         Feed { rules, clock, source, memory: Arc::default(), state, room, workers, crew: None }
@@ -160,6 +163,36 @@ impl Feed {
         self.cut_if_due(&mut state, now_ms);
         drop(state);
         self.wake();
+    }
+
+    /// How reading stands in another process. Of what cannot be reached it is not known whether there is more.
+    pub fn stands_elsewhere(&self, process: usize, moved: &[Moved], down: Option<String>) {
+        let mut state = self.lock();
+        self.source.with(|source| {
+            for one in moved {
+                let known = source.partitions.get_mut(usize::from(one.partition));
+                let known = known.expect("no partition is read elsewhere that is not known here");
+                // Where it stands was said with what was read, in order.
+                known.end = if down.is_some() { None } else { one.end };
+                known.fault.clone_from(&one.fault);
+            }
+        });
+        match down {
+            Some(reason) => drop(state.down_elsewhere.insert(process, reason)),
+            None => drop(state.down_elsewhere.remove(&process)),
+        }
+    }
+
+    /// Why the source cannot be reached from some other process, where it cannot.
+    pub fn down_elsewhere(&self) -> Option<String> {
+        let state = self.lock();
+        let first = state.down_elsewhere.iter().next();
+        first.map(|(process, reason)| format!("from process {process}: {reason}"))
+    }
+
+    /// Whether this process reads nothing more, and has told the others so.
+    pub fn is_finishing(&self) -> bool {
+        self.lock().finished.contains(&0)
     }
 
     /// Another process has found nothing more to read in an epoch.

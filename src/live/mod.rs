@@ -38,4 +38,4 @@ pub use rejects::RejectExample;
 pub use replica::Replica;
 pub use restore::check_settings;
 pub use run::{Live, Plan, Redefine, silence, start_with};
-pub use start::{Starting, start};
+pub use start::{RebuildRefused, Starting, start};

@@ -65,7 +65,7 @@ fn read_on(
         positions.look(source, &mut moved);
         if let Some(chunk) = &chunk {
             read += u64::from(chunk.records);
-            expect(source, shared, read, chunk);
+            expect(source, shared, read, chunk, deal);
         }
         let nothing = chunk.is_none();
         if !nothing || !moved.is_empty() {
@@ -106,7 +106,7 @@ impl Positions {
 
 /// Says how many records there may come to be, by what is left to read: tables then grow seldom. Under a horizon most of that
 /// is forgotten again, and nothing is said.
-fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk) {
+fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk, deal: Deal) {
     if shared.context.horizons.deduplication.is_some() {
         return;
     }
@@ -115,7 +115,10 @@ fn expect(source: &dyn LiveSource, shared: &Shared, read: u64, chunk: &Chunk) {
         state
             .partitions
             .iter()
-            .map(|partition| Some(partition.end?.saturating_sub(partition.next)))
+            .enumerate()
+            // Each process has about its share of all keys, and reads about its share of all records.
+            .filter(|(ordinal, _)| deal.reads(*ordinal))
+            .map(|(_, partition)| Some(partition.end?.saturating_sub(partition.next)))
             .sum::<Option<u64>>()
     });
     let Some(left) = left else { return };

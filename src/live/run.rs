@@ -16,18 +16,17 @@ use super::threads::Threads;
 use super::watermarks::Watermarks;
 use super::worker::{self, Plan as WorkerPlan, Report};
 use super::writing::Writing;
-use crate::checkpoint::{Claim, Counts, Found, Incoming, Lake, LakeWriter, Mode, RestoredRows};
+use crate::checkpoint::{Claim, Counts, Found, Incoming, Lake, LakeWriter, Manifest, Mode, RestoredRows};
 use crate::clock::{Clock, SystemClock};
 use crate::ingest::{Ingest, PartitionTable};
 use crate::memory::{self, Memory, Sampler};
-use crate::mesh;
+use crate::mesh::Socket;
 use crate::numbers::{Epoch, Generation, Offset};
 use crate::serve::{Board, Building, Tap};
 use crate::settings::{Settings, Validated};
 use anyhow::Context;
 use millrace_connectors::source::{Deal, LiveSource, PartitionState, Remembered, Resume};
 use millrace_dataflows::context::Shared;
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -125,7 +124,7 @@ fn start_plan(
     let reading = Reading::open(settings, &plan, &begun, &memory, open)?;
     let positions = reading.source.status().with(|state| state.partitions.iter().map(|one| Offset(one.next)).collect());
     let collector = Collector::new(plan.all_workers(), positions);
-    let claimed = plan.lake.as_ref().map(|(lake, _)| (lake.manifest.generation, lake.manifest.number));
+    let claimed = plan.lake.as_ref().map(|(lake, _)| lake.manifest.clone());
     let engine = Arc::new(engine(&mut plan, &begun, &reading, memory.clone()));
     let mut threads = Threads { engine: engine.clone(), started: Vec::new() };
     let (deal, cluster) = (plan.deal(), plan.cluster.clone());
@@ -277,10 +276,8 @@ pub struct Crew {
     pub deal: Deal,
     /// Workers of each process.
     pub workers: usize,
-    /// After how long without a sign of it a process is lost.
-    pub silence: Duration,
     /// By process; none to this one.
-    pub sockets: Vec<Option<TcpStream>>,
+    pub sockets: Vec<Option<Socket>>,
 }
 
 /// Runs workers, each of which does `work`. Where one fails, `on_failure` has the source end, and the others with it.
@@ -302,9 +299,6 @@ pub fn execute(
         return timely::execute(config, work).map_err(|error| anyhow::anyhow!("starting the workers: {error}"));
     };
     assert_eq!(crew.workers, workers, "all processes have as many workers");
-    for socket in crew.sockets.iter().flatten() {
-        mesh::watch(socket, crew.silence).context("setting up a socket to another process")?;
-    }
     let hooks = Hooks::default();
     let within = ProcessBuilder::new_typed_vector(workers, hooks.refill.clone(), None);
     let (builders, guard) = initialize_networking_from_sockets(within, crew.sockets, crew.deal.process, workers, hooks)
@@ -323,26 +317,26 @@ pub fn silence(settings: &Settings) -> Duration {
 fn meet(
     settings: &Settings,
     cluster: &Leading,
-    claimed: Option<(Generation, u64)>,
+    claimed: Option<Manifest>,
     begun: &Begun,
     reading: &Reading,
 ) -> anyhow::Result<Crew> {
-    let (generation, manifest) =
-        claimed.context("a cluster needs a lake: set lake.url to a place that all processes reach")?;
+    let claimed = claimed.context("a cluster needs a lake: set lake.url to a place that all processes reach")?;
     let (positions, kept) = reading.source.status().with(|state| {
         let kept = |one: &PartitionState| Remembered { mark: one.marks.at(one.next).cloned(), lost: one.lost };
         (state.partitions.iter().map(|one| one.next).collect(), state.partitions.iter().map(kept).collect())
     });
     let sockets = cluster.begin(Begin {
-        generation,
-        manifest,
+        generation: claimed.generation,
+        run: claimed.run,
+        manifest: claimed.number,
         restores: begun.before.is_some(),
         stamp: reading.feed.stamp(),
         partitions: reading.source.partitions().to_vec(),
         positions,
         kept,
     })?;
-    Ok(Crew { deal: cluster.deal(), workers: settings.live.workers, silence: silence(settings), sockets })
+    Ok(Crew { deal: cluster.deal(), workers: settings.live.workers, sockets })
 }
 
 /// Starts what hears the other processes. What they report and write ends when they do.

@@ -36,6 +36,11 @@ impl Restored {
     }
 }
 
+/// Views would have to be made anew, and it was asked not to.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct RebuildRefused(String);
+
 /// How far a start has come.
 pub struct Starting<'a> {
     settings: &'a Settings,
@@ -113,7 +118,8 @@ impl<'a> Starting<'a> {
             check_complete(&manifest, url)?;
             let redefinition = Redefinition::of(&manifest, self.settings)?;
             if self.refuse_rebuild && !redefinition.made_anew().is_empty() {
-                check_settings(&manifest, self.settings, url, &[])?;
+                let refused = check_settings(&manifest, self.settings, url, &[]);
+                refused.map_err(|error| RebuildRefused(format!("{error:#}")))?;
             }
             if self.restored.as_ref().is_some_and(|restored| restored.is_of(&manifest)) {
                 return Ok(self.board.clone());
@@ -176,6 +182,10 @@ impl<'a> Starting<'a> {
     pub fn run(&mut self, generation: Option<Generation>) -> anyhow::Result<Live> {
         let (settings, url) = (self.settings, &self.settings.lake.url);
         let fits = |manifest: &Manifest| check_settings(manifest, settings, url, &[]);
+        // Who was lost while it started is back by now, or is waited for.
+        if let Some(cluster) = &self.cluster {
+            cluster.gather(&|_| {}, &|| self.standby.is_told_to_end())?;
+        }
         let claim = || Lake::claim_if(url, settings, generation, Needs::State, &fits);
         let lake = (!url.is_empty()).then(claim).transpose()?;
         let plan = Plan {

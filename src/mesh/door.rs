@@ -3,6 +3,7 @@
 
 use super::hello::{Answer, Hello};
 use super::meeting::Meeting;
+use super::socket::Socket;
 use anyhow::Context;
 use std::io::{self, Read};
 use std::net::{TcpListener, TcpStream};
@@ -59,7 +60,9 @@ pub fn open(address: &str, meeting: &Arc<Meeting>) -> anyhow::Result<()> {
 
 /// Hears one who knocks. Returns why it was refused, if it was.
 fn hear(stream: TcpStream, meeting: &Meeting) -> Result<(), String> {
-    let mut timed = Timed { stream: &stream, until: Instant::now() + HELLO_TIME };
+    let until = Instant::now() + HELLO_TIME;
+    let stream = meeting.security().accept(stream, HELLO_TIME).map_err(|error| format!("TLS: {error}"))?;
+    let mut timed = Timed { stream: &stream, until };
     let hello = Hello::read(&mut timed).map_err(|error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             format!("it did not say who it is in {} seconds", HELLO_TIME.as_secs())
@@ -87,7 +90,7 @@ fn hear(stream: TcpStream, meeting: &Meeting) -> Result<(), String> {
 
 /// Reads until a deadline, however slowly it comes.
 struct Timed<'a> {
-    stream: &'a TcpStream,
+    stream: &'a Socket,
     until: Instant,
 }
 

@@ -2,14 +2,14 @@
 //! told is lost, which is said once.
 
 use super::frame::{FRAME_MOST, read_frame, write_frame};
-use super::sockets;
+use super::socket::Socket;
 use anyhow::Context;
 use std::io::{self, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use timely::communication::allocator::zero_copy::stream::Stream;
 
 /// Bytes that may wait for the other end: who is further behind is lost.
 const WAITING_MOST: usize = 512 << 20;
@@ -95,26 +95,26 @@ fn empty(receiver: &Receiver<Arc<[u8]>>, waiting: &AtomicUsize, out: &mut dyn Wr
 /// A link to another process.
 pub struct Link {
     pub outbox: Outbox,
-    /// Where the other end is, as it is seen from here.
+    /// Who is at the other end.
     pub peer: String,
     is_lost: Arc<AtomicBool>,
-    stream: TcpStream,
+    stream: Socket,
 }
 
 impl Link {
-    /// Starts the two threads of a link. Each frame that comes is handed to `take`; `on_lost` is told once why the link is lost: also
+    /// Starts the two threads of a link to a peer. Each frame that comes is handed to `take`; `on_lost` is told once why the link is lost: also
     /// where the other end has closed it.
     ///
     /// # Errors
     /// Where the socket or the system does not take it.
     pub fn start(
-        stream: TcpStream,
+        stream: Socket,
+        peer: &str,
         silence: Duration,
         mut take: impl FnMut(Vec<u8>) + Send + 'static,
         on_lost: impl FnOnce(String) + Send + 'static,
     ) -> anyhow::Result<Link> {
-        let peer = stream.peer_addr().context("asking who is at the other end")?.to_string();
-        sockets::watch(&stream, silence).context("setting up the socket")?;
+        let peer = peer.to_owned();
         stream.set_read_timeout(Some(silence)).context("setting up the socket")?;
         stream.set_write_timeout(Some(silence)).context("setting up the socket")?;
         let is_lost = Arc::new(AtomicBool::new(false));
@@ -163,7 +163,7 @@ fn why(error: &io::Error, silence: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
     use std::time::Instant;
 
     fn pair() -> (TcpStream, TcpStream) {
@@ -175,7 +175,12 @@ mod tests {
     fn link(stream: TcpStream, silence: Duration) -> (Link, Receiver<Vec<u8>>, Receiver<String>) {
         let ((took, taken), (lose, lost)) = (channel(), channel());
         let take = move |bytes| drop(took.send(bytes));
-        (Link::start(stream, silence, take, move |reason| drop(lose.send(reason))).expect("it starts"), taken, lost)
+        (
+            Link::start(Socket::Tcp(stream), "peer", silence, take, move |reason| drop(lose.send(reason)))
+                .expect("it starts"),
+            taken,
+            lost,
+        )
     }
 
     #[test]

@@ -9,9 +9,9 @@
 use super::door::{self, Refused};
 use super::hello::{Answer, Hello, Purpose};
 use super::hosts::Hosts;
-use super::sockets;
+use super::security::Security;
+use super::socket::Socket;
 use anyhow::Context;
-use std::net::TcpStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,10 +28,8 @@ struct State {
     /// Which processes have a link to this one, as far as is known.
     present: Vec<bool>,
     /// Links that nobody has taken yet.
-    controls: Vec<(usize, TcpStream)>,
-    /// Which data sockets have come or are on their way.
-    expected: Vec<bool>,
-    data: Vec<Option<TcpStream>>,
+    controls: Vec<(usize, Socket)>,
+    data: Vec<Option<Socket>>,
     /// All are there: who knocks now is of a generation that does not know that it is over, or of the next.
     is_running: bool,
 }
@@ -40,6 +38,7 @@ struct State {
 pub struct Meeting {
     /// As this process would knock.
     me: Hello,
+    security: Security,
     state: Mutex<State>,
     changed: Condvar,
     refused: Mutex<Refused>,
@@ -50,22 +49,21 @@ impl Meeting {
     ///
     /// # Errors
     /// Where nothing can listen where the hosts file says.
-    pub fn open(hosts: &Hosts, me: Hello) -> anyhow::Result<Arc<Meeting>> {
+    pub fn open(hosts: &Hosts, me: Hello, security: Security) -> anyhow::Result<Arc<Meeting>> {
         let address = hosts.of(me.process).to_owned();
-        let meeting = Meeting::new(me);
+        let meeting = Meeting::new(me, security);
         door::open(&address, &meeting)?;
         Ok(meeting)
     }
 
-    fn new(me: Hello) -> Arc<Meeting> {
+    fn new(me: Hello, security: Security) -> Arc<Meeting> {
         let count = me.processes;
-        let state = State {
-            present: vec![false; count],
-            expected: vec![false; count],
-            data: (0..count).map(|_| None).collect(),
-            ..State::default()
-        };
-        Arc::new(Meeting { me, state: Mutex::new(state), changed: Condvar::new(), refused: Mutex::default() })
+        let state = State { present: vec![false; count], data: (0..count).map(|_| None).collect(), ..State::default() };
+        Arc::new(Meeting { me, security, state: Mutex::new(state), changed: Condvar::new(), refused: Mutex::default() })
+    }
+
+    pub fn security(&self) -> &Security {
+        &self.security
     }
 
     /// As this process knocks for a purpose.
@@ -99,20 +97,18 @@ impl Meeting {
                 Some(ours) if generation < ours => Answer::Refused(format!(
                     "it is of generation {generation}, which is over: this is generation {ours}"
                 )),
-                Some(ours) if generation == ours && state.expected[process] => {
+                // While a generation forms, who knocks again has not heard the first answer: the later socket counts.
+                Some(ours) if generation == ours && state.is_running => {
                     Answer::Refused(format!("process {process} of generation {generation} is there already"))
                 }
-                Some(ours) if generation == ours => {
-                    state.expected[process] = true;
-                    Answer::Welcome
-                }
+                Some(ours) if generation == ours => Answer::Welcome,
                 _ => Answer::Later(format!("generation {generation} is not known here yet")),
             },
         }
     }
 
     /// Who was welcome has heard so.
-    pub(super) fn arrived(&self, hello: &Hello, stream: TcpStream) {
+    pub(super) fn arrived(&self, hello: &Hello, stream: Socket) {
         let mut state = self.lock();
         match hello.purpose {
             Purpose::Control => state.controls.push((hello.process, stream)),
@@ -128,7 +124,7 @@ impl Meeting {
     pub(super) fn left(&self, hello: &Hello) {
         match hello.purpose {
             Purpose::Control => self.lost(hello.process),
-            Purpose::Data { .. } => self.lock().expected[hello.process] = false,
+            Purpose::Data { .. } => {}
         }
     }
 
@@ -139,7 +135,7 @@ impl Meeting {
     }
 
     /// A link that has come, if one does in time.
-    pub fn control(&self, timeout: Duration) -> Option<(usize, TcpStream)> {
+    pub fn control(&self, timeout: Duration) -> Option<(usize, Socket)> {
         let state = self.lock();
         let none = |state: &mut State| state.controls.is_empty();
         let (mut state, _) =
@@ -152,7 +148,6 @@ impl Meeting {
         let mut state = self.lock();
         assert!(state.generation.is_none_or(|before| before < generation), "generations rise");
         state.generation = Some(generation);
-        state.expected.fill(false);
         state.data.iter_mut().for_each(|socket| *socket = None);
     }
 
@@ -161,7 +156,7 @@ impl Meeting {
     ///
     /// # Errors
     /// Where one does not come in time.
-    pub fn data(&self, within: Duration) -> anyhow::Result<Vec<Option<TcpStream>>> {
+    pub fn data(&self, within: Duration) -> anyhow::Result<Vec<Option<Socket>>> {
         let (first, state) = (self.me.process + 1, self.lock());
         let missing = |state: &State| (first..self.me.processes).find(|&process| state.data[process].is_none());
         let waited = self.changed.wait_timeout_while(state, within, |state| missing(state).is_some());
@@ -189,14 +184,15 @@ impl Meeting {
 pub fn join_control(
     hosts: &Hosts,
     hello: &Hello,
+    security: &Security,
     say: &dyn Fn(String),
     should_stop: &dyn Fn() -> bool,
-) -> anyhow::Result<TcpStream> {
+) -> anyhow::Result<Socket> {
     assert_eq!(hello.purpose, Purpose::Control);
     let mut next_line = Instant::now() + SAY_EVERY / 5;
     loop {
         anyhow::ensure!(!should_stop(), "it was told to end before process 0 was there");
-        let reason = match knock(hosts.of(0), hello)? {
+        let reason = match knock(hosts.of(0), hello, security)? {
             Ok(stream) => return Ok(stream),
             Err(reason) => reason,
         };
@@ -212,10 +208,10 @@ pub fn join_control(
 ///
 /// # Errors
 /// Where it is refused, or one is not there in time.
-pub fn join_data(hosts: &Hosts, hello: &Hello, within: Duration) -> anyhow::Result<Vec<TcpStream>> {
+pub fn join_data(hosts: &Hosts, hello: &Hello, security: &Security, within: Duration) -> anyhow::Result<Vec<Socket>> {
     let until = Instant::now() + within;
     let join = |process: usize| loop {
-        match knock(hosts.of(process), hello)? {
+        match knock(hosts.of(process), hello, security)? {
             Ok(stream) => return Ok(stream),
             Err(reason) if Instant::now() >= until => {
                 let host = hosts.of(process);
@@ -228,9 +224,9 @@ pub fn join_data(hosts: &Hosts, hello: &Hello, within: Duration) -> anyhow::Resu
 }
 
 /// Knocks once. The inner error is why to knock again.
-fn knock(host: &str, hello: &Hello) -> anyhow::Result<Result<TcpStream, String>> {
+fn knock(host: &str, hello: &Hello, security: &Security) -> anyhow::Result<Result<Socket, String>> {
     let answered = || {
-        let stream = sockets::connect(host, TRY)?;
+        let stream = security.connect(host, TRY)?;
         stream.set_read_timeout(Some(TRY))?;
         stream.set_write_timeout(Some(TRY))?;
         hello.write(&mut &stream)?;
@@ -254,6 +250,11 @@ mod tests {
     use super::super::hello::tests::hello;
     use super::*;
     use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    fn plain() -> Security {
+        Security::new(Duration::from_secs(5), None).expect("nothing is opened")
+    }
 
     fn hosts() -> Hosts {
         Hosts::local(3).expect("there are ports")
@@ -263,7 +264,7 @@ mod tests {
     fn a_mesh_is_made_and_who_does_not_belong_is_refused() {
         let hosts = hosts();
         let meetings: Vec<_> = (0..3)
-            .map(|process| Meeting::open(&hosts, hello(process, Purpose::Control)).expect("it listens"))
+            .map(|process| Meeting::open(&hosts, hello(process, Purpose::Control), plain()).expect("it listens"))
             .collect();
         let (say, never) = (|_: String| {}, || false);
         // Garbage, and one that says nothing and stays.
@@ -271,33 +272,35 @@ mod tests {
         garbage.write_all(&[0x16, 3, 1].repeat(100)).expect("it is taken");
         let _silent = TcpStream::connect(hosts.of(0)).expect("it listens");
         let foreign = Hello { cluster: "other".to_owned(), ..hello(1, Purpose::Control) };
-        let error = join_control(&hosts, &foreign, &say, &never).expect_err("it is another cluster's");
+        let error = join_control(&hosts, &foreign, &plain(), &say, &never).expect_err("it is another cluster's");
         assert!(error.to_string().contains("cluster.name"), "{error}");
 
         let links: Vec<_> = (1..3)
             .map(|process| {
-                join_control(&hosts, &meetings[process].hello(Purpose::Control), &say, &never).expect("welcome")
+                join_control(&hosts, &meetings[process].hello(Purpose::Control), &plain(), &say, &never)
+                    .expect("welcome")
             })
             .collect();
         let mut came: Vec<usize> =
             (0..2).map(|_| meetings[0].control(Duration::from_secs(5)).expect("it has come").0).collect();
         came.sort_unstable();
         assert_eq!(came, [1, 2]);
-        let twice = knock(hosts.of(0), &hello(1, Purpose::Control)).expect("not for ever").expect_err("not now");
+        let twice =
+            knock(hosts.of(0), &hello(1, Purpose::Control), &plain()).expect("not for ever").expect_err("not now");
         assert!(twice.contains("already"), "{twice}");
         assert_eq!(garbage.read(&mut [0; 1]).unwrap_or(0), 0, "garbage is closed");
 
         meetings.iter().for_each(|meeting| meeting.expect(7));
-        let former = knock(hosts.of(0), &hello(1, Purpose::Data { generation: 6 })).expect_err("it is over");
+        let former = knock(hosts.of(0), &hello(1, Purpose::Data { generation: 6 }), &plain()).expect_err("it is over");
         assert!(former.to_string().contains("generation 6, which is over"), "{former}");
-        let later = knock(hosts.of(0), &hello(1, Purpose::Data { generation: 8 })).expect("not for ever");
+        let later = knock(hosts.of(0), &hello(1, Purpose::Data { generation: 8 }), &plain()).expect("not for ever");
         assert!(later.expect_err("not yet").contains("not known here yet"));
         std::thread::scope(|scope| {
             for process in 1..3 {
                 let (hosts, meetings) = (&hosts, &meetings);
                 scope.spawn(move || {
                     let hello = meetings[process].hello(Purpose::Data { generation: 7 });
-                    let sockets = join_data(hosts, &hello, Duration::from_secs(5)).expect("all are there");
+                    let sockets = join_data(hosts, &hello, &plain(), Duration::from_secs(5)).expect("all are there");
                     assert_eq!(sockets.len(), process);
                     let after = meetings[process].data(Duration::from_secs(5)).expect("they come");
                     assert_eq!(after.iter().flatten().count(), 2 - process);
@@ -305,7 +308,8 @@ mod tests {
             }
             assert_eq!(meetings[0].data(Duration::from_secs(5)).expect("they come").iter().flatten().count(), 2);
         });
-        let running = knock(hosts.of(0), &hello(1, Purpose::Control)).expect("not for ever").expect_err("not now");
+        let running =
+            knock(hosts.of(0), &hello(1, Purpose::Control), &plain()).expect("not for ever").expect_err("not now");
         assert!(running.contains("running"), "{running}");
         drop(links);
     }

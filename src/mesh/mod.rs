@@ -14,11 +14,16 @@ mod hello;
 mod hosts;
 mod link;
 mod meeting;
+mod security;
+mod socket;
 mod sockets;
+#[cfg(feature = "serve-tls")]
+mod tls;
 
 pub use frame::{read_frame, write_frame};
 pub use hello::{Answer, Hello, Purpose};
 pub use hosts::Hosts;
 pub use link::{Link, Outbox};
 pub use meeting::{Meeting, join_control, join_data};
-pub use sockets::watch;
+pub use security::Security;
+pub use socket::Socket;

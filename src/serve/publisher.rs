@@ -75,6 +75,11 @@ impl Publisher {
         self.board.clone()
     }
 
+    /// Whether it has a view.
+    pub fn has(&self, view: &str) -> bool {
+        self.next.view(view).is_some()
+    }
+
     /// While some views are being made: they are not among those of this publisher.
     #[must_use]
     pub fn while_building(mut self, building: Arc<Building>) -> Publisher {
@@ -105,8 +110,10 @@ impl Publisher {
         }
         // Before the rows that use them.
         for (name, text) in &commit.names {
-            let entered = self.next.shared.names.enter(*name, text);
-            entered.expect("readers quarantine what brings a second text for a name");
+            // A second text for a name is quarantined by its reader, unless a reader of another process had the first.
+            if let Err(collision) = self.next.shared.names.enter(*name, text) {
+                super::warn(&format!("{collision}: the first is shown for both"));
+            }
         }
         for (view, changes) in commit.changes {
             let known = self.next.views.iter().position(|rows| rows.view.name() == view);

@@ -144,6 +144,11 @@ impl Settings {
         within("views.related_products.max_products_per_session", related.max_products_per_session, 1, usize::MAX)?;
         within("views.related_products.candidates", related.candidates, 1, usize::MAX)?;
         within("views.related_products.list_length", related.list_length, 1, related.candidates)?;
+        let cluster = &self.cluster;
+        within("cluster.silence_ms", cluster.silence_ms as usize, 500, 3_600_000)?;
+        within("cluster.connect_ms", cluster.connect_ms as usize, 1_000, 3_600_000)?;
+        within("cluster.restart_ms", cluster.restart_ms as usize, 10, 3_600_000)?;
+        within("cluster.restart_most_ms", cluster.restart_most_ms as usize, cluster.restart_ms as usize, 3_600_000)?;
         within("lake.checkpoint_ms", self.lake.checkpoint_ms as usize, 10, 86_400_000)?;
         within("lake.merge_state_rows", self.lake.merge_state_rows, 1, usize::MAX)?;
         within("lake.target_file_bytes", self.lake.target_file_bytes as usize, 1, 1 << 30)?;

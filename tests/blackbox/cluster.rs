@@ -1,10 +1,14 @@
 //! Several processes as one engine: the answers of one, whoever is killed; and who does not belong is refused.
 
+#[cfg(feature = "serve-tls")]
+use super::serve::tls::certificates;
 use super::support::{Done, Place};
 use millrace_connectors::source::log::LogWriter;
+use millrace_parts::kafka::{Broker, Options};
+use millrace_parts::or_skip;
 use millrace_parts::ports::Lease;
 #[cfg(feature = "s3")]
-use millrace_parts::{or_skip, s3::Moto};
+use millrace_parts::s3::Moto;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -299,6 +303,132 @@ fn strays_are_refused_and_who_stands_still_is_noticed() {
     drop(leader);
     place.ok(&format!("run {LOG} --set lake.url=lake --set serve.address= --until-end --quiet"));
     check(&place, "whole");
+}
+
+/// Each process shows a certificate and wants one: what is sent between them is TLS, and who has none from their authority is refused.
+#[test]
+#[cfg(feature = "serve-tls")]
+fn processes_speak_tls_where_they_have_certificates() {
+    let place = Place::new();
+    append(&place, 800, 8);
+    if !certificates(&place, "authority", &["shop"]) || !certificates(&place, "other", &["stranger"]) {
+        return super::support::skip("TLS: no openssl to make certificates with");
+    }
+    let tls = |name: &str, authority: &str| {
+        format!(
+            "--set cluster.tls_certificate_file={name}.pem --set cluster.tls_key_file={name}.key --set cluster.tls_ca_file={authority}.pem"
+        )
+    };
+    let line = format!("{LOG} --set lake.url=lake --set serve.address=");
+    place.ok(&format!("cluster --processes 2 -w 1 {line} {} --until-end --quiet", tls("shop", "authority")));
+    check(&place, "whole");
+    place.write("hosts", format!("127.0.0.1:{}\n127.0.0.1:{}\n", ports(1), ports(1)));
+    let of = |process: u16, tls: &str| {
+        format!("run {line} --set live.workers=1 --process {process} --processes 2 --hosts hosts {tls}")
+    };
+    let _leader = Process::start(&place, &of(0, &tls("shop", "authority")), "stderr-0");
+    let said = |words: &str| String::from_utf8_lossy(&place.read("stderr-0")).contains(words).then_some(());
+    let stranger = Process::start(&place, &of(1, &tls("stranger", "authority")), "stderr-1");
+    wait_for("a stranger's certificate is refused", || said("at the mesh port: TLS:"));
+    drop(stranger);
+    let _plain = Process::start(&place, &of(1, ""), "stderr-1");
+    wait_for("who speaks no TLS waits for ever", || {
+        String::from_utf8_lossy(&place.read("stderr-1")).contains("waiting for process 0").then_some(())
+    });
+    let half = format!("{line} --set cluster.tls_key_file=shop.key");
+    let half = Process::start(&place, &format!("cluster --processes 2 {half}"), "stderr-half");
+    wait_for("what is missing is named", || {
+        String::from_utf8_lossy(&place.read("stderr-half"))
+            .contains("cluster.tls_certificate_file is empty")
+            .then_some(())
+    });
+    drop(half);
+}
+
+/// Nothing comes for longer than a source is believed to stand still; then records come to partitions of each process.
+#[test]
+fn records_come_after_a_while_of_silence() {
+    let Some(broker) = or_skip(Broker::start(&Options::default())) else { return };
+    let place = Place::new();
+    let kafka = format!(
+        "--set source.kind=kafka --set source.kafka.brokers={} --set source.kafka.topics=[{{name=\"events\"}}] \
+         --set horizons.deduplication=unlimited --set horizons.sessions=unlimited --set lake.checkpoint_ms=300",
+        broker.bootstrap()
+    );
+    let send = |seed: u32| {
+        place.ok(&format!(
+            "generate --events 400 --seed {seed} --start 2026-03-01 --days 2 --kafka {} --partitions 4 --quiet",
+            broker.bootstrap()
+        ))
+    };
+    send(1);
+    let address = format!("127.0.0.1:{}", ports(2));
+    let line = format!("cluster --processes 2 -w 1 {kafka} --set lake.url=lake --set serve.address={address}");
+    let cluster = Process::start(&place, &line, "stderr");
+    let status = || -> Option<serde_json::Value> {
+        let done = place.run(&format!("status --addr {address} --format json"));
+        (done.code == 0).then(|| serde_json::from_str(&done.out).expect("JSON"))
+    };
+    let lag = |status: &serde_json::Value| -> Option<u64> {
+        let partitions = status["partitions"].as_array().filter(|partitions| partitions.len() == 4)?;
+        let left = |one: &serde_json::Value| Some(one["end_offset"].as_u64()? - one["next_offset"].as_u64()?);
+        partitions.iter().map(left).sum()
+    };
+    let read = |status: &serde_json::Value| status["accounting"]["read"].as_u64();
+    let first = wait_for("all is read", || status().filter(|now| lag(now) == Some(0)).and_then(|now| read(&now)));
+    std::thread::sleep(Duration::from_secs(8));
+    send(2);
+    let second = wait_for("what came later is read", || {
+        status().filter(|now| lag(now) == Some(0)).and_then(|now| read(&now)).filter(|now| *now > first)
+    });
+    std::thread::sleep(Duration::from_secs(7));
+    send(3);
+    wait_for("and what came still later", || {
+        status().filter(|now| lag(now) == Some(0)).and_then(|now| read(&now)).filter(|now| *now > second)
+    });
+    let said = String::from_utf8_lossy(&place.read("stderr")).into_owned();
+    assert!(!said.contains("this generation ends") && !said.contains("started again"), "{said}");
+    cluster.signal("TERM");
+    assert_eq!(cluster.ends(), 0, "{}", String::from_utf8_lossy(&place.read("stderr")));
+    place.ok(&format!("run {kafka} --set lake.url=whole --set serve.address= --until-end --quiet"));
+    for (question, (ours, wanted)) in QUESTIONS.iter().zip(answers(&place, "lake").iter().zip(answers(&place, "whole")))
+    {
+        assert_eq!(*ours, wanted, "{question}");
+    }
+}
+
+/// A process that cannot write what it has to ends, and says why; nothing of it counts, and all go on once it can.
+#[test]
+fn a_process_that_cannot_write_says_so() {
+    let place = Place::new();
+    append(&place, 300, 9);
+    let mesh = ports(4);
+    place.write("hosts", format!("127.0.0.1:{mesh}\n127.0.0.1:{}\n", mesh + 1));
+    let of = |process: u16| {
+        format!(
+            "run {LOG} --set lake.url=lake --set live.workers=1 --set live.outage_ms=1000 --set serve.address=127.0.0.1:{} \
+             --process {process} --processes 2 --hosts hosts",
+            mesh + 2 + process
+        )
+    };
+    let _leader = Process::start(&place, &of(0), "stderr-0");
+    let mut command = place.command();
+    let log = std::fs::File::create(place.path("stderr-1")).expect("a file");
+    command.args(of(1).split_whitespace()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.env("MILLTEST_UNRELIABLE", format!("closed:{}", place.path("closed").display()));
+    let _follower = Process(command.spawn().expect("it starts"));
+    let address = format!("127.0.0.1:{}", mesh + 2);
+    let views = wait_for("an answer", || page_views(&place, &address).filter(|views| *views > 0));
+    place.write("closed", "");
+    append_one(&place, "while its disk is full", 1);
+    wait_for("it says so", || {
+        String::from_utf8_lossy(&place.read("stderr-1"))
+            .contains("this process ends, and with it the generation")
+            .then_some(())
+    });
+    assert!(page_views(&place, &address).is_some(), "the others serve on");
+    std::fs::remove_file(place.path("closed")).expect("it is there");
+    wait_for("it goes on", || page_views(&place, &address).filter(|now| *now > views));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::super::pace::Pace;
 use super::super::reader::{enter_new, read};
 use super::super::rejects::{OutletOfWorker, RecentRejects};
 use super::super::restore::shows_users;
-use super::super::run::{Crew, execute, silence, watched_memory};
+use super::super::run::{Crew, execute, watched_memory};
 use super::super::source;
 use super::super::worker::{self, Plan as WorkerPlan, Report};
 use super::super::writing::outgoing_to;
@@ -17,16 +17,15 @@ use super::LOST;
 use super::following::Following;
 use super::said::{Begin, Said, SaidFile, SaidReport, Told, bytes_of, of_bytes};
 use crate::checkpoint::{
-    self, FileEntry, Incoming, LakeWriter, Manifest, RestoredRows, load_names, open_store, read_manifest,
+    self, FileEntry, Incoming, LakeWriter, Manifest, RestoredRows, SharedLake, load_names, read_manifest,
 };
 use crate::ingest::{Ingest, PartitionTable};
-use crate::mesh::{Hosts, Link, Meeting, Outbox, Purpose, join_control, join_data};
+use crate::mesh::{Hosts, Link, Meeting, Outbox, Purpose, Socket, join_control, join_data};
 use crate::numbers::Epoch;
 use crate::settings::Settings;
 use anyhow::Context;
 use bytes::Bytes;
 use millrace_connectors::source::Deal;
-use millrace_connectors::store::Store;
 use millrace_dataflows::context::{Partitions, Shared};
 use millrace_schema::Names;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +33,9 @@ use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// The exit code of a process of which a part has failed.
+const FAILED: i32 = 1;
 
 /// Files that may wait to be finished.
 const QUEUE: usize = 16;
@@ -57,9 +59,11 @@ pub fn follow(
     let live = settings.validate_live()?;
     let me = meeting.hello(Purpose::Control);
     let deal = Deal { process: me.process, processes: me.processes };
-    let stream = join_control(hosts, &me, say, &should_stop)?;
+    let stream = join_control(hosts, &me, meeting.security(), say, &should_stop)?;
     let has_ended = Arc::new(AtomicBool::new(false));
-    let (link, told) = link(stream, settings, parent, has_ended.clone())?;
+    let is_committed = Arc::new(AtomicBool::new(false));
+    let flags = (has_ended.clone(), is_committed.clone());
+    let (link, told) = link(stream, hosts.of(0), meeting.security().silence(), parent, flags)?;
     let begin = loop {
         anyhow::ensure!(!should_stop(), "it was told to end before the generation began");
         match told.recv_timeout(LOOK) {
@@ -72,13 +76,14 @@ pub fn follow(
     let connect = Duration::from_millis(settings.cluster.connect_ms);
     meeting.expect(begin.generation.0);
     let hello = meeting.hello(Purpose::Data { generation: begin.generation.0 });
-    let mut sockets: Vec<_> = join_data(hosts, &hello, connect)?.into_iter().map(Some).collect();
+    let mut sockets: Vec<_> = join_data(hosts, &hello, meeting.security(), connect)?.into_iter().map(Some).collect();
     sockets.push(None);
     sockets.extend(meeting.data(connect)?.into_iter().skip(me.process + 1));
-    let crew = Crew { deal, workers: settings.live.workers, silence: silence(settings), sockets };
+    let crew = Crew { deal, workers: settings.live.workers, sockets };
 
     let memory = watched_memory(settings)?;
-    let (store, manifest) = look_at(settings, &begin, me.process)?;
+    let (lake, manifest) = look_at(settings, &begin, me.process)?;
+    let store = lake.store.clone();
     let (context, names) = (Arc::new(live.validated.views.clone()), Arc::new(Names::default()));
     let shared =
         Shared::new(context, names.clone(), Arc::new(Partitions::default())).keeping_users(shows_users(settings));
@@ -113,7 +118,7 @@ pub fn follow(
         let place = (number, settings.live.workers);
         let outgoing = outgoing_to(settings, &store, begin.generation, place, &partitions, &memory, true);
         let (lake, thread) = LakeWriter::start(outgoing, incoming.clone())?;
-        threads.push(thread);
+        threads.push(start("watch", move || joined(thread))?);
         let outlet = Box::new(OutletOfWorker { recent: Arc::new(RecentRejects::default()), lake: Some(lake) });
         let ingest = Ingest::new(live.validated.decode.clone(), &shared, outlet, settings.lake.quarantine_bytes_max);
         ingests.push(Mutex::new(Some(ingest)));
@@ -128,25 +133,21 @@ pub fn follow(
         recalls: shared.context.horizons.any(),
     };
     let first = deal.process * settings.live.workers;
-    let failed = stop.clone();
-    let on_failure = move |_: &anyhow::Error| failed.store(true, Ordering::Relaxed);
-    let guards = execute(Some(crew), settings.live.workers, on_failure, move |timely| {
+    let guards = execute(Some(crew), settings.live.workers, fail, move |timely| {
         let mine = ingests[timely.index() - first].lock().map(|mut slot| slot.take());
         let ingest = mine.ok().flatten().expect("each worker takes its own reader once");
         worker::run(timely, &of_workers, ingest, &reports)
     })?;
     let say_files = outbox.clone();
-    threads.push(start("files", stop.clone(), move || finish(&received, &say_files))?);
+    threads.push(start("files", move || finish(&received, &lake, &say_files))?);
     let say_reports = outbox.clone();
-    let reporting = start("reports", stop.clone(), move || {
+    let reporting = start("reports", move || {
         say_all(&reported, &say_reports);
         Ok(())
     })?;
     let (of_reader, read_feed) = (stop.clone(), feed);
     let (table, of_shared) = (partitions, shared);
-    let reading = start("reader", stop.clone(), move || {
-        read(&mut *source, &*read_feed, &of_shared, &table, &of_reader, None, deal)
-    })?;
+    let reading = start("reader", move || read(&mut *source, &*read_feed, &of_shared, &table, &of_reader, None, deal))?;
 
     let mut result = joined(reading);
     for ended in guards.join() {
@@ -161,8 +162,10 @@ pub fn follow(
     result?;
     has_ended.store(true, Ordering::Relaxed);
     outbox.send(bytes_of(&Said::Ended));
-    // Process 0 closes the link once everything is committed.
-    while !link.is_lost() {
+    while !is_committed.load(Ordering::Relaxed) {
+        if link.is_lost() {
+            end("process 0 is lost, and had not said that everything is committed");
+        }
         std::thread::sleep(LOOK);
     }
     Ok(())
@@ -170,17 +173,16 @@ pub fn follow(
 
 fn start(
     name: &str,
-    stop: Arc<AtomicBool>,
     work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
 ) -> anyhow::Result<JoinHandle<anyhow::Result<()>>> {
-    let work = move || {
-        let result = work();
-        if result.is_err() {
-            stop.store(true, Ordering::Relaxed);
-        }
-        result
-    };
+    let work = move || work().inspect_err(fail);
     std::thread::Builder::new().name(name.to_owned()).spawn(work).with_context(|| format!("starting the thread {name}"))
+}
+
+/// A part of this process has failed: it ends at once, for the others cannot go on without it, and all begin again.
+fn fail(error: &anyhow::Error) {
+    crate::log::warning(format_args!("{error:#}; this process ends, and with it the generation"));
+    std::process::exit(FAILED)
 }
 
 fn joined(thread: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
@@ -189,15 +191,17 @@ fn joined(thread: JoinHandle<anyhow::Result<()>>) -> anyhow::Result<()> {
 
 /// The link to process 0, and what it tells but what is for the parent.
 fn link(
-    stream: std::net::TcpStream,
-    settings: &Settings,
+    stream: Socket,
+    host: &str,
+    silence: Duration,
     parent: &Outbox,
-    has_ended: Arc<AtomicBool>,
+    (has_ended, is_committed): (Arc<AtomicBool>, Arc<AtomicBool>),
 ) -> anyhow::Result<(Link, Receiver<Told>)> {
     let (sender, told) = channel();
     let parent = parent.clone();
     let take = move |bytes: Vec<u8>| match of_bytes::<Told>(&bytes) {
         Ok(Told::Shown(bytes)) => parent.send(bytes.into()),
+        Ok(Told::Committed) => is_committed.store(true, Ordering::Relaxed),
         Ok(told) => drop(sender.send(told)),
         Err(error) => end(&format!("process 0: {error}")),
     };
@@ -206,7 +210,7 @@ fn link(
             end(&format!("process 0 is lost: {reason}"));
         }
     };
-    Ok((Link::start(stream, silence(settings), take, on_lost).context("the link to process 0")?, told))
+    Ok((Link::start(stream, host, silence, take, on_lost).context("the link to process 0")?, told))
 }
 
 /// Ends the process: what is not committed is read again by the next generation.
@@ -224,8 +228,8 @@ fn hear(told: Receiver<Told>, feed: Arc<Following>, stop: Arc<AtomicBool>) -> an
                 Told::Partitions { infos, begins } => feed.told(infos, begins),
                 Told::Stop => stop.store(true, Ordering::Relaxed),
                 Told::Done { stamp } => feed.done(stamp),
-                Told::Begin(_) | Told::Shown(_) => {
-                    unreachable!("a generation begins once, and what is shown is passed on")
+                Told::Begin(_) | Told::Shown(_) | Told::Committed => {
+                    unreachable!("a generation begins once, and this is taken where it comes")
                 }
             }
         }
@@ -253,39 +257,37 @@ fn leave_when_asked(asked: Arc<AtomicBool>, stop: Arc<AtomicBool>) -> anyhow::Re
 }
 
 /// The lake, looked at and tried: what process 0 has claimed is there to be read, and files can be written.
-fn look_at(settings: &Settings, begin: &Begin, process: usize) -> anyhow::Result<(Arc<dyn Store>, Manifest)> {
+fn look_at(settings: &Settings, begin: &Begin, process: usize) -> anyhow::Result<(SharedLake, Manifest)> {
     let url = &settings.lake.url;
-    let store = open_store(url, settings)?;
+    let lake = SharedLake::open(url, settings)?;
     let elsewhere = || {
         format!(
             "reading manifest {} of {url}, which process 0 has just written: lake.url names another place here",
             begin.manifest
         )
     };
-    let manifest = read_manifest(&*store, begin.manifest).with_context(elsewhere)?.with_context(elsewhere)?;
+    let manifest = read_manifest(&*lake.store, begin.manifest).with_context(elsewhere)?.with_context(elsewhere)?;
     anyhow::ensure!(
-        manifest.generation == begin.generation,
-        "{url} has manifest {} of generation {}, and process 0 has written it as generation {}: lake.url names another place here",
-        begin.manifest,
-        manifest.generation,
-        begin.generation
+        (manifest.generation, &manifest.run) == (begin.generation, &begin.run),
+        "manifest {} of {url} is not the one that process 0 has just written: lake.url names another place here",
+        begin.manifest
     );
-    let probe = format!("{}-p{process}.probe", checkpoint::prefix(begin.generation));
-    let probe = format!("_state/probes/{probe}");
-    store
-        .put(&probe, Bytes::from_static(b"can be written"))
-        .with_context(|| format!("trying to write to lake.url {url}"))?;
-    store.delete(&[probe]).with_context(|| format!("trying to remove what was written to lake.url {url}"))?;
-    Ok((store, manifest))
+    let probe = format!("_state/probes/{}-p{process}.probe", checkpoint::prefix(begin.generation));
+    let written = lake.store.put(&probe, Bytes::from_static(b"can be written"));
+    written.with_context(|| format!("trying to write to lake.url {url}"))?;
+    let removed = lake.store.delete(&[probe]);
+    removed.with_context(|| format!("trying to remove what was written to lake.url {url}"))?;
+    Ok((lake, manifest))
 }
 
 /// Finishes files, and says which there are.
-fn finish(incoming: &Receiver<Incoming>, outbox: &Outbox) -> anyhow::Result<()> {
+fn finish(incoming: &Receiver<Incoming>, lake: &SharedLake, outbox: &Outbox) -> anyhow::Result<()> {
     for message in incoming {
         let said = match message {
             Incoming::File { worker, file } => {
                 let key = file.key().to_owned();
                 let file = file.finish().with_context(|| format!("writing {key}"))?;
+                lake.check_there()?;
                 checkpoint::crash::point("file-written");
                 Said::File { worker, file: SaidFile::of(FileEntry::of(file, Epoch::NONE)) }
             }

@@ -11,14 +11,16 @@ use super::said::{Moved, Said};
 use crate::ingest::EventTimes;
 use crate::memory::Memory;
 use crate::numbers::{Epoch, Offset};
-use millrace_connectors::source::{Chunk, Deal, PartitionInfo, SourceStatus};
+use millrace_connectors::source::{Chunk, Connection, Deal, PartitionInfo, SourceStatus};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::Thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long nothing need be done: epochs begin when they are told of.
 const TICK: Duration = Duration::from_millis(50);
+/// How often it is said how reading stands, also where it does not go on.
+const STANDS_EVERY: Duration = Duration::from_millis(500);
 
 /// Where what is said goes. It does not block.
 pub type Say = Box<dyn Fn(&Said) + Send + Sync>;
@@ -35,6 +37,8 @@ struct State {
     /// The first open epoch of each worker here.
     open_of: Vec<Epoch>,
     is_done: bool,
+    /// When it was last said how reading stands.
+    said_at: Option<Instant>,
     told: Option<(Vec<PartitionInfo>, Vec<u64>)>,
 }
 
@@ -70,6 +74,7 @@ impl Following {
             report_ends: VecDeque::new(),
             open_of: vec![Epoch::NONE; workers],
             is_done: false,
+            said_at: None,
             told: None,
         };
         Following {
@@ -184,6 +189,15 @@ impl Feeding for Following {
     }
 
     fn tick(&self) -> Duration {
+        let mut state = self.lock();
+        if state.said_at.is_none_or(|at| at.elapsed() >= STANDS_EVERY) {
+            state.said_at = Some(Instant::now());
+            let down = self.source.with(|source| match &source.connection {
+                Connection::Up => None,
+                Connection::Down(reason) => Some(reason.clone()),
+            });
+            (self.say)(&Said::Stands { moved: self.states(&[], None), down });
+        }
         TICK
     }
 

@@ -11,10 +11,9 @@ use super::super::worker::Report;
 use super::said::{Begin, Said, Told, bytes_of, of_bytes};
 use super::shown::{Shown, Tell};
 use crate::checkpoint::Incoming;
-use crate::mesh::{Hosts, Link, Meeting};
+use crate::mesh::{Hosts, Link, Meeting, Outbox, Socket};
 use anyhow::Context;
 use millrace_connectors::source::Deal;
-use std::net::TcpStream;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,7 +39,6 @@ pub struct Leading {
     meeting: Arc<Meeting>,
     /// Workers of each process.
     workers: usize,
-    silence: Duration,
     connect: Duration,
     state: Arc<Mutex<State>>,
     inbox: Mutex<Option<Receiver<(usize, Said)>>>,
@@ -56,7 +54,7 @@ impl Leading {
         hosts: Hosts,
         meeting: Arc<Meeting>,
         workers: usize,
-        (silence, connect): (Duration, Duration),
+        connect: Duration,
         shown: Tell,
         on_lost: OnLost,
     ) -> Leading {
@@ -65,7 +63,7 @@ impl Leading {
         let state = Arc::new(Mutex::new(State { links, ended: vec![false; count], is_running: false }));
         let (said, inbox) = channel();
         let inbox = Mutex::new(Some(inbox));
-        Leading { hosts, meeting, workers, silence, connect, state, inbox, said, shown, on_lost }
+        Leading { hosts, meeting, workers, connect, state, inbox, said, shown, on_lost }
     }
 
     pub fn deal(&self) -> Deal {
@@ -99,8 +97,11 @@ impl Leading {
                 say(words);
             }
             if let Some((process, stream)) = self.meeting.control(LOOK) {
-                let link = self.link(process, stream)?;
-                self.lock().links[process] = Some(link);
+                match self.link(process, stream) {
+                    Ok(link) => self.lock().links[process] = Some(link),
+                    // It has gone already, and knocks again.
+                    Err(_) => self.meeting.lost(process),
+                }
             }
         }
     }
@@ -115,7 +116,7 @@ impl Leading {
         (1..state.links.len()).filter(|&process| state.links[process].is_none()).collect()
     }
 
-    fn link(&self, process: usize, stream: TcpStream) -> anyhow::Result<Link> {
+    fn link(&self, process: usize, stream: Socket) -> anyhow::Result<Link> {
         let (said, state, meeting) = (self.said.clone(), self.state.clone(), self.meeting.clone());
         let (on_lost, host) = (self.on_lost.clone(), self.hosts.of(process).to_owned());
         let of_lost = on_lost.clone();
@@ -137,13 +138,16 @@ impl Leading {
                 of_lost(format!("process {process} at {host} is lost: {reason}"));
             }
         };
-        Link::start(stream, self.silence, take, lost).with_context(|| format!("the link to process {process}"))
+        Link::start(stream, self.hosts.of(process), self.meeting.security().silence(), take, lost)
+            .with_context(|| format!("the link to process {process}"))
     }
 
     /// Tells all others.
     pub fn tell(&self, told: &Told) {
         let bytes = bytes_of(told);
-        self.lock().links.iter().flatten().for_each(|link| link.outbox.send(bytes.clone()));
+        // Out of the lock: a link that is lost by it says so, and that takes the lock.
+        let outboxes: Vec<Outbox> = self.lock().links.iter().flatten().map(|link| link.outbox.clone()).collect();
+        outboxes.iter().for_each(|outbox| outbox.send(bytes.clone()));
     }
 
     /// Shows something to the parents of all processes.
@@ -156,7 +160,7 @@ impl Leading {
     ///
     /// # Errors
     /// Where one is lost, or does not connect in time.
-    pub fn begin(&self, begin: Begin) -> anyhow::Result<Vec<Option<TcpStream>>> {
+    pub fn begin(&self, begin: Begin) -> anyhow::Result<Vec<Option<Socket>>> {
         {
             let mut state = self.lock();
             if let Some(process) = (1..state.links.len()).find(|&process| !is_up(&state, process)) {
@@ -187,7 +191,12 @@ impl Leading {
                 Said::Report(report) => drop(reports.send(report.report())),
                 Said::File { worker, file } => drop(files.send(Incoming::Finished { worker, file: file.file() })),
                 Said::Sealed { worker, epoch } => drop(files.send(Incoming::Sealed { worker, epoch })),
+                // They read until this process has told them not to.
+                Said::Finished if !feed.is_finishing() => {
+                    (self.on_lost)(format!("process {process} reads nothing more, and was not told so"));
+                }
                 Said::Finished => feed.finish_of(process),
+                Said::Stands { moved, down } => feed.stands_elsewhere(process, &moved, down),
                 Said::Warning(text) => crate::log::warning(format_args!("process {process}: {text}")),
                 Said::Ended => {
                     let mut state = self.lock();

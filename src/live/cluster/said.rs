@@ -27,6 +27,8 @@ pub enum Told {
     Stop,
     /// The open epoch is the last.
     Done { stamp: Stamp },
+    /// Everything is committed.
+    Committed,
     /// For the parent of the process: a [`super::Shown`].
     Shown(Vec<u8>),
 }
@@ -35,6 +37,8 @@ pub enum Told {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Begin {
     pub generation: Generation,
+    /// Tells its manifests from those of any other lake.
+    pub run: String,
     /// The manifest that all begin with: the claim of process 0.
     pub manifest: u64,
     /// Whether state is taken up from it.
@@ -92,6 +96,11 @@ pub enum Said {
         epoch: Epoch,
         records: u64,
         moved: Vec<Moved>,
+    },
+    /// How far reading stands, now and then; why the source cannot be reached, where it cannot.
+    Stands {
+        moved: Vec<Moved>,
+        down: Option<String>,
     },
     /// Nothing more was there to be read in an epoch.
     CaughtUp {

@@ -73,6 +73,11 @@ impl ShownCommit {
         }
     }
 
+    /// The epoch that it ends with.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
     pub fn commit(self) -> Commit {
         let ShownCommit { epoch, at_ms, watermark, positions, names, changes } = self;
         let names = names.into_iter().map(|(name, text)| (name, Arc::from(text))).collect();

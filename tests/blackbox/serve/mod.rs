@@ -13,5 +13,5 @@ mod reads;
 mod strangers;
 mod subscribe;
 #[cfg(feature = "serve-tls")]
-mod tls;
+pub mod tls;
 mod worlds;

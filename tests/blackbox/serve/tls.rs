@@ -6,7 +6,7 @@ use millrace::serve::ServeSettings;
 use std::process::Command;
 
 /// An authority of its own and a certificate from it for each name, as PEM files in a folder.
-fn certificates(place: &Place, authority: &str, names: &[&str]) -> bool {
+pub fn certificates(place: &Place, authority: &str, names: &[&str]) -> bool {
     let openssl = |line: &str| {
         let mut command = Command::new("openssl");
         command.current_dir(place.path("")).args(line.split_whitespace());

@@ -214,7 +214,9 @@ impl KafkaSource {
             self.stalled.all_rest();
             return Ok(());
         }
-        for (ordinal, (next, end)) in states.into_iter().enumerate() {
+        // Those that are dealt to others stand still here.
+        let read_here = states.into_iter().enumerate().filter(|(ordinal, _)| self.deal.reads(*ordinal));
+        for (ordinal, (next, end)) in read_here {
             if self.stalled.is_stalled(ordinal, next, end, now) && !self.gone.contains(&(ordinal as u16)) {
                 let (topic, partition) = place(&self.table, ordinal as u16);
                 self.handle.unassign(topic, partition)?;
