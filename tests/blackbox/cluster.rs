@@ -15,6 +15,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PARTITIONS: u32 = 5;
+/// How long anything may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(150);
 const LOG: &str = "--set source.log.paths=['shop-log'] --set horizons.deduplication=unlimited --set horizons.sessions=unlimited \
                    --set lake.checkpoint_ms=150 --set cluster.silence_ms=2500";
 const QUESTIONS: [&str; 6] = [
@@ -80,7 +82,7 @@ impl Process {
 
     fn ends(mut self) -> i32 {
         let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(60) {
+        while begun.elapsed() < PATIENCE {
             if let Some(status) = self.0.try_wait().expect("it can be asked") {
                 return status.code().unwrap_or(-1);
             }
@@ -114,7 +116,7 @@ fn wait_for<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = wanted() {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
+        assert!(begun.elapsed() < PATIENCE, "{what} did not happen");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -134,16 +136,25 @@ fn epoch(place: &Place, address: &str) -> Result<u64, Done> {
     Ok(status["epoch"].as_u64().unwrap_or_else(|| panic!("no epoch in {status}")))
 }
 
-/// Ports one after the other, of which the first is named.
-fn ports(count: u16) -> u16 {
-    for _ in 0..100 {
-        let first = Lease::any().expect("a port").port();
-        let free = |port: u16| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if first < u16::MAX - count && (first..first + count).all(free) {
-            return first;
+/// Ports one after the other, which no other test takes meanwhile.
+struct Ports(Vec<Lease>);
+
+impl Ports {
+    fn new(count: usize) -> Ports {
+        let mut leases: Vec<Lease> = Vec::new();
+        while leases.len() < count {
+            let next = Lease::any().expect("a port");
+            if leases.last().is_some_and(|last| last.port() + 1 != next.port()) {
+                leases.clear();
+            }
+            leases.push(next);
         }
+        Ports(leases)
     }
-    panic!("no {count} ports in a row");
+
+    fn first(&self) -> u16 {
+        self.0[0].port()
+    }
 }
 
 /// Whatever wrote the state, its keys go to those who run now. `lake` is where it is, and `settings` what it takes to reach it.
@@ -204,7 +215,8 @@ fn every_process_writes_its_share() {
 fn whoever_is_killed_nobody_who_reads_sees_it() {
     let place = Place::new();
     append(&place, 500, 5);
-    let first = ports(2);
+    let ports = Ports::new(2);
+    let first = ports.first();
     let addresses = [format!("127.0.0.1:{first}"), format!("127.0.0.1:{}", first + 1)];
     let line = format!("cluster --processes 2 -w 1 {LOG} --set lake.url=lake --set serve.address={}", addresses[0]);
     let cluster = Process::start(&place, &line, "stderr");
@@ -226,10 +238,7 @@ fn whoever_is_killed_nobody_who_reads_sees_it() {
         let begun = Instant::now();
         let mut left = [true, true];
         while left.contains(&true) {
-            assert!(
-                begun.elapsed() < Duration::from_secs(60),
-                "what came after round {round} is not seen: {wanted} views"
-            );
+            assert!(begun.elapsed() < PATIENCE, "what came after round {round} is not seen: {wanted} views");
             for (index, address) in addresses.iter().enumerate() {
                 match epoch(&place, address) {
                     Ok(now) => {
@@ -253,7 +262,8 @@ fn whoever_is_killed_nobody_who_reads_sees_it() {
 fn strays_are_refused_and_who_stands_still_is_noticed() {
     let place = Place::new();
     append(&place, 300, 6);
-    let mesh = ports(4);
+    let ports = Ports::new(4);
+    let mesh = ports.first();
     let serve = mesh + 2;
     place.write("hosts", format!("127.0.0.1:{mesh}\n127.0.0.1:{}\n", mesh + 1));
     let of = |process: u16| {
@@ -322,7 +332,8 @@ fn processes_speak_tls_where_they_have_certificates() {
     let line = format!("{LOG} --set lake.url=lake --set serve.address=");
     place.ok(&format!("cluster --processes 2 -w 1 {line} {} --until-end --quiet", tls("shop", "authority")));
     check(&place, "whole");
-    place.write("hosts", format!("127.0.0.1:{}\n127.0.0.1:{}\n", ports(1), ports(1)));
+    let ports = Ports::new(2);
+    place.write("hosts", format!("127.0.0.1:{}\n127.0.0.1:{}\n", ports.first(), ports.first() + 1));
     let of = |process: u16, tls: &str| {
         format!("run {line} --set live.workers=1 --process {process} --processes 2 --hosts hosts {tls}")
     };
@@ -362,7 +373,8 @@ fn records_come_after_a_while_of_silence() {
         ))
     };
     send(1);
-    let address = format!("127.0.0.1:{}", ports(2));
+    let ports = Ports::new(2);
+    let address = format!("127.0.0.1:{}", ports.first());
     let line = format!("cluster --processes 2 -w 1 {kafka} --set lake.url=lake --set serve.address={address}");
     let cluster = Process::start(&place, &line, "stderr");
     let status = || -> Option<serde_json::Value> {
@@ -402,7 +414,8 @@ fn records_come_after_a_while_of_silence() {
 fn a_process_that_cannot_write_says_so() {
     let place = Place::new();
     append(&place, 300, 9);
-    let mesh = ports(4);
+    let ports = Ports::new(4);
+    let mesh = ports.first();
     place.write("hosts", format!("127.0.0.1:{mesh}\n127.0.0.1:{}\n", mesh + 1));
     let of = |process: u16| {
         format!(
@@ -458,7 +471,8 @@ fn a_replica_follows_a_lake() {
     append(&place, 300, 7);
     let run = format!("run {LOG} --set lake.url=lake --set serve.address= --until-end --quiet");
     place.ok(&run);
-    let address = format!("127.0.0.1:{}", ports(1));
+    let ports = Ports::new(1);
+    let address = format!("127.0.0.1:{}", ports.first());
     let line = format!("serve --every 50 --set lake.url=lake --set serve.address={address} {LOG}");
     let replica = Process::start(&place, &line, "stderr");
     let before = wait_for("an answer", || page_views(&place, &address));
