@@ -360,7 +360,7 @@ def shop(bench, events):
 def memory(bench):
     """State grows in a process that has little memory; then it is given more."""
     log = Log(bench.place.folder / "memory")
-    engine = bench.engine("memory", {**log.settings(), "limits.memory": "4GB", "serve.memory_bytes": "16777216"}).start().wait_ready()
+    engine = bench.engine("memory", {**log.settings(), "lake.url": "", "limits.memory": "4GB", "serve.memory_bytes": "16777216"}).start().wait_ready()
     # A debug program begins with more.
     limit = f"{int(engine.figure('millrace_memory_bytes')) + (72 << 20)}"
     engine.end()
