@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetches what check.py checks with into target/parts/deploy: linters from PyPI, promtool from Debian's package of Prometheus (without installing
-# it, which would start a server), helm and kube-score through the Go module proxy, where there is Go. What cannot be had is said, and left out.
+# Fetches what check.py checks with into target/parts/deploy: linters from PyPI, promtool and prometheus from Debian's package (without
+# installing it, which would start a server), helm and kube-score through the Go module proxy, where there is Go. What cannot be had is said, and left out.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -10,20 +10,22 @@ mkdir -p "$place/bin"
 [ -x "$place/venv/bin/python" ] || python3 -m venv "$place/venv"
 "$place/venv/bin/python" -m pip install --quiet --disable-pip-version-check -r tests/deploy/requirements.txt
 
-if ! command -v promtool >/dev/null && [ ! -x "$place/bin/promtool" ]; then
+has() { command -v "$1" >/dev/null || [ -x "$place/bin/$1" ]; }
+
+if ! has promtool || ! has prometheus; then
     (
         unpacked=$(mktemp -d)
         trap 'rm -rf "$unpacked"' EXIT
         cd "$unpacked"
         apt-get download -qq prometheus 2>/dev/null || { apt-get update -qq && apt-get download -qq prometheus; }
         dpkg -x prometheus_*.deb .
-        mv usr/bin/promtool "$place/bin/promtool"
-    ) || echo "promtool is not to be had: no Debian package of prometheus here" >&2
+        mv usr/bin/promtool usr/bin/prometheus "$place/bin/"
+    ) || echo "promtool and prometheus are not to be had: no Debian package of prometheus here" >&2
 fi
 
 # NAME MODULE: built once; a quarter of an hour on two cores that are busy.
 build() {
-    if command -v "$1" >/dev/null || [ -x "$place/bin/$1" ]; then
+    if has "$1"; then
         return
     fi
     if ! command -v go >/dev/null; then
