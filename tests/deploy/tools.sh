@@ -28,6 +28,10 @@ build() {
     if has "$1"; then
         return
     fi
+    if [ -n "${WITHOUT_GO:-}" ]; then
+        echo "$1 is left out: WITHOUT_GO is set" >&2
+        return
+    fi
     if ! command -v go >/dev/null; then
         echo "$1 is not to be had: no Go here" >&2
     elif ! GOBIN=$place/bin go install "$2" 2>"$place/$1.log"; then
