@@ -207,8 +207,10 @@ def kafka(bench):
 
     def send(events):
         sent[0] += 1
-        # Of one day: what a longer one had sent late would be pending.
-        shop = ["--events", events, "--seed", sent[0], "--days", 1]
+        # Of one day: what a longer one had sent late would be pending. Each begins with the records of its products and users,
+        # some 20,000 where their number is not given.
+        few = ["--products", 20, "--users", 20] if events < 1000 else []
+        shop = ["--events", events, "--seed", sent[0], "--days", 1, *few]
         command = [bench.arguments.millrace, "generate", "--kafka", broker.bootstrap, "--topic", "events", *shop, "-q"]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60)
         return done.returncode == 0
@@ -239,7 +241,7 @@ def kafka(bench):
 
     def close():
         closed.touch()
-        at_once[0] = 3000
+        at_once[0] = 5000
 
     def reopen():
         closed.unlink()
