@@ -10,8 +10,15 @@ use crate::live::cluster::LOST;
 use crate::log;
 use clap::Args;
 
+const EXAMPLES: &str = "\
+Examples:
+  millrace engine --config millrace.toml --process 1 --processes 3 --hosts hosts
+
+`millrace run --process …` starts it, and again where it ends. By hand it says nothing that a person could read.";
+
 /// Compute for a parent: its standard input and output are for the parent alone
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct EngineArgs {
     #[command(flatten)]
     settings: SettingsArgs,

@@ -33,7 +33,7 @@ Examples:
   millrace run --config millrace.toml
   millrace run --set source.kind=kafka --set source.kafka.brokers=broker:9092 --set 'source.kafka.topics=[{name=\"events\"}]'
   millrace run --set 'source.log.paths=[\"shop-log\"]' --until-end --format json
-  millrace run --config millrace.toml --process 1 --processes 3 --hosts hosts   # on the second of three machines
+  millrace run --config millrace.toml --process 1 --processes 3 --hosts hosts
 
 Ctrl-C stops reading, closes what is open, and ends. So does SIGTERM, and a terminal that goes away; under nohup it goes on.";
 
