@@ -55,7 +55,9 @@ pub use manifest::{Accounted, Manifest, PartitionEntry, SourceState, StateEntry,
 pub use names::load_names;
 #[cfg(feature = "s3")]
 pub use open::s3_of;
-pub use open::{Claim, Gone, Lake, SharedLake, files_of, is_left, look, newest_manifest, open_store, read_manifest, read_newest};
+pub use open::{
+    Claim, Gone, Lake, SharedLake, files_of, is_left, look, newest_manifest, open_store, read_manifest, read_newest,
+};
 pub use patient::Waiting;
 pub use pinned::{NowMs, Pinned, find, is_there, pin, pin_id, read_pins, renew, unpin};
 pub use pins::{LONGEST_MS, Pin, Stored, is_id};
