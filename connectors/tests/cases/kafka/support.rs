@@ -22,7 +22,7 @@ use std::thread::{Thread, current, park};
 use std::time::{Duration, Instant};
 
 /// Far more than anything takes on a machine with much else to do.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 pub fn settings(broker: &Broker, topics: &[&str]) -> KafkaSettings {
     let topics = topics.iter().map(|name| Topic::named(*name)).collect();
