@@ -1,7 +1,7 @@
 //! `millrace cluster`: several processes on this machine, started, watched and ended together.
 
 use super::signal::{self, Stop};
-use super::{SettingsArgs, Usage};
+use super::{Going, SettingsArgs, Usage};
 use crate::commands::this_program;
 use crate::log;
 use crate::mesh::Hosts;
@@ -44,15 +44,8 @@ pub(super) struct ClusterArgs {
     /// Workers of each; otherwise live.workers
     #[arg(long, short, value_name = "N")]
     workers: Option<usize>,
-    /// End once everything there is has been read
-    #[arg(long)]
-    until_end: bool,
-    /// End with an error where views of the lake have to be made anew, for their settings or versions are others
-    #[arg(long)]
-    refuse_rebuild: bool,
-    /// No lines about how it goes but warnings
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    going: Going,
 }
 
 /// One of the processes.
@@ -84,7 +77,7 @@ impl ClusterArgs {
                 Ok(Member { arguments, child, ended: Instant::now(), is_done: false })
             })
             .collect::<anyhow::Result<_>>()?;
-        let result = watch(&mut members, &hosts, &stop, self.until_end);
+        let result = watch(&mut members, &hosts, &stop, self.going.until_end);
         for member in &mut members {
             if let Some(child) = &mut member.child {
                 let _ = child.kill();
@@ -111,9 +104,7 @@ impl ClusterArgs {
         let numbers = [("--process", process), ("--processes", usize::from(self.processes))];
         numbers.into_iter().for_each(|(name, number)| arguments.extend([name.into(), number.to_string().into()]));
         arguments.extend(["--hosts".into(), hosts.into()]);
-        let flags =
-            [("--until-end", self.until_end), ("--refuse-rebuild", self.refuse_rebuild), ("--quiet", self.quiet)];
-        arguments.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into()));
+        arguments.extend(self.going.to_arguments());
         Ok(arguments)
     }
 }

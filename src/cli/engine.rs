@@ -1,7 +1,7 @@
 //! `millrace engine`: what the parent of a process of a cluster starts. Nobody else does.
 
 use super::run::PlaceArgs;
-use super::{SettingsArgs, Usage, signal};
+use super::{Going, SettingsArgs, Usage, signal};
 use crate::allocator;
 use crate::checkpoint::Superseded;
 use crate::commands;
@@ -24,12 +24,8 @@ pub(super) struct EngineArgs {
     settings: SettingsArgs,
     #[command(flatten)]
     place: PlaceArgs,
-    #[arg(long)]
-    until_end: bool,
-    #[arg(long)]
-    refuse_rebuild: bool,
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    going: Going,
 }
 
 /// Timely ends a thread that exchanges data by a panic where the other end goes: that is another process that is lost, and no fault here.
@@ -56,13 +52,15 @@ impl EngineArgs {
         allocator::give_back_what_is_large();
         let place =
             self.place.place()?.ok_or_else(|| Usage("it takes --process, --processes and --hosts".to_owned()))?;
-        let say = |text: String| match text.strip_prefix("warning: ") {
-            Some(warning) => log::warning(format_args!("engine {}: {warning}", place.process)),
-            None if self.quiet => {}
-            None => log::info(format_args!("engine {}: {text}", place.process)),
-        };
-        let ended =
-            commands::engine(&loaded.settings, loaded.to_toml(), &place, self.until_end, self.refuse_rebuild, &say);
+        let say = super::teller(&format!("engine {}: ", place.process), self.going.quiet);
+        let ended = commands::engine(
+            &loaded.settings,
+            loaded.to_toml(),
+            &place,
+            self.going.until_end,
+            self.going.refuse_rebuild,
+            &say,
+        );
         // To begin again would take the lake back from who has taken it over, or be refused again.
         let is_final =
             |error: &(dyn std::error::Error + 'static)| error.is::<Superseded>() || error.is::<RebuildRefused>();

@@ -119,6 +119,39 @@ impl SettingsArgs {
     }
 }
 
+/// How a command that goes on says how it goes: warnings as such, all else only where it is not `quiet`. `who` begins each line.
+fn teller(who: &str, quiet: bool) -> impl Fn(String) + use<> {
+    let who = who.to_owned();
+    move |text: String| match text.strip_prefix("warning: ") {
+        Some(warning) => log::warning(format_args!("{who}{warning}")),
+        None if quiet => {}
+        None => log::info(format_args!("{who}{text}")),
+    }
+}
+
+/// What `run`, `cluster` and the engines that they start have in common.
+#[derive(Debug, Args)]
+struct Going {
+    /// End once everything there is has been read
+    #[arg(long)]
+    until_end: bool,
+    /// End with an error where views of the lake have to be made anew, for their settings or versions are others
+    #[arg(long)]
+    refuse_rebuild: bool,
+    /// No lines about how it goes but warnings
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl Going {
+    /// As another process of this program takes them.
+    fn to_arguments(&self) -> impl Iterator<Item = OsString> + use<> {
+        let flags =
+            [("--until-end", self.until_end), ("--refuse-rebuild", self.refuse_rebuild), ("--quiet", self.quiet)];
+        flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into())
+    }
+}
+
 fn warn(warning: String) {
     log::note(format!("warning: {warning}"));
 }

@@ -4,7 +4,7 @@ use super::rejected::{Place, of_read};
 use super::rejecting::Watch;
 use super::replay::{SummaryFormat, print_summary};
 use super::signal::{self, Stop};
-use super::{SettingsArgs, Usage, now_ms, serving};
+use super::{Going, SettingsArgs, Usage, now_ms, serving};
 use crate::allocator;
 use crate::checkpoint::NowMs;
 use crate::commands::{Elsewhere, Running, Serving, Start, is_at_end, summary_of, supervise};
@@ -51,18 +51,11 @@ pub(super) struct RunArgs {
     settings: SettingsArgs,
     #[command(flatten)]
     place: PlaceArgs,
-    /// End once everything there is has been read
-    #[arg(long)]
-    until_end: bool,
-    /// End with an error where views of the lake have to be made anew, for their settings or versions are others
-    #[arg(long)]
-    refuse_rebuild: bool,
+    #[command(flatten)]
+    going: Going,
     /// How to print the summary; json is one object
     #[arg(long, value_enum, default_value_t)]
     format: SummaryFormat,
-    /// No lines about how it goes but warnings
-    #[arg(long, short)]
-    quiet: bool,
 }
 
 impl RunArgs {
@@ -78,11 +71,7 @@ impl RunArgs {
         }
         let stop = Stop::listen()?;
         signal::end_on_panic();
-        let say = |text: String| match text.strip_prefix("warning: ") {
-            Some(warning) => log::warning(warning),
-            None if self.quiet => {}
-            None => log::info(text),
-        };
+        let say = super::teller("", self.going.quiet);
         let should_stop = || stop.is_asked();
         serving::check(&loaded.settings.serve)?;
         crate::sinks::check(&loaded.settings)?;
@@ -104,14 +93,14 @@ impl RunArgs {
             loaded.to_toml(),
             &say,
             &should_stop,
-            self.refuse_rebuild,
+            self.going.refuse_rebuild,
             None,
             &mut serve,
         )?;
         let engine = live.engine.clone();
         let committed: Committed = Arc::new(move || engine.last_committed());
         let now: NowMs = Arc::new(now_ms);
-        let sinks = Sinks::start(&loaded.settings, &committed, &now, self.quiet)?;
+        let sinks = Sinks::start(&loaded.settings, &committed, &now, self.going.quiet)?;
         let address = server.as_ref().map(|server: &Server| server.address.to_string());
         let mut watch = Watch::of(&live.board.current(), place(&loaded.settings, address.as_deref()));
         let (mut next_line, mut next_look) = (started + LINE_EVERY, started + FIRST_LOOK);
@@ -121,7 +110,7 @@ impl RunArgs {
             for sink in sinks.status() {
                 extra.sink(&sink.name).are(now_ms(), sink.lag_ms(now_ms()), sink.published(), sink.failures());
             }
-            if stop.is_asked() || self.until_end && is_at_end(&live.engine.status()) {
+            if stop.is_asked() || self.going.until_end && is_at_end(&live.engine.status()) {
                 live.engine.drain();
                 server.iter().for_each(Server::begin_drain);
             }
@@ -130,7 +119,7 @@ impl RunArgs {
                 let version = live.board.current();
                 let accounting = version.view("quality").map(|quality| Accounting::of(&quality.index));
                 let (status, accounting) = (live.engine.status(), accounting.unwrap_or_default());
-                if !self.quiet {
+                if !self.going.quiet {
                     log::info_with(line(&status, accounting), fields(&status, accounting));
                 }
             }
@@ -205,11 +194,7 @@ impl RunArgs {
     ) -> anyhow::Result<()> {
         let stop = Stop::listen()?;
         signal::end_on_panic();
-        let say = |text: String| match text.strip_prefix("warning: ") {
-            Some(warning) => log::warning(format_args!("process {}: {warning}", place.process)),
-            None if self.quiet => {}
-            None => log::info(format_args!("process {}: {text}", place.process)),
-        };
+        let say = super::teller(&format!("process {}: ", place.process), self.going.quiet);
         let settings = &loaded.settings;
         serving::check(&settings.serve)?;
         crate::sinks::check(settings)?;
@@ -222,10 +207,8 @@ impl RunArgs {
         let mut arguments: Vec<OsString> = vec!["engine".into()];
         arguments.extend(self.settings.to_arguments());
         arguments.extend(self.place.to_arguments());
-        let flags =
-            [("--until-end", self.until_end), ("--refuse-rebuild", self.refuse_rebuild), ("--quiet", self.quiet)];
-        arguments.extend(flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.into()));
-        let start = Start { arguments, until_end: self.until_end };
+        arguments.extend(self.going.to_arguments());
+        let start = Start { arguments, until_end: self.going.until_end };
         let mut server = None;
         figures.shows(&replica.board(), elsewhere.clone());
         let mut serve = |board: &Arc<Board>| {
@@ -242,7 +225,7 @@ impl RunArgs {
             elsewhere.tell(&extra, processes, now_ms());
             if Instant::now() >= next_line {
                 next_line += LINE_EVERY;
-                if is_first && !self.quiet {
+                if is_first && !self.going.quiet {
                     let accounting = board.current().view("quality").map(|quality| Accounting::of(&quality.index));
                     let (status, accounting) = (elsewhere.status(), accounting.unwrap_or_default());
                     log::info_with(line(&status, accounting), fields(&status, accounting));

@@ -4,7 +4,6 @@ use super::signal::{self, Stop};
 use super::{SettingsArgs, serving};
 use crate::commands::{Elsewhere, Serving, follow_lake};
 use crate::live::Replica;
-use crate::log;
 use crate::metrics::Process;
 use crate::serve::Board;
 use clap::Args;
@@ -40,11 +39,7 @@ impl ServeArgs {
         let settings = &loaded.settings;
         let stop = Stop::listen()?;
         signal::end_on_panic();
-        let say = |text: String| match text.strip_prefix("warning: ") {
-            Some(warning) => log::warning(warning),
-            None if self.quiet => {}
-            None => log::info(text),
-        };
+        let say = super::teller("", self.quiet);
         if settings.serve.address.is_empty() {
             return Err(super::Usage("nobody is served: set serve.address, as 127.0.0.1:7117".to_owned()).into());
         }

@@ -17,6 +17,7 @@ use super::ledger::Ledger;
 use super::pace::Pace;
 pub use super::read_queue::Work;
 use super::read_queue::{ReadQueue, in_parts};
+use super::wakers::Wakers;
 use super::watermarks::Watermarks;
 use crate::checkpoint::{CommitListener, Late, LookedUp, Merging};
 use crate::clock::Clock;
@@ -26,7 +27,6 @@ use crate::numbers::{Epoch, Offset};
 use millrace_connectors::source::{Chunk, PartitionInfo, Remembered, SourceStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::Thread;
 use std::time::Duration;
 
 struct State {
@@ -92,7 +92,7 @@ pub struct Feed {
     memory: Arc<Memory>,
     state: Mutex<State>,
     room: Condvar,
-    workers: Mutex<Vec<Thread>>,
+    workers: Wakers,
     crew: Option<Crew>,
 }
 
@@ -117,7 +117,7 @@ impl Feed {
             records_elsewhere: 0,
             down_elsewhere: BTreeMap::new(),
         });
-        let (room, workers) = (Condvar::new(), Mutex::default());
+        let (room, workers) = (Condvar::new(), Wakers::default());
         Feed { rules, clock, source, memory: Arc::default(), state, room, workers, crew: None }
     }
 
@@ -162,7 +162,7 @@ impl Feed {
         state.epochs.moved(&self.source);
         self.cut_if_due(&mut state, now_ms);
         drop(state);
-        self.wake();
+        self.workers.wake();
     }
 
     /// How reading stands in another process. Of what cannot be reached it is not known whether there is more.
@@ -216,7 +216,7 @@ impl Feed {
             self.tell(&Told::Done { stamp: state.epochs.open() });
         }
         drop(state);
-        self.wake();
+        self.workers.wake();
     }
 
     /// One that takes less where memory is short.
@@ -258,7 +258,7 @@ impl Feed {
             _ => state.epochs.release(),
         }
         drop(state);
-        self.wake();
+        self.workers.wake();
     }
 
     /// Closes the epochs before `open`. Returns whether another was cut.
@@ -351,10 +351,6 @@ impl Feed {
         self.source.with(|source| source.partitions.iter().map(|partition| partition.is_read()).collect())
     }
 
-    fn wake(&self) {
-        self.workers.lock().expect("no holder of the workers panics").iter().for_each(Thread::unpark);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the feed panics")
     }
@@ -362,7 +358,7 @@ impl Feed {
 
 impl Feeding for Feed {
     fn register(&self) {
-        self.workers.lock().expect("no holder of the workers panics").push(std::thread::current());
+        self.workers.register();
     }
 
     fn next(&self) -> (Stamp, Work) {
@@ -392,7 +388,7 @@ impl Feeding for Feed {
         let is_behind = state.epochs.is_behind();
         drop(state);
         if cut {
-            self.wake();
+            self.workers.wake();
         }
         Progress { is_behind, report_ends }
     }
@@ -410,7 +406,7 @@ impl Feeding for Feed {
         state.epochs.moved(&self.source);
         self.cut_if_due(&mut state, now_ms);
         drop(state);
-        self.wake();
+        self.workers.wake();
     }
 
     fn tick(&self) -> Duration {
@@ -420,7 +416,7 @@ impl Feeding for Feed {
         let look_again = self.pace().look_again(&state.epochs.moment(now_ms));
         drop(state);
         if cut {
-            self.wake();
+            self.workers.wake();
         }
         look_again
     }

@@ -26,6 +26,7 @@ mod standby;
 mod start;
 mod state_rows;
 mod threads;
+mod wakers;
 mod watermarks;
 mod worker;
 mod writing;

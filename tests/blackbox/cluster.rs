@@ -2,7 +2,7 @@
 
 #[cfg(feature = "serve-tls")]
 use super::serve::tls::certificates;
-use super::support::{Done, Place};
+use super::support::{Done, PATIENCE, Place, wait_for};
 use millrace_connectors::source::log::LogWriter;
 use millrace_parts::kafka::{Broker, Options};
 use millrace_parts::or_skip;
@@ -15,8 +15,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PARTITIONS: u32 = 5;
-/// How long anything may take on a machine that does much else.
-const PATIENCE: Duration = Duration::from_secs(150);
 const LOG: &str = "--set source.log.paths=['shop-log'] --set horizons.deduplication=unlimited --set horizons.sessions=unlimited \
                    --set lake.checkpoint_ms=150 --set cluster.silence_ms=2500";
 const QUESTIONS: [&str; 6] = [
@@ -108,17 +106,6 @@ fn kill(process: u32, signal: &str) {
 fn children(parent: u32) -> Vec<u32> {
     let found = Command::new("pgrep").args(["-P", &parent.to_string()]).output().expect("pgrep is there");
     String::from_utf8_lossy(&found.stdout).lines().filter_map(|line| line.parse().ok()).collect()
-}
-
-fn wait_for<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = wanted() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn page_views(place: &Place, address: &str) -> Option<u64> {

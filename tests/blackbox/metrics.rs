@@ -1,6 +1,6 @@
 //! What a process shows over HTTP, and what it says as JSON: the figures are those of the answers, and nobody holds the endpoint.
 
-use super::support::{Answer, Place, SHOP, manifest_dir, skip};
+use super::support::{Answer, PATIENCE, Place, SHOP, manifest_dir, skip, wait_for};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,19 +10,6 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-fn wait_for<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = wanted() {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
 
 /// A process that shows figures. It goes with the test.
 struct Process {

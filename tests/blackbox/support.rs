@@ -4,7 +4,23 @@ use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// How long anything may take on a machine that does much else.
+pub const PATIENCE: Duration = Duration::from_secs(150);
+
+/// Waits until there is what is wanted.
+pub fn wait_for<T>(what: &str, mut wanted: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = wanted() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// How a command ended.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 use super::super::feed::{Feeding, Progress, Stamp, Work};
 use super::super::pace::Pace;
 use super::super::read_queue::ReadQueue;
+use super::super::wakers::Wakers;
 use super::said::{Moved, Said};
 use crate::ingest::EventTimes;
 use crate::memory::Memory;
@@ -14,7 +15,6 @@ use crate::numbers::{Epoch, Offset};
 use millrace_connectors::source::{Chunk, Connection, Deal, PartitionInfo, SourceStatus};
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// How long nothing need be done: epochs begin when they are told of.
@@ -52,7 +52,7 @@ pub struct Following {
     say: Say,
     state: Mutex<State>,
     room: Condvar,
-    workers: Mutex<Vec<Thread>>,
+    workers: Wakers,
 }
 
 impl Following {
@@ -86,7 +86,7 @@ impl Following {
             say,
             state: Mutex::new(state),
             room: Condvar::new(),
-            workers: Mutex::default(),
+            workers: Wakers::default(),
         }
     }
 
@@ -101,7 +101,7 @@ impl Following {
         (state.open, state.records, state.caught_up) = (stamp, 0, false);
         drop(state);
         self.room.notify_one();
-        self.wake();
+        self.workers.wake();
     }
 
     /// The open epoch is the last.
@@ -110,7 +110,7 @@ impl Following {
         assert_eq!(state.open.epoch, stamp.epoch, "the last epoch is the one that is open");
         state.is_done = true;
         drop(state);
-        self.wake();
+        self.workers.wake();
     }
 
     /// Partitions that the process which finds them has found.
@@ -131,10 +131,6 @@ impl Following {
         })
     }
 
-    fn wake(&self) {
-        self.workers.lock().expect("no holder of the workers panics").iter().for_each(Thread::unpark);
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the feed panics")
     }
@@ -142,7 +138,7 @@ impl Following {
 
 impl Feeding for Following {
     fn register(&self) {
-        self.workers.lock().expect("no holder of the workers panics").push(std::thread::current());
+        self.workers.register();
     }
 
     fn next(&self) -> (Stamp, Work) {
@@ -185,7 +181,7 @@ impl Feeding for Following {
             state.queue.push(stamp, chunk);
         }
         drop(state);
-        self.wake();
+        self.workers.wake();
     }
 
     fn tick(&self) -> Duration {
