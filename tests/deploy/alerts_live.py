@@ -461,10 +461,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     report = Report()
     run(arguments, report)
-    for message in report.wrong:
-        print(f"WRONG: {message}", file=sys.stderr)
-    print(f"{report.checks - len(report.wrong)} passed, {len(report.wrong)} failed")
-    sys.exit(1 if report.wrong else 0)
+    report.end()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ takes four minutes (alerts_live.py has its options).
 """
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import alerts_live
@@ -50,10 +49,7 @@ def main():
         print(f"NOT CHECKED, {name} is not here: {why}")
     if os.environ.get("CI") == "true":
         report.check("promtool" not in missing, "promtool has to be there: tests/deploy/tools.sh fetches it")
-    for message in report.wrong:
-        print(f"WRONG: {message}", file=sys.stderr)
-    print(f"{report.checks - len(report.wrong)} passed, {len(report.wrong)} failed")
-    sys.exit(1 if report.wrong else 0)
+    report.end()
 
 
 if __name__ == "__main__":

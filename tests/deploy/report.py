@@ -2,6 +2,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import yaml
@@ -44,6 +45,13 @@ class Report:
         said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-25:])
         ok = self.check(done.returncode == 0, f"{what} ended with {done.returncode}:\n{said}")
         return done.stdout if ok else None
+
+    def end(self):
+        """Says what is wrong and how much was right, and ends the process: with 1 where anything is wrong."""
+        for message in self.wrong:
+            print(f"WRONG: {message}", file=sys.stderr)
+        print(f"{self.checks - len(self.wrong)} passed, {len(self.wrong)} failed")
+        sys.exit(1 if self.wrong else 0)
 
 
 def load(path):
